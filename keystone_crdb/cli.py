@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: `./build.sh VERB`, each verb a module of its own."""
+
+import argparse
+import importlib
+import sys
+
+from keystone_crdb import errors
+
+#: In the order in which a build goes through them.
+VERBS = {
+    'build': 'all of it: source, wheels, image, then a token served',
+    'source': 'fetch, verify and patch the pinned sources',
+    'wheels': 'build the wheels of the patched trees',
+    'image': 'build the container image',
+    'run': 'run the image on a database, until Ctrl-C',
+    'test': "run the project's tests",
+    'lock': 'renew the locked Python dependencies',
+}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog='build.sh',
+        description='Keystone and oslo.db for CockroachDB: from pinned '
+        'sources to a served token. Without a verb: build.',
+    )
+    verbs = parser.add_subparsers(dest='verb', metavar='VERB')
+    for name, summary in VERBS.items():
+        module = importlib.import_module(f'keystone_crdb.verbs.{name}')
+        verb = verbs.add_parser(
+            name, help=summary, description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    verbs.add_parser('help', help='print this list')
+    return parser
+
+
+def main(argv=None):
+    """Run a verb.
+
+    :param argv: the words after the program's name
+    :type argv: list
+    :returns: exit status: 0 done, 1 failed with a message, 2 wrong usage,
+        130 interrupted
+    :rtype: int
+    """
+    parser = _parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0].startswith('-') and words[0] not in (
+        '-h', '--help'
+    ):
+        words.insert(0, 'build')
+    args = parser.parse_args(words)
+    if args.verb == 'help':
+        parser.print_help()
+        return 0
+    try:
+        return args.run(args) or 0
+    except errors.Failure as exc:
+        print(f'build.sh {args.verb}: {exc}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            f'\nbuild.sh {args.verb}: interrupted; the same command goes on '
+            'from here',
+            file=sys.stderr,
+        )
+        return 130

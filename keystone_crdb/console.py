@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands say while they work: steps, their time, notes."""
+
+import contextlib
+import subprocess
+import sys
+import time
+
+from keystone_crdb import errors
+from keystone_crdb import paths
+
+#: (title, seconds) of every step that ended, in order, for the summary.
+finished_steps = []
+
+
+def say(text=''):
+    """Print a line at once, also when standard output is a pipe."""
+    print(text, flush=True)
+
+
+def note(text):
+    """Print a line that belongs to the step above it."""
+    say(f'    {text}')
+
+
+def warn(text):
+    """Print a line that wants attention, on standard error."""
+    print(f'warning: {text}', file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def step(title):
+    """Announce a step of a longer work, and say how long it took.
+
+    :param title: what is done, as a heading
+    :type title: str
+    """
+    say(f'==> {title}')
+    start = time.monotonic()
+    yield
+    seconds = time.monotonic() - start
+    finished_steps.append((title, seconds))
+    note(f'done in {seconds:.1f} s')
+
+
+def run(command, log, cwd=None, env=None, stdin=None):
+    """Run a command with its output in a log file.
+
+    :param command: program and arguments
+    :type command: list
+    :param log: name of the log below build/logs, without suffix
+    :type log: str
+    :param cwd: folder to run in
+    :type cwd: pathlib.Path
+    :param env: the whole environment, or None for this process's own
+    :type env: dict
+    :param stdin: an open file, or None for no input
+    :type stdin: file
+    :returns: what the command printed, both streams
+    :rtype: str
+    :raises Failure: when the program is missing or exits with non-zero;
+        it quotes the end of the log and names its file
+    """
+    paths.LOGS.mkdir(parents=True, exist_ok=True)
+    log_file = paths.LOGS / f'{log}.log'
+    words = [str(word) for word in command]
+    with open(log_file, 'w+', errors='replace') as output:
+        try:
+            result = subprocess.run(
+                words,
+                cwd=cwd,
+                env=env,
+                stdin=stdin or subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        except FileNotFoundError as exc:
+            raise errors.Failure(
+                f'{words[0]} is not installed',
+                remedy='see bindep.txt for the package that has it',
+            ) from exc
+        output.seek(0)
+        text = output.read()
+    if result.returncode != 0:
+        raise errors.Failure(
+            f'{" ".join(words[:3])} ... ended with {result.returncode}',
+            details='\n'.join(text.splitlines()[-15:]),
+            remedy=f'all of its output is in {log_file}',
+        )
+    return text

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception that ends a command with a clear message."""
+
+
+class Failure(Exception):
+    """Something that the person at the keyboard can mend.
+
+    The command line prints it without a traceback and exits with 1.
+
+    :param what: one line: what went wrong, naming file, patch or setting
+    :type what: str
+    :param remedy: one line: what to do about it, or None
+    :type remedy: str
+    :param details: further lines, such as the end of a log, or None
+    :type details: str
+    """
+
+    def __init__(self, what, remedy=None, details=None):
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+        self.details = details
+
+    def __str__(self):
+        lines = [self.what]
+        if self.details:
+            lines.extend(f'    {line}' for line in self.details.splitlines())
+        if self.remedy:
+            lines.append(f'  -> {self.remedy}')
+        return '\n'.join(lines)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things lie in a checkout."""
+
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+PINS = ROOT / 'pins.toml'
+PATCHES = ROOT / 'patches'
+OVERLAY = ROOT / 'overlay'
+REQUIREMENTS = ROOT / 'requirements'
+
+BUILD = ROOT / 'build'
+SOURCES = BUILD / 'src'
+WHEELHOUSE = BUILD / 'wheelhouse'
+LOGS = BUILD / 'logs'
+
+CACHE = (
+    pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+    / 'keystone-crdb'
+)

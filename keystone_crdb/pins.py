@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pins.toml, the one file that names everything that is pinned."""
+
+import dataclasses
+import tomllib
+
+from keystone_crdb import errors
+from keystone_crdb import paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A pinned upstream release, as an sdist of the Python index.
+
+    :param project: name on the index, and of the folders below patches/,
+        overlay/ and build/src/
+    :type project: str
+    :param version: upstream's version
+    :type version: str
+    :param sdist: file name on the index
+    :type sdist: str
+    :param sha256: of that file, in hexadecimal
+    :type sha256: str
+    """
+
+    project: str
+    version: str
+    sdist: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """What the container image is built on.
+
+    :param base: reference of the base image, with its digest
+    :type base: str
+    :param suite: Debian suite that the base is bootstrapped from where it
+        can't be pulled
+    :type suite: str
+    :param mirror: URL of the Debian archive to bootstrap from
+    :type mirror: str
+    :param python: X.Y of the base's Python
+    :type python: str
+    """
+
+    base: str
+    suite: str
+    mirror: str
+    python: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Pins:
+    """All of pins.toml; see the comments there.
+
+    :type revision: int
+    :type source_date_epoch: int
+    :param sources: by project
+    :type sources: dict
+    :type image: Image
+    """
+
+    revision: int
+    source_date_epoch: int
+    sources: dict
+    image: Image
+
+    def local_version(self, project):
+        """Return the PEP 440 local version that the project's wheel has.
+
+        :type project: str
+        :rtype: str
+        """
+        return f'{self.sources[project].version}+crdb.{self.revision}'
+
+
+def load(path=paths.PINS):
+    """Read the pins.
+
+    :param path: the file to read
+    :type path: pathlib.Path
+    :rtype: Pins
+    :raises Failure: naming the file and the setting that is wrong
+    """
+    try:
+        data = tomllib.loads(path.read_text())
+        return Pins(
+            revision=data['revision'],
+            source_date_epoch=data['source_date_epoch'],
+            sources={
+                project: Source(project=project, **source)
+                for project, source in data['sources'].items()
+            },
+            image=Image(**data['image']),
+        )
+    except tomllib.TOMLDecodeError as exc:
+        raise errors.Failure(f'{path}: {exc}') from exc
+    except KeyError as exc:
+        raise errors.Failure(f'{path}: {exc} is missing') from exc
+    except TypeError as exc:
+        raise errors.Failure(f'{path}: {exc}') from exc

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""wheels."""
+
+
+def add_arguments(parser):
+    """Declare the options of this verb."""
+
+
+def run(args):
+    """Run this verb."""
