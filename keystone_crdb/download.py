@@ -23,19 +23,18 @@ def sha256(path):
         return hashlib.file_digest(stream, 'sha256').hexdigest()
 
 
-def sdist(source, cache=paths.CACHE / 'sdists'):
+def sdist(source):
     """Return the verified sdist of a pinned release.
 
     pip fetches it, so the user's own index, proxy and CA settings hold.
 
     :param source: the pinned release
     :type source: keystone_crdb.pins.Source
-    :param cache: folder in which downloads are kept
-    :type cache: pathlib.Path
     :returns: the file in the cache
     :rtype: pathlib.Path
     :raises Failure: when it can't be had, or is not what is pinned
     """
+    cache = paths.CACHE / 'sdists'
     cached = cache / source.sdist
     if cached.exists():
         if sha256(cached) == source.sha256:

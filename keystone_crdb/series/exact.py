@@ -124,4 +124,4 @@ def _nearest(source, wanted):
 
 def _alike(source, wanted, start):
     window = source[start : start + len(wanted)]
-    return sum(a == b for a, b in zip(window, wanted))
+    return sum(a == b for a, b in zip(window, wanted, strict=False))

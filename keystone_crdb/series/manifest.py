@@ -11,12 +11,10 @@ from keystone_crdb.series import quilt
 FILE = paths.BUILD / 'patches.json'
 
 
-def entries(pins, patches=paths.PATCHES):
+def entries(pins):
     """Return what is known of each patch, in the order of application.
 
     :type pins: keystone_crdb.pins.Pins
-    :param patches: the folder of all series
-    :type patches: pathlib.Path
     :rtype: list
     """
     return [
@@ -31,16 +29,14 @@ def entries(pins, patches=paths.PATCHES):
             },
         }
         for project in pins.sources
-        for patch in quilt.load(project, patches)
+        for patch in quilt.load(project)
     ]
 
 
-def write(pins, path=FILE):
-    """Write the list as JSON.
+def write(pins):
+    """Write the list to build/patches.json.
 
     :type pins: keystone_crdb.pins.Pins
-    :param path: the file to write
-    :type path: pathlib.Path
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(entries(pins), indent=2) + '\n')
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    FILE.write_text(json.dumps(entries(pins), indent=2) + '\n')

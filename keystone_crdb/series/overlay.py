@@ -7,16 +7,14 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 
 
-def files(project, overlay=paths.OVERLAY):
+def files(project):
     """Return the overlay's files, as paths relative to the tree.
 
     :type project: str
-    :param overlay: the folder of all overlays
-    :type overlay: pathlib.Path
     :rtype: list
     :raises Failure: naming an entry that is no regular file
     """
-    folder = overlay / project
+    folder = paths.OVERLAY / project
     result = []
     for path in sorted(folder.rglob('*')):
         if path.is_symlink():
@@ -28,19 +26,17 @@ def files(project, overlay=paths.OVERLAY):
     return result
 
 
-def lay(project, tree, overlay=paths.OVERLAY):
+def lay(project, tree):
     """Copy the overlay over a tree.
 
     :type project: str
     :param tree: the patched tree
     :type tree: pathlib.Path
-    :param overlay: the folder of all overlays
-    :type overlay: pathlib.Path
     :returns: what was laid, as files() gives it
     :rtype: list
     :raises Failure: naming a file that upstream has; then none is laid
     """
-    laid = files(project, overlay)
+    laid = files(project)
     for path in laid:
         if (tree / path).exists():
             raise errors.Failure(
@@ -49,5 +45,5 @@ def lay(project, tree, overlay=paths.OVERLAY):
             )
     for path in laid:
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(overlay / project / path, tree / path)
+        shutil.copy(paths.OVERLAY / project / path, tree / path)
     return laid

@@ -33,16 +33,14 @@ class Patch:
         return '/'.join(self.path.parts[-3:])
 
 
-def names(project, patches=paths.PATCHES):
+def names(project):
     """Return the names in a project's series file, in order.
 
     :type project: str
-    :param patches: the folder of all series
-    :type patches: pathlib.Path
     :rtype: list
     :raises Failure: when there is no series file
     """
-    series = patches / project / 'series'
+    series = paths.PATCHES / project / 'series'
     try:
         lines = series.read_text().splitlines()
     except FileNotFoundError as exc:
@@ -51,18 +49,17 @@ def names(project, patches=paths.PATCHES):
     return [word for word in words if word]
 
 
-def load(project, patches=paths.PATCHES):
+def load(project):
     """Read all patches of a project.
 
     :type project: str
-    :param patches: the folder of all series
-    :type patches: pathlib.Path
     :returns: the patches in their order
     :rtype: list
     :raises Failure: naming the patch that is missing or can't be read
     """
-    check_files(project, patches)
-    return [read(patches / project / name) for name in names(project, patches)]
+    check_files(project)
+    folder = paths.PATCHES / project
+    return [read(folder / name) for name in names(project)]
 
 
 def read(path):
@@ -102,16 +99,14 @@ def read(path):
     return patch
 
 
-def check_files(project, patches=paths.PATCHES):
+def check_files(project):
     """Check that each file in the folder is in the series, once.
 
     :type project: str
-    :param patches: the folder of all series
-    :type patches: pathlib.Path
     :raises Failure: naming the file
     """
-    folder = patches / project
-    listed = names(project, patches)
+    folder = paths.PATCHES / project
+    listed = names(project)
     for name in listed:
         if listed.count(name) > 1:
             raise errors.Failure(f'{folder}/series names {name} twice')

@@ -22,7 +22,7 @@ LEAVINGS = {'.pc', '.stestr', '.tox', '.venv', '__pycache__'}
 LEAVINGS_SUFFIXES = {'.egg-info', '.pyc'}
 
 
-def make(source, sources=paths.SOURCES, force=False):
+def make(source, force=False):
     """Bring a project's tree up to date with its sdist, series and overlay.
 
     Nothing happens when none of these and nothing in the tree changed. The
@@ -30,8 +30,6 @@ def make(source, sources=paths.SOURCES, force=False):
 
     :param source: the pinned release
     :type source: keystone_crdb.pins.Source
-    :param sources: the folder that holds the trees
-    :type sources: pathlib.Path
     :param force: throw away changes that are in no patch
     :type force: bool
     :returns: the tree
@@ -39,7 +37,7 @@ def make(source, sources=paths.SOURCES, force=False):
     :raises Failure: when a patch or overlay file is out of place, or the
         tree has changes that would be lost
     """
-    tree = sources / source.project
+    tree = paths.SOURCES / source.project
     patches = quilt.load(source.project)
     for patch in patches:
         header.check(patch)
@@ -50,26 +48,18 @@ def make(source, sources=paths.SOURCES, force=False):
         console.note(f'{tree}: up to date')
         return tree
 
-    sdist = download.sdist(source)
-    new = sources / f'.{source.project}.new'
-    shutil.rmtree(new, ignore_errors=True)
-    _unpack(sdist, new)
-    texts = exact.apply(patches, lambda path: _read(new / path))
-    if patches:
-        _push(new, source.project)
-    for path, text in texts.items():
-        if text != (_read(new / path) if (new / path).exists() else None):
-            raise errors.Failure(f'quilt made another {path} than we did')
-    laid = overlay.lay(source.project, new)
-
-    if changes and not force and _manifest(new) != _manifest(tree):
-        shutil.rmtree(new)
-        raise errors.Failure(
-            f'{tree} has changes that are in no patch',
-            details='\n'.join(changes[:10]),
-            remedy='quilt refresh them, or throw them away with --force',
-        )
-    _replace(tree, new)
+    new = paths.SOURCES / f'.{source.project}.new'
+    try:
+        laid = _make_new(source, patches, new)
+        if changes and not force and _manifest(new) != _manifest(tree):
+            raise errors.Failure(
+                f'{tree} has changes that are in no patch',
+                details='\n'.join(changes[:10]),
+                remedy='quilt refresh them, or throw them away with --force',
+            )
+        _replace(tree, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     _record_file(tree).write_text(
         json.dumps({'inputs': inputs, 'files': _manifest(tree)}, indent=1)
     )
@@ -78,6 +68,19 @@ def make(source, sources=paths.SOURCES, force=False):
         f'{len(laid)} overlay files'
     )
     return tree
+
+
+def _make_new(source, patches, new):
+    """Make the patched tree in a new folder, and say what was overlaid."""
+    shutil.rmtree(new, ignore_errors=True)
+    _unpack(download.sdist(source), new)
+    texts = exact.apply(patches, lambda path: _read(new / path))
+    if patches:
+        _push(new, source.project)
+    for path, text in texts.items():
+        if text != (_read(new / path) if (new / path).exists() else None):
+            raise errors.Failure(f'quilt made another {path} than we did')
+    return overlay.lay(source.project, new)
 
 
 def tracked_files(tree):

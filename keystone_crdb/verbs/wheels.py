@@ -35,11 +35,9 @@ def run(args):
     make()
 
 
-def make(wheels=WHEELS):
+def make():
     """Build the wheels that are not up to date.
 
-    :param wheels: the folder to put them in
-    :type wheels: pathlib.Path
     :returns: the wheels by project
     :rtype: dict
     :raises Failure: when a build fails, or a file of the package is not in
@@ -50,11 +48,23 @@ def make(wheels=WHEELS):
     made = {}
     for project, folder in trees.items():
         with console.step(f'Wheel of {project}'):
-            made[project] = _make(pinned, project, folder, wheels)
+            made[project] = make_one(pinned, project, folder, WHEELS)
     return made
 
 
-def _make(pinned, project, folder, wheels):
+def make_one(pinned, project, folder, wheels):
+    """Build one wheel, unless it is up to date.
+
+    :type pinned: keystone_crdb.pins.Pins
+    :type project: str
+    :param folder: the patched tree
+    :type folder: pathlib.Path
+    :param wheels: the folder to put it in
+    :type wheels: pathlib.Path
+    :returns: the wheel
+    :rtype: pathlib.Path
+    :raises Failure: as build() does
+    """
     inputs = _inputs(pinned, project, folder)
     record = wheels / f'.{project}.json'
     try:
