@@ -8,3 +8,7 @@ def add_arguments(parser):
 
 def run(args):
     """Run this verb."""
+
+
+def make():
+    """Build the image."""

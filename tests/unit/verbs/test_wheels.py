@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import zipfile
 
 import fixtures
@@ -41,8 +42,9 @@ class WheelsTest(base.ProjectTestCase):
         super().setUp()
         self.write('overlay/thing/thing/sub/extra.py', 'extra = 1\n')
         self.write('overlay/thing/thing/sub/data.json', '{}\n')
-        image = pins.Image('base', 'suite', 'mirror', '3.13')
-        self.pinned = pins.Pins(7, 1700000000, {'thing': self.source}, image)
+        self.pinned = dataclasses.replace(
+            pins.load(), revision=7, sources={'thing': self.source}
+        )
 
     def build(self, scratch='a'):
         scratch = self.path / scratch
