@@ -14,11 +14,11 @@ die() {
 
 find_python() {
     local python
+    local probe='import sys, ensurepip, venv'
+    probe+='; sys.exit(sys.version_info < (3, 11))'
     for python in "${PYTHON:-}" python3 /usr/bin/python3 python3.13 \
         python3.12 python3.11; do
-        if [ -n "$python" ] && "$python" -c \
-            'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
-            2>/dev/null; then
+        if [ -n "$python" ] && "$python" -c "$probe" 2>/dev/null; then
             echo "$python"
             return
         fi
