@@ -53,7 +53,14 @@ def main(argv=None):
         '-h', '--help'
     ):
         words.insert(0, 'build')
+    rest = []
+    if '--' in words:
+        split = words.index('--')
+        words, rest = words[:split], words[split + 1 :]
     args = parser.parse_args(words)
+    if rest and args.verb != 'test':
+        parser.error(f'{args.verb} takes nothing after --')
+    args.rest = rest
     if args.verb == 'help':
         parser.print_help()
         return 0

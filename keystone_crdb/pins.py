@@ -51,6 +51,20 @@ class Image:
 
 
 @dataclasses.dataclass(frozen=True)
+class CockroachDB:
+    """Which CockroachDB is supported.
+
+    :param releases: major versions, such as '26.2'
+    :type releases: list
+    :param image: reference of the container image that the tests take
+    :type image: str
+    """
+
+    releases: list
+    image: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Pins:
     """All of pins.toml; see the comments there.
 
@@ -59,12 +73,14 @@ class Pins:
     :param sources: by project
     :type sources: dict
     :type image: Image
+    :type cockroachdb: CockroachDB
     """
 
     revision: int
     source_date_epoch: int
     sources: dict
     image: Image
+    cockroachdb: CockroachDB
 
     def local_version(self, project):
         """Return the PEP 440 local version that the project's wheel has.
@@ -93,6 +109,7 @@ def load(path=paths.PINS):
                 for project, source in data['sources'].items()
             },
             image=Image(**data['image']),
+            cockroachdb=CockroachDB(**data['cockroachdb']),
         )
     except tomllib.TOMLDecodeError as exc:
         raise errors.Failure(f'{path}: {exc}') from exc
