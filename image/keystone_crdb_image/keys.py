@@ -144,4 +144,4 @@ def rotate_credential_keys(settings):
     _rotate(
         [settings.credential_keys], settings,
         'credential_rotate', 'credential_migrate',
-    )  # fmt: skip
+    )

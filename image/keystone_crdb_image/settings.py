@@ -172,7 +172,7 @@ def _flag(values, name):
     words = {
         '1': True, 'true': True, 'yes': True, 'on': True,
         '0': False, 'false': False, 'no': False, 'off': False,
-    }  # fmt: skip
+    }
     try:
         return words[values[name].lower()]
     except KeyError as error:

@@ -174,6 +174,24 @@ class Engine:
         """Remove a name of an image, if it is there."""
         self._query('rmi', reference)
 
+    def exec_command(self, name, environ, *words):
+        """Return the call that runs a command in a running container.
+
+        :param name: of the container
+        :type name: str
+        :param environ: what `running` was given
+        :type environ: dict
+        :param words: the command, for the image's entrypoint
+        :rtype: list
+        """
+        if self.name == 'buildah':
+            passed = [word for key in environ for word in ('--env', key)]
+            return self.command(
+                'run', *self.build_options, '--network', 'host', *passed,
+                name, '--', 'keystone-crdb', *words,
+            )
+        return self.command('exec', name, 'keystone-crdb', *words)
+
     @contextlib.contextmanager
     def running(self, image, name, environ, output, options=()):
         """Run a container on the host's network, hardened.
@@ -206,14 +224,14 @@ class Engine:
             command = self.command(
                 'run', *self.build_options, '--network', 'host', *passed,
                 *options, name, '--', 'tini', '--', 'keystone-crdb',
-            )  # fmt: skip
+            )
         else:
             command = self.command(
                 'run', '--rm', '--name', name, '--network', 'host', *LIMITS,
                 '--read-only', '--cap-drop', 'ALL',
                 '--security-opt', 'no-new-privileges', *passed,
                 *options, image,
-            )  # fmt: skip
+            )
         # A session of its own, so that Ctrl-C is for this program, which
         # then stops the container.
         process = subprocess.Popen(

@@ -115,7 +115,7 @@ def _inputs(pinned, built_on):
         paths.ROOT / 'Dockerfile',
         paths.ROOT / '.dockerignore',
         paths.BUILD / 'patches.json',
-        *(paths.REQUIREMENTS / name for name in wheelhouse.LOCKS),
+        *(paths.REQUIREMENTS / name for name in wheelhouse.IMAGE_LOCKS),
         *sorted((paths.BUILD / 'wheels').glob('*.whl')),
         *sorted(
             path
@@ -133,14 +133,17 @@ def _revision():
     """Return the commit that is checked out, or '' outside git."""
     result = subprocess.run(
         ['git', 'describe', '--always', '--abbrev=40', '--dirty'],
-        cwd=paths.ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+    )
     return result.stdout.strip()
 
 
-def make(with_engine, base_image=None):
+def make(with_engine=None, base_image=None):
     """Build the image, if anything that it is built of changed.
 
+    :param with_engine: the engine, or None to find one
     :type with_engine: keystone_crdb.containers.engine.Engine
     :param base_image: reference of a base image, or None for the pinned one
     :type base_image: str
@@ -148,9 +151,12 @@ def make(with_engine, base_image=None):
     :raises Failure: naming the step that failed
     """
     pinned = pins.load()
+    with_engine = with_engine or find_engine()
     wheels.make()
     with console.step('Wheelhouse of the dependencies'):
-        if not wheelhouse.ensure(pinned.image.python):
+        if not wheelhouse.ensure(
+            paths.WHEELHOUSE, wheelhouse.IMAGE_LOCKS, pinned.image.python
+        ):
             console.note('up to date')
     built_on = base.ensure(
         with_engine, pinned, base_image, lambda: system.require('image')
