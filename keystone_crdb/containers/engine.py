@@ -346,7 +346,9 @@ def probe(engine):
         build = engine.build_command(folder, [_PROBE])
         build.insert(len(build) - 1, '--no-cache')
         why = _attempt(build)
-    if why is None and engine.name != 'buildah':
+    if why:
+        return why
+    if engine.name != 'buildah':
         # buildah's RUN has shown that it can run something.
         why = _attempt(
             engine.command(
