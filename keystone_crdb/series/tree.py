@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import shutil
-import tarfile
 
 from keystone_crdb import console
 from keystone_crdb import download
@@ -144,14 +143,14 @@ def _changes(tree, recorded):
 
 
 def _unpack(sdist, folder):
-    staging = folder.with_suffix('.unpack')
-    shutil.rmtree(staging, ignore_errors=True)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(staging, filter='data')
-    (top,) = staging.iterdir()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    top.rename(folder)
-    staging.rmdir()
+    folder.mkdir(parents=True)
+    console.run(
+        [
+            'tar', '--extract', '--file', sdist, '--directory', folder,
+            '--strip-components', '1', '--no-same-owner',
+        ],
+        log='unpack',
+    )
 
 
 def _read(path):
