@@ -168,6 +168,7 @@ def _find_engine(image):
         try:
             _engine(engine, 'info')
             if not _engine(engine, 'images', '--quiet', image):
+                print(f'{engine}: pulling {image}', file=sys.stderr)
                 _engine(engine, 'pull', image, seconds=_PULL_SECONDS)
         except errors.Failure as exc:
             problems.append(exc.what)
