@@ -17,7 +17,6 @@ import time
 import psycopg
 
 from keystone_crdb import errors
-from keystone_crdb import paths
 from keystone_crdb.databases import database
 from keystone_crdb.databases import process
 from keystone_crdb.databases import scratch
@@ -231,7 +230,8 @@ def standin(image):
             '--scratch', folder,
             '--listening-url-file', url_file,
         ]
-        env = os.environ | {'PYTHONPATH': str(paths.ROOT)}
+        modules = os.pathsep.join(map(os.path.abspath, sys.path))
+        env = os.environ | {'PYTHONPATH': modules}
         with process.serving(
             command, 'the stand-in', folder, url_file, _START_SECONDS, env
         ) as text:
