@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the providers, as far as no database answers."""
 
-import textwrap
-
 import fixtures
 
 from keystone_crdb import errors
+from keystone_crdb.containers import engine
 from keystone_crdb.databases import providers
 from keystone_crdb.databases.standin import postgres
 from tests.unit import base
@@ -17,11 +16,7 @@ class TestCase(base.TestCase):
         self.bin = self.path / 'bin'
         self.bin.mkdir()
         self.set('PATH', f'{self.bin}:/usr/bin:/bin')
-        for name in (
-            'COCKROACH_URL',
-            'COCKROACH_BIN',
-            'KEYSTONE_CRDB_ENGINE_OPTIONS',
-        ):
+        for name in ('COCKROACH_URL', 'COCKROACH_BIN'):
             self.set(name, None)
         self.useFixture(
             fixtures.MonkeyPatch('tempfile.tempdir', str(self.path))
@@ -111,9 +106,7 @@ class TestBinary(TestCase):
 
 
 class TestContainer(TestCase):
-    def setUp(self):
-        super().setUp()
-        self.set('PATH', str(self.bin))
+    IMAGE = 'cockroach:v1'
 
     def engine(self, name='docker', **answers):
         """Make an engine that answers its commands with shell code."""
@@ -122,62 +115,85 @@ class TestContainer(TestCase):
         )
         self.program(
             name,
-            textwrap.dedent(f"""\
-                echo "$@" >> {self.path}/{name}.log
-                case $1 in
-                {cases}
-                esac
-                """),
+            f'echo "$@" >> {self.path}/{name}.log\n'
+            f'case $1 in\n{cases}\nesac\n',
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb.containers.engine.find',
+                lambda: engine.Engine(name),
+            )
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb.paths.LOGS', self.path / 'logs'
+            )
         )
 
-    def log(self, name='docker'):
-        return (self.path / f'{name}.log').read_text()
+    HAS_IMAGE = """echo '[{"Id": "i", "Size": 1, "Config": {}}]'"""
+
+    def log(self):
+        return (self.path / 'docker.log').read_text()
 
     def test_no_image_named(self):
-        self.engine()
-        self.failure(providers.container, kind=providers.Unavailable)
+        for image in None, '':
+            self.assertIn(
+                'no container image of CockroachDB is named',
+                self.failure(
+                    providers.container, image, providers.Unavailable
+                ),
+            )
 
     def test_no_engine(self):
+        def find():
+            raise errors.Failure('no container engine works', details='why')
+
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb.containers.engine.find', find)
+        )
+        self.assertEqual(
+            'no container engine works\n    why',
+            self.failure(
+                providers.container, self.IMAGE, providers.Unavailable
+            ),
+        )
+
+    def test_buildah(self):
+        self.engine('buildah')
         self.assertIn(
-            'neither docker nor podman',
-            self.failure(providers.container, 'i', providers.Unavailable),
+            'buildah is no engine',
+            self.failure(
+                providers.container, self.IMAGE, providers.Unavailable
+            ),
         )
 
     def test_no_image_to_be_had(self):
-        self.engine(pull='echo "no registry" >&2; exit 1')
-        self.engine('podman', info='echo "no runtime" >&2; exit 1')
+        self.engine(image='exit 1', pull='echo no registry >&2; exit 1')
         self.assertEqual(
-            'the image i can not be had\n'
-            '    docker pull failed: no registry\n'
-            '    podman info failed: no runtime',
-            self.failure(providers.container, 'i', providers.Unavailable),
+            f'the image {self.IMAGE} can not be pulled: no registry',
+            self.failure(
+                providers.container, self.IMAGE, providers.Unavailable
+            ),
         )
 
-    def test_does_not_run(self):
-        self.engine(images='echo id', run='echo "bad options" >&2; exit 1')
-        self.assertEqual(
-            'docker run failed: bad options',
-            self.failure(providers.container, 'i'),
-        )
-
-    def test_dies(self):
-        self.set('KEYSTONE_CRDB_ENGINE_OPTIONS', '--runtime runc')
+    def test_ends(self):
         self.engine(
-            images='echo id', run='echo abc', port='echo 127.0.0.1:9',
-            inspect='echo false',
+            image=self.HAS_IMAGE, run='echo bad options >&2; exit 125'
+        )
+        self.assertEqual(
+            f'{self.IMAGE} ended with 125 before it could be used\n'
+            '    bad options',
+            self.failure(providers.container, self.IMAGE),
         )
         self.assertRegex(
-            self.failure(providers.container, 'i'),
-            '^i does not come up: .*Connection refused\n',
-        )
-        self.assertIn(
-            'run --detach --publish 127.0.0.1::26257 --env '
-            'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING=true '
-            '--runtime runc i start-single-node --insecure '
-            '--store=type=mem,size=1GiB\n',
             self.log(),
+            r'run --rm --name (container-\w+) --network host .* '
+            r'--volume /\S+/\1/volume:/keystone-crdb cockroach:v1 '
+            r'start-single-node --insecure --store=type=mem,size=1GiB '
+            r'--listen-addr=127\.0\.0\.1:0 --http-addr=127\.0\.0\.1:0 '
+            r'--listening-url-file=/keystone-crdb/url\n'
+            r'rm --force --volumes \1\n$',
         )
-        self.assertTrue(self.log().endswith('rm --force --volumes abc\n'))
         self.assertNotIn('pull', self.log())
 
 
