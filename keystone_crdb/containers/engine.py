@@ -192,28 +192,50 @@ class Engine:
             )
         return self.command('exec', name, 'keystone-crdb', *words)
 
-    @contextlib.contextmanager
-    def running(self, image, name, environ, output, options=()):
-        """Run a container on the host's network, hardened.
+    def run_command(self, image, name, environ, options=(), words=()):
+        """Return the call that runs a container, hardened.
 
-        Its root file system is read-only and it has no capabilities. It is
-        stopped, with time to drain, and removed at the end.
+        It is on the host's network, its root file system is read-only and it
+        has no capabilities.
 
         :param image: its reference
         :type image: str
-        :param name: of the container
+        :param name: of the container, which buildah wants made before
         :type name: str
-        :param environ: its settings; they are on no command line
+        :param environ: its settings, which the caller has to give to the
+            call's environment; so they are on no command line
         :type environ: dict
-        :param output: open file that gets what it prints, or None for
-            standard output
-        :type output: file
         :param options: further options of `run`
         :type options: tuple
-        :returns: as context: the engine's process
-        :rtype: subprocess.Popen
+        :param words: for the image's entrypoint
+        :type words: tuple
+        :rtype: list
         """
         passed = [word for key in environ for word in ('--env', key)]
+        if self.name == 'buildah':
+            return self.command(
+                'run', *self.build_options, '--network', 'host', *passed,
+                *options, name, '--', 'tini', '--', 'keystone-crdb', *words,
+            )
+        return self.command(
+            'run', '--rm', '--name', name, '--network', 'host', *LIMITS,
+            '--read-only', '--cap-drop', 'ALL',
+            '--security-opt', 'no-new-privileges', *passed, *options, image,
+            *words,
+        )
+
+    @contextlib.contextmanager
+    def running(self, image, name, environ, output, options=()):
+        """Run a container; see `run_command`.
+
+        It is stopped, with time to drain, and removed at the end.
+
+        :param output: open file that gets what it prints
+        :type output: file
+        :returns: as context: the engine's process
+        :rtype: subprocess.Popen
+        :raises Failure: when it can't be made
+        """
         if self.name == 'buildah':
             result = self._query('from', '--name', name, image)
             if result.returncode:
@@ -221,25 +243,14 @@ class Engine:
                     f'{self.name} could not make a container of {image}',
                     details=result.stderr,
                 )
-            command = self.command(
-                'run', *self.build_options, '--network', 'host', *passed,
-                *options, name, '--', 'tini', '--', 'keystone-crdb',
-            )
-        else:
-            command = self.command(
-                'run', '--rm', '--name', name, '--network', 'host', *LIMITS,
-                '--read-only', '--cap-drop', 'ALL',
-                '--security-opt', 'no-new-privileges', *passed,
-                *options, image,
-            )
         # A session of its own, so that Ctrl-C is for this program, which
         # then stops the container.
         process = subprocess.Popen(
-            command,
+            self.run_command(image, name, environ, options),
             env={**os.environ, **environ},
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT if output else None,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
