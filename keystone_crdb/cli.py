@@ -15,6 +15,7 @@ VERBS = {
     'image': 'build the container image',
     'run': 'run the image on a database, until Ctrl-C',
     'test': "run the project's tests",
+    'apply': 'apply the patches to a tree of your own',
     'lock': 'renew the locked Python dependencies',
 }
 

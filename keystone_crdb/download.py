@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import tarfile
 import tempfile
 
 from keystone_crdb import console
@@ -48,6 +49,29 @@ def sdist(source):
         os.replace(fetched, cached)
     console.note(f'{source.sdist}: fetched, SHA-256 verified')
     return cached
+
+
+def unpack(path, folder):
+    """Unpack an sdist, so that its only folder becomes a new one.
+
+    :param path: the sdist
+    :type path: pathlib.Path
+    :param folder: the folder to make
+    :type folder: pathlib.Path
+    :raises Failure: when it is no sdist
+    """
+    staging = folder.with_name(f'{folder.name}.unpack')
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        with tarfile.open(path) as archive:
+            archive.extractall(staging, filter='data')
+        (top,) = staging.iterdir()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        top.rename(folder)
+    except (OSError, tarfile.TarError, ValueError) as exc:
+        raise errors.Failure(f'{path} is no sdist: {exc}') from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _fetch(source, folder):

@@ -91,14 +91,15 @@ class Pins:
         return f'{self.sources[project].version}+crdb.{self.revision}'
 
 
-def load(path=paths.PINS):
+def load(path=None):
     """Read the pins.
 
-    :param path: the file to read
+    :param path: the file to read, or None for the project's own
     :type path: pathlib.Path
     :rtype: Pins
     :raises Failure: naming the file and the setting that is wrong
     """
+    path = path or paths.PINS
     try:
         data = tomllib.loads(path.read_text())
         return Pins(

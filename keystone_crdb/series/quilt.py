@@ -3,10 +3,12 @@
 
 import dataclasses
 import io
+import os
 import pathlib
 
 import unidiff
 
+from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 
@@ -116,3 +118,26 @@ def check_files(project):
                 f'{path} is not in {folder}/series',
                 remedy='add it to the series or remove it',
             )
+
+
+def run(tree, patches, *words):
+    """Run a command of quilt, whatever the user's own settings are.
+
+    :param tree: the folder that is patched
+    :type tree: pathlib.Path
+    :param patches: the folder with the series
+    :type patches: pathlib.Path
+    :param words: the command and its options
+    :type words: str
+    :returns: what quilt printed
+    :rtype: str
+    :raises Failure: with the end of what it printed
+    """
+    env = dict(
+        os.environ, QUILT_PATCHES=str(patches), QUILT_SERIES='series',
+        QUILT_PC='.pc', LC_ALL='C',
+    )
+    return console.run(
+        ['quilt', '--quiltrc=-', *words],
+        log=f'quilt-{patches.name}', cwd=tree, env=env,
+    )
