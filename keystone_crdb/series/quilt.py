@@ -35,14 +35,15 @@ class Patch:
         return '/'.join(self.path.parts[-3:])
 
 
-def names(project):
-    """Return the names in a project's series file, in order.
+def names(folder):
+    """Return the names in a series file, in order.
 
-    :type project: str
+    :param folder: where it lies
+    :type folder: pathlib.Path
     :rtype: list
     :raises Failure: when there is no series file
     """
-    series = paths.PATCHES / project / 'series'
+    series = folder / 'series'
     try:
         lines = series.read_text().splitlines()
     except FileNotFoundError as exc:
@@ -51,17 +52,19 @@ def names(project):
     return [word for word in words if word]
 
 
-def load(project):
+def load(project, folder=None):
     """Read all patches of a project.
 
     :type project: str
+    :param folder: where they lie, or None for patches/
+    :type folder: pathlib.Path
     :returns: the patches in their order
     :rtype: list
     :raises Failure: naming the patch that is missing or can't be read
     """
-    check_files(project)
-    folder = paths.PATCHES / project
-    return [read(folder / name) for name in names(project)]
+    folder = folder or paths.PATCHES / project
+    check_files(folder)
+    return [read(folder / name) for name in names(folder)]
 
 
 def read(path):
@@ -101,14 +104,13 @@ def read(path):
     return patch
 
 
-def check_files(project):
-    """Check that each file in the folder is in the series, once.
+def check_files(folder):
+    """Check that each file in a folder is in its series, once.
 
-    :type project: str
+    :type folder: pathlib.Path
     :raises Failure: naming the file
     """
-    folder = paths.PATCHES / project
-    listed = names(project)
+    listed = names(folder)
     for name in listed:
         if listed.count(name) > 1:
             raise errors.Failure(f'{folder}/series names {name} twice')
