@@ -138,22 +138,15 @@ def carry_out(plans):
 
 
 def _placeable(patches, result):
-    """Leave out the files that the tree has no place for."""
-    placeable = []
-    for patch in patches:
-        kept = [
-            file
-            for file in patch.files
-            if result.target.has_place_for(file.path)
-        ]
-        result.skipped += [
-            (patch.path.name, file.path)
-            for file in patch.files
-            if file not in kept
-        ]
-        if kept:
-            placeable.append(dataclasses.replace(patch, files=kept))
-    return placeable
+    """Leave out the files that the tree has no place for, and note them."""
+    target = result.target
+    result.skipped += [
+        (patch.path.name, file.path)
+        for patch in patches
+        for file in patch.files
+        if not target.has_place_for(file.path)
+    ]
+    return [kept for patch in patches if (kept := target.placeable(patch))]
 
 
 def _overlay(target, result, keep):

@@ -137,7 +137,7 @@ def _installed_diffs(project, site_packages):
 
 def _moved(file, path):
     after = '/dev/null' if file.is_removed_file else path
-    return f'--- {path}\n+++ {after}\n{"".join(str(hunk) for hunk in file)}'
+    return quilt.diff(file, path, after)
 
 
 def _added(path, text):

@@ -93,9 +93,42 @@ def revision(repository, name):
     :rtype: str
     :raises Failure: when there is none
     """
-    return run(
-        repository, 'rev-parse', '--verify', f'{name}^{{commit}}'
-    ).decode().strip()
+    try:
+        found = run(
+            repository, 'rev-parse', '--verify', f'{name}^{{commit}}'
+        )
+    except errors.Failure as exc:
+        raise errors.Failure(
+            f'{repository} has no revision {name}', details=exc.details
+        ) from exc
+    return found.decode().strip()
+
+
+def has(repository, name):
+    """Say whether there is a commit of some name.
+
+    :type repository: pathlib.Path
+    :type name: str
+    :rtype: bool
+    """
+    try:
+        revision(repository, name)
+    except errors.Failure:
+        return False
+    return True
+
+
+def patch_ids(repository, diffs):
+    """Return what `git patch-id` calls diffs.
+
+    :type repository: pathlib.Path
+    :param diffs: one patch, or the output of `git log --patch`
+    :type diffs: bytes
+    :returns: the commit, or zeros, by the id of its diff
+    :rtype: dict
+    """
+    ids = run(repository, 'patch-id', '--stable', stdin=diffs).decode()
+    return dict(line.split() for line in ids.splitlines())
 
 
 def describe(repository):

@@ -187,7 +187,8 @@ def _apply_file(patch, file, text, fuzz, reverse):
         if found is None:
             problem = f'does not match at line {named}'
             if fuzz is not EXACT:
-                problem += f' nor elsewhere, with fuzz {fuzz}'
+                problem += ' nor elsewhere'
+                problem += f', with fuzz {fuzz}' if fuzz else ''
             placements.append(
                 Placement(patch, file.path, number, problem=problem,
                           details=_nearest(source, before))
@@ -299,9 +300,12 @@ def _nearest(source, wanted):
         key=lambda start: _alike(source, wanted, start),
         default=0,
     )
+    agree = _alike(source, wanted, best)
+    if not agree:
+        return 'there is nothing like it'
     rows = [
-        f'the nearest match is at line {best + 1}: '
-        f'{_alike(source, wanted, best)} of {size} lines agree'
+        f'the nearest match is at line {best + 1}: {agree} of {size} lines '
+        'agree'
     ]
     difference = difflib.unified_diff(
         wanted, source[best : best + size], 'the hunk', 'the file', n=0

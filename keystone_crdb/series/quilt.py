@@ -35,6 +35,20 @@ class Patch:
         return '/'.join(self.path.parts[-3:])
 
 
+def diff(file, before, after):
+    """Return the diff of one file of a patch, under other names.
+
+    :type file: unidiff.PatchedFile
+    :param before: the name after `---`
+    :type before: str
+    :param after: the name after `+++`
+    :type after: str
+    :rtype: str
+    """
+    hunks = ''.join(str(hunk) for hunk in file)
+    return f'--- {before}\n+++ {after}\n{hunks}'
+
+
 def names(folder):
     """Return the names in a series file, in order.
 

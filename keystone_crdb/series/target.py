@@ -69,6 +69,16 @@ class Target:
             return False
         return path.startswith(f'{self.package}/')
 
+    def placeable(self, patch):
+        """Return a patch without the files that have no place in this tree.
+
+        :type patch: keystone_crdb.series.quilt.Patch
+        :returns: the patch, or None when nothing of it is left
+        :rtype: keystone_crdb.series.quilt.Patch
+        """
+        kept = [file for file in patch.files if self.has_place_for(file.path)]
+        return dataclasses.replace(patch, files=kept) if kept else None
+
     def read(self, path):
         """Return the text of a file: in a checkout, what is committed.
 

@@ -88,12 +88,12 @@ class ProjectTestCase(TestCase):
         """Write pins.toml: the project's own, with this source only."""
         text = (ROOT / 'pins.toml').read_text()
         before, _, rest = text.partition('[sources.')
-        after = rest[rest.index('[image]'):]
+        after = rest[rest.index('[image]') :]
         self.write(
             'pins.toml',
             f'{before}[sources.{source.project}]\n'
             f'version = "{source.version}"\nsdist = "{source.sdist}"\n'
-            f'sha256 = "{source.sha256}"\n\n{after}',
+            f'sha256 = "{source.sha256}"\n\n[releases]\n\n{after}',
         )
 
     def _sdist(self):
