@@ -28,6 +28,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 from keystone_crdb.containers import wheelhouse
 from keystone_crdb.verbs import image
 
@@ -38,9 +39,8 @@ START_LIMIT = 120
 OPENRC = paths.BUILD / 'admin-openrc'
 
 
-def add_arguments(parser):
-    """Declare the options of this verb."""
-    image.add_engine_arguments(parser)
+def add_database_arguments(parser):
+    """Declare the options that choose a database."""
     parser.add_argument(
         '--provider',
         choices=databases.PROVIDERS,
@@ -53,6 +53,12 @@ def add_arguments(parser):
         'KEYSTONE_CRDB_DATABASE_URL, which keeps a password out of the list '
         'of processes',
     )
+
+
+def add_arguments(parser):
+    """Declare the options of this verb."""
+    image.add_engine_arguments(parser)
+    add_database_arguments(parser)
     parser.add_argument(
         '--port',
         type=int,
@@ -71,8 +77,7 @@ def run(args):
     port = free_port(args.port)
     engine = image.find_engine(args.engine, args.engine_option)
     built = image.make(engine)
-    url = args.database_url or os.environ.get('KEYSTONE_CRDB_DATABASE_URL')
-    with database(args.provider, url) as (description, url):
+    with database(args) as (description, url):
         console.say(description)
         if args.check:
             prove(engine, built.reference, url, port)
@@ -103,16 +108,15 @@ def free_port(port):
 
 
 @contextlib.contextmanager
-def database(provider=None, url=None):
+def database(args):
     """Provide an empty database, or the one that a URL names.
 
-    :param provider: one of databases.PROVIDERS to be forced, or None
-    :type provider: str
-    :param url: SQLAlchemy's URL of a database that is taken as it is
-    :type url: str
+    :param args: with the options of add_database_arguments()
+    :type args: argparse.Namespace
     :returns: as context: what it is, for people, and its URL
     :raises Failure: when there is none
     """
+    url = args.database_url or os.environ.get('KEYSTONE_CRDB_DATABASE_URL')
     if url:
         try:
             name = sqlalchemy.make_url(url).render_as_string()
@@ -123,7 +127,8 @@ def database(provider=None, url=None):
             ) from exc
         yield f'database: {name}', url
         return
-    with databases.start(provider) as server:
+    image_of_it = pins.load().cockroachdb.image
+    with databases.start(args.provider, image_of_it) as server:
         name = f'keystone_crdb_{uuid.uuid4().hex[:12]}'
         url = server.create_database(name)
         try:
