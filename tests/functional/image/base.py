@@ -69,15 +69,13 @@ class Container:
 
     def request(self, method, path, headers=None, body=None):
         """Send a request; return the response."""
-        return urllib.request.urlopen(  # noqa: S310
-            urllib.request.Request(  # noqa: S310
-                f'http://127.0.0.1:{self.port}{path}',
-                method=method,
-                headers={'Content-Type': 'application/json', **(headers or {})},
-                data=json.dumps(body).encode() if body else None,
-            ),
-            timeout=LIMIT,
+        request = urllib.request.Request(
+            f'http://127.0.0.1:{self.port}{path}',
+            method=method,
+            headers={'Content-Type': 'application/json', **(headers or {})},
+            data=json.dumps(body).encode() if body else None,
         )
+        return urllib.request.urlopen(request, timeout=LIMIT)
 
     def token(self, password):
         """Return a token of the admin."""

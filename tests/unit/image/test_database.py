@@ -61,7 +61,7 @@ class WaitTest(base.TestCase):
             errors.Problem, database.wait, self.engine, 60
         )
         self.assertEqual(
-            'the database h:26257/d did not answer within 60 s '
+            'the database h/d did not answer within 60 s '
             '(KEYSTONE_DATABASE_WAIT): connection failed: connection to '
             'server at "127.0.0.1", port 1 failed: Connection refused',
             str(problem),
@@ -88,6 +88,18 @@ class WaitTest(base.TestCase):
             self._error('database "d" does not exist'), 'CockroachDB v25.4.1'
         ]
         database.wait(self.engine, 60)
+
+
+class DescribeTest(base.TestCase):
+    def test_describe(self):
+        for text, name in (
+            ('cockroachdb://u:secret@h:26257/d', 'h:26257/d'),
+            ('cockroachdb://u:secret@/d', 'localhost/d'),
+            ('cockroachdb://u@/d?host=a:1&host=b:2', 'a:1,b:2/d'),
+            ('sqlite:////x/y', 'SQLite in /x/y'),
+        ):
+            url = sqlalchemy.make_url(text)
+            self.assertEqual(name, database.describe(url))
 
 
 class StateTest(base.TestCase):
