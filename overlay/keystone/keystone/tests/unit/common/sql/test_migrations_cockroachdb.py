@@ -1,0 +1,277 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tests of migrations on CockroachDB that need no database."""
+
+import io
+from unittest import mock
+
+from alembic import operations
+from alembic.runtime import migration
+import fixtures
+from oslo_db import exception as db_exception
+import psycopg
+import sqlalchemy as sql
+from sqlalchemy_cockroachdb import psycopg as crdb_psycopg
+
+from keystone.common.sql.migrations import cockroachdb
+from keystone.common.sql import upgrades
+from keystone.tests import unit
+
+
+class CockroachDBImplTestCase(unit.BaseTestCase):
+    """The statements that alembic's operations become."""
+
+    def setUp(self):
+        super().setUp()
+        self.buffer = io.StringIO()
+        self.context = migration.MigrationContext.configure(
+            dialect=crdb_psycopg.CockroachDBDialect_psycopg(),
+            opts={'as_sql': True, 'output_buffer': self.buffer},
+        )
+        self.op = operations.Operations(self.context)
+
+    def assertStatements(self, *expected):
+        found = [
+            ' '.join(statement.split())
+            for statement in self.buffer.getvalue().split(';')
+        ]
+        self.assertEqual([*expected, ''], found)
+
+    def test_it_is_alembics_choice(self):
+        self.assertIs(cockroachdb.CockroachDBImpl, type(self.context.impl))
+
+    def test_create_table(self):
+        self.op.create_table(
+            'a',
+            sql.Column('id', sql.String(64), primary_key=True),
+            sql.Column('b', sql.String(64), index=True),
+        )
+
+        self.assertStatements(
+            'CREATE TABLE IF NOT EXISTS a ( id VARCHAR(64) NOT NULL, '
+            'b VARCHAR(64), PRIMARY KEY (id) )',
+            'CREATE INDEX IF NOT EXISTS ix_a_b ON a (b)',
+        )
+
+    def test_create_index(self):
+        self.op.create_index('i', 'a', ['b'])
+
+        self.assertStatements('CREATE INDEX IF NOT EXISTS i ON a (b)')
+
+    def test_add_column(self):
+        self.op.add_column('a', sql.Column('b', sql.String(5)))
+
+        self.assertStatements(
+            'ALTER TABLE a ADD COLUMN IF NOT EXISTS b VARCHAR(5)'
+        )
+
+    def test_drop_unique_constraint(self):
+        self.op.drop_constraint('u', 'a', type_='unique')
+
+        self.assertStatements('DROP INDEX IF EXISTS a@u CASCADE')
+
+    def test_drop_unique_constraint_in_batch(self):
+        with self.op.batch_alter_table('Group') as batch_op:
+            batch_op.drop_constraint('Ünique', type_='unique')
+
+        self.assertStatements('DROP INDEX IF EXISTS "Group"@"Ünique" CASCADE')
+
+    def test_drop_other_constraint(self):
+        self.op.drop_constraint('f', 'a', type_='foreignkey')
+
+        self.assertStatements('ALTER TABLE a DROP CONSTRAINT IF EXISTS f')
+
+    def test_drop_others(self):
+        self.op.drop_index('i', 'a')
+        self.op.drop_column('a', 'b')
+        self.op.drop_table('a')
+
+        self.assertStatements(
+            'DROP INDEX IF EXISTS i',
+            'ALTER TABLE a DROP COLUMN IF EXISTS b',
+            'DROP TABLE IF EXISTS a',
+        )
+
+    def test_add_constraint(self):
+        self.op.create_unique_constraint('u', 'a', ['b'])
+
+        self.assertStatements('ALTER TABLE a ADD CONSTRAINT u UNIQUE (b)')
+
+
+class ConnectedCockroachDBImplTestCase(unit.BaseTestCase):
+    """What alembic's operations do depending on what is there."""
+
+    def setUp(self):
+        super().setUp()
+        dialect = crdb_psycopg.CockroachDBDialect_psycopg()
+        dialect.default_schema_name = 'public'
+        self.connection = mock.MagicMock(dialect=dialect)
+        self.connection.in_transaction.return_value = False
+        self.op = operations.Operations(
+            migration.MigrationContext.configure(self.connection)
+        )
+
+    def executed(self):
+        dialect = self.connection.dialect
+        return [
+            ' '.join(str(call.args[0].compile(dialect=dialect)).split())
+            for call in self.connection.execute.call_args_list
+        ]
+
+    def test_add_constraint_that_is_missing(self):
+        self.connection.scalar.return_value = None
+
+        self.op.create_unique_constraint('u', 'a', ['b'])
+
+        self.assertEqual(
+            {'schema': 'public', 'table': 'a', 'name': 'u'},
+            self.connection.scalar.call_args.args[1],
+        )
+        self.assertEqual(
+            ['ALTER TABLE a ADD CONSTRAINT u UNIQUE (b)'], self.executed()
+        )
+
+    def test_add_constraint_that_is_there(self):
+        self.connection.scalar.return_value = 1
+
+        with self.op.batch_alter_table('a') as batch_op:
+            batch_op.create_unique_constraint('u', ['b'])
+
+        self.assertEqual([], self.executed())
+
+    def test_create_type_first(self):
+        self.op.create_table(
+            'a', sql.Column('kind', sql.Enum('x', 'y', name='kind'))
+        )
+
+        # The type is created once, and only if it is missing
+        self.assertEqual(
+            [True],
+            [
+                call.kwargs['checkfirst']
+                for call in self.connection._run_ddl_visitor.call_args_list
+            ],
+        )
+
+
+class UpgradeTestCase(unit.BaseTestCase):
+    """How an upgrade's transactions are laid out."""
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MockPatch('time.sleep'))
+        self.upgrade = self.useFixture(
+            fixtures.MockPatch('alembic.command.upgrade')
+        ).mock
+        self.controlled = self.useFixture(
+            fixtures.MockPatchObject(
+                upgrades, '_is_database_under_alembic_control'
+            )
+        ).mock
+        self.controlled.return_value = True
+        self.config = mock.Mock(attributes={})
+        self.used = []
+        self.upgrade.side_effect = self._note_connection
+
+        self.engine = mock.MagicMock()
+        self.engine.dialect.name = 'cockroachdb'
+        self.transaction = self.engine.begin.return_value.__enter__()
+        connection = self.engine.connect.return_value.__enter__()
+        self.autocommit = connection.execution_options.return_value
+        self.connection = connection
+
+    def _note_connection(self, config, revision):
+        self.used.append((config.attributes['connection'], revision))
+
+    def _fail_with(self, *errors):
+        """Let calls of alembic's upgrade fail, and then succeed."""
+        errors = list(errors)
+
+        def upgrade(config, revision):
+            self._note_connection(config, revision)
+            if errors:
+                raise errors.pop(0)
+
+        self.upgrade.side_effect = upgrade
+
+    def _sync(self, branch=None):
+        upgrades._upgrade_alembic(self.engine, self.config, branch)
+
+    def test_other_database(self):
+        self.engine.dialect.name = 'postgresql'
+        self.controlled.return_value = False
+
+        self._sync()
+
+        self.assertEqual([(self.transaction, 'heads')], self.used)
+
+    def test_empty_database(self):
+        self.controlled.return_value = False
+
+        self._sync()
+
+        self.assertEqual(
+            [
+                (self.transaction, upgrades.ALEMBIC_INIT_VERSION),
+                (self.autocommit, 'heads'),
+            ],
+            self.used,
+        )
+        self.connection.execution_options.assert_called_once_with(
+            isolation_level='AUTOCOMMIT'
+        )
+
+    def test_existing_database(self):
+        self._sync(upgrades.CONTRACT_BRANCH)
+
+        self.assertEqual([(self.autocommit, 'contract@head')], self.used)
+
+    def test_serialization_failure_is_retried(self):
+        self._fail_with(
+            db_exception.DBDeadlock(), db_exception.DBConnectionError()
+        )
+
+        self._sync()
+
+        self.assertEqual([(self.autocommit, 'heads')] * 3, self.used)
+
+    def test_other_failure_is_not_retried(self):
+        self._fail_with(db_exception.DBError())
+
+        self.assertRaises(db_exception.DBError, self._sync)
+
+        self.assertEqual(1, len(self.used))
+
+    def test_schema_change_aborted_after_commit(self):
+        class Aborted(psycopg.InternalError):
+            sqlstate = 'XXA00'
+
+        self.controlled.return_value = False
+        self._fail_with(
+            db_exception.DBError(
+                sql.exc.InternalError(
+                    'COMMIT',
+                    {},
+                    Aborted(
+                        'transaction committed but schema change aborted '
+                        'with error: (23505): duplicate key value'
+                    ),
+                )
+            )
+        )
+
+        error = self.assertRaises(db_exception.DBMigrationError, self._sync)
+
+        self.assertIn('Drop the database', str(error))
+        self.assertIn('duplicate key value', str(error))
+        self.assertEqual(1, len(self.used))
