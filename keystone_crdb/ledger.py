@@ -45,16 +45,16 @@ from keystone_crdb import errors
 class Verdict(enum.Enum):
     """What is made of one test; the value is for people."""
 
-    PASS = 'passed'
+    SUCCESS = 'passed'
     SKIP = 'skipped'
     EXPECTED_FAILURE = 'failed as expected'
     FAIL = 'failed'
-    UNEXPECTED_PASS = 'passed unexpectedly'
+    UNEXPECTED_SUCCESS = 'passed unexpectedly'
     NOT_RUN = 'listed but not run'
 
 
 #: Those that fail the run.
-WRONG = (Verdict.FAIL, Verdict.UNEXPECTED_PASS, Verdict.NOT_RUN)
+WRONG = (Verdict.FAIL, Verdict.UNEXPECTED_SUCCESS, Verdict.NOT_RUN)
 
 _DATABASE = re.compile(r'(?P<product>[^<>=!~]+?)\s*(?P<versions>[<>=!~].*)?')
 
@@ -146,7 +146,7 @@ class Judgement:
         :rtype: bool
         """
         return (
-            Verdict.PASS in self.verdicts.values()
+            Verdict.SUCCESS in self.verdicts.values()
             and not any(each in WRONG for each in self.verdicts.values())
             and not self.too_many_skips()
         )
@@ -268,11 +268,11 @@ def judge(ledger, outcomes, product, number):
             if outcome in (None, 'skip'):
                 verdict = Verdict.NOT_RUN
             elif outcome in _PASSED:
-                verdict = Verdict.UNEXPECTED_PASS
+                verdict = Verdict.UNEXPECTED_SUCCESS
             else:
                 verdict = Verdict.EXPECTED_FAILURE
         elif outcome in _PASSED:
-            verdict = Verdict.PASS
+            verdict = Verdict.SUCCESS
         elif outcome == 'skip':
             verdict = Verdict.SKIP
         else:
@@ -302,7 +302,7 @@ def describe(judgement, ledger):
         lines.extend(
             f'{verdict.value}: {test}' for test in judgement.tests(verdict)
         )
-    remove = judgement.tests(Verdict.UNEXPECTED_PASS) + judgement.tests(
+    remove = judgement.tests(Verdict.UNEXPECTED_SUCCESS) + judgement.tests(
         Verdict.NOT_RUN
     )
     add = judgement.tests(Verdict.FAIL)
@@ -312,22 +312,28 @@ def describe(judgement, ledger):
         for test in remove:
             kept.pop(test)
         for test in sorted([*kept, *add]):
-            entry = kept.get(test)
-            lines += [
-                '[[expected_failure]]',
-                f'test = {_toml(test)}',
-                f'reason = {_toml(entry.reason if entry else "TODO")}',
-                f'link = {_toml(entry.link if entry else "TODO")}',
-                'databases = [%s]'
-                % ', '.join(
-                    _toml(f'{product} {versions}'.rstrip())
-                    for product, versions in (
-                        entry.databases if entry else [('TODO', '')]
-                    )
-                ),
-                '',
-            ]
+            lines += _render(test, kept.get(test))
     return lines
+
+
+def _render(test, entry):
+    """Return the lines of an entry; one that is None is to be filled in."""
+    if entry:
+        reason, link = entry.reason, entry.link
+        databases = [
+            f'{name} {versions}' for name, versions in entry.databases
+        ]
+    else:
+        reason, link, databases = 'TODO', 'TODO', ['TODO']
+    names = ', '.join(_toml(database.rstrip()) for database in databases)
+    return [
+        '[[expected_failure]]',
+        f'test = {_toml(test)}',
+        f'reason = {_toml(reason)}',
+        f'link = {_toml(link)}',
+        f'databases = [{names}]',
+        '',
+    ]
 
 
 def _toml(text):

@@ -147,7 +147,7 @@ class JudgeTest(LedgerTestCase):
     def test_unexpected_pass(self):
         for outcome in ('success', 'xfail'):
             self.assert_verdict(
-                ledger.Verdict.UNEXPECTED_PASS,
+                ledger.Verdict.UNEXPECTED_SUCCESS,
                 False,
                 self.judge(outcome, other='success'),
             )
@@ -177,7 +177,7 @@ class JudgeTest(LedgerTestCase):
     def test_pass(self):
         for outcome in ('success', 'xfail'):
             self.assert_verdict(
-                ledger.Verdict.PASS,
+                ledger.Verdict.SUCCESS,
                 True,
                 self.judge('fail', other=outcome),
                 'a.other',
