@@ -11,10 +11,11 @@ oslo.db's wrap_db_retry.  Between two of them a client thinks for a while, as
 callers of a service do; without that, the client that has just won is the
 next to win, and the others are only let in by chance.
 
-It is done twice in one run: with the waits of the stock decorator (deadlock_backoff off: a second before the first retry, then
-doubling at random up to ten) and with those that the patched oslo.db uses on
-CockroachDB.  On a CockroachDB it is done a third time with its protocol of
-SAVEPOINT cockroach_restart.
+It is done twice in one run: with the waits of the stock decorator
+(deadlock_backoff off: a second before the first retry, then doubling at
+random up to ten) and with those that the patched oslo.db uses on CockroachDB.
+On a CockroachDB it is done a third time with its protocol of SAVEPOINT
+cockroach_restart.
 
 At last one client alone runs transactions with that savepoint and without
 it, which is what the protocol costs where nothing conflicts.
