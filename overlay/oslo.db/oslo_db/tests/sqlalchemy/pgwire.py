@@ -85,8 +85,14 @@ class FailingServer(fixtures.Fixture):
     def _stop(self, listener):
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        for client in self._clients:
+        self.close_connections()
+
+    def close_connections(self, farewell=b''):
+        """Close all connections, after a last message."""
+        while self._clients:
+            client = self._clients.pop()
             try:
+                client.sendall(farewell)
                 client.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass

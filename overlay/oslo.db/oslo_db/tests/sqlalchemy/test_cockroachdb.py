@@ -39,6 +39,7 @@ import trustme
 from oslo_db import backoff
 from oslo_db import exception
 from oslo_db.sqlalchemy import asyncio_facade
+from oslo_db.sqlalchemy import cockroachdb
 from oslo_db.sqlalchemy import engines
 from oslo_db.sqlalchemy import exc_filters
 from oslo_db.tests import base as test_base
@@ -428,6 +429,13 @@ class TestPool(testscenarios.WithScenarios, EngineTestCase):
         self.assertTrue(800 < left <= 900, left)
         self.assertIsNot(first, self._driver_connection())
 
+    def test_drained_while_idle(self):
+        """A pool finds out before it hands the connection on."""
+        first = self._driver_connection()
+        self.server.close_connections(pgwire.error_response(
+            S='ERROR', C='57P01', M='server is shutting down'))
+        self.assertIsNot(first, self._driver_connection())
+
     def test_drained(self):
         """A connection that was told to go is not used again."""
         first = self._driver_connection()
@@ -495,6 +503,53 @@ class TestParameters(testscenarios.WithScenarios, TranslationTestCase):
                 sqlalchemy.text('SELECT :value'),
                 {'value': PARAMETERS[self.observation['id']]})
         self._assert_expected(self.observation, error)
+
+
+class TestKeys(test_base.BaseTestCase):
+    """The literals of a key, of which the observations have not all forms."""
+
+    def _assert_values(self, expected, text):
+        self.assertEqual(expected, cockroachdb.parse_values(text))
+
+    def test_columns(self):
+        self.assertEqual(['a', 'b c'], cockroachdb.parse_columns('a,b c'))
+        self.assertEqual(['a', 'b'], cockroachdb.parse_columns('a, b'))
+
+    def test_bare(self):
+        self._assert_values(['1', 'true', 'NULL', '-1.5'], '1,true,NULL,-1.5')
+        self._assert_values(['1', '2'], '1, 2')
+
+    def test_quoted(self):
+        self._assert_values(['', 'a,b', "it's", r'\x01'],
+                            r"'','a,b','it''s','\x01'")
+
+    def test_escaped(self):
+        self._assert_values(
+            ["o'b", 'a\\b', 'a\tb\n', 'za\u017c\u00f3\U0001f600'],
+            r"e'o\'b',e'a\\b',e'a\tb\n',e'za\u017C\u00F3\U0001F600'")
+
+    def test_escaped_bytes(self):
+        self._assert_values(['\u017cAA'], r"e'\xc5\xbc\x41\101'")
+        self._assert_values(['\ufffd'], r"e'\xff'")
+
+    def test_separators_in_a_value(self):
+        self._assert_values(["a','b", "), (", 'c'],
+                            r"e'a\',\'b','), (','c'")
+
+    def test_collation_and_type(self):
+        self._assert_values(['x', 'y', '1'], "'x' COLLATE de,'y':::STRING,1")
+
+    def test_bits(self):
+        self._assert_values(['101'], "B'101'")
+
+    def test_array(self):
+        self._assert_values(["ARRAY['a,b','c']", '(-1)', '2'],
+                            "ARRAY['a,b','c'],(-1),2")
+
+    def test_not_a_literal(self):
+        """Whatever a later release writes, there is a value."""
+        self._assert_values(["'open", 'x'], "'open,x")
+        self._assert_values([''], '')
 
 
 class TestObservations(test_base.BaseTestCase):
