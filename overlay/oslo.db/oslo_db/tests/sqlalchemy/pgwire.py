@@ -57,7 +57,8 @@ class FailingServer(fixtures.Fixture):
         to answer them with `on_ssl_request`
     :ivar parameters: what the last client sent at its start
     :ivar wants_password: whether the client has to send a password first
-    :ivar failing: statements that begin with this text fail
+    :ivar failing: statements that begin with this text, or with one of
+        these, fail; None for none
     :ivar response: bytes that answer a failing statement
     :ivar closes: whether the connection is closed after a failing statement
     """
