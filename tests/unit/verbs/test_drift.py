@@ -9,6 +9,7 @@ import fixtures
 
 from keystone_crdb import cli
 from keystone_crdb import console
+from keystone_crdb import errors
 from tests.unit import base
 
 
@@ -272,7 +273,8 @@ class OriginsTest(DriftTestCase):
                 return run(command, log)
             folder = command[command.index('--dest') + 1]
             self.assertIn('thing==2.0', command)
-            with tarfile.open(folder / 'thing-2.0.tar.gz', 'w:gz') as archive:
+            self.sdist = self.path / 'CACHE/sdists/thing-2.0.tar.gz'
+            with tarfile.open(f'{folder}/thing-2.0.tar.gz', 'w:gz') as archive:
                 for name, text in self.FILES.items():
                     text = text.replace('line 10\n', 'new\nline 10\n')
                     member = tarfile.TarInfo(f'thing-2.0/{name}')
@@ -284,6 +286,15 @@ class OriginsTest(DriftTestCase):
         self.assertEqual('conflicts',
                          self.states('thing==2.0', status=4)['one'])
         self.assertRegex(self.output.getvalue(), 'SHA-256 [0-9a-f]{64}')
+
+    def test_release_that_the_index_does_not_have(self):
+        def pip(command, log):
+            raise errors.Failure('pip', details='No matching distribution')
+
+        self.useFixture(fixtures.MockPatchObject(console, 'run', pip))
+        self.assertEqual(1, cli.main(['drift', 'thing==9.9']))
+        self.assertIn('could not fetch thing 9.9', self.output.getvalue())
+        self.assertIn('No matching distribution', self.output.getvalue())
 
     def test_several(self):
         self.change('line 10\n', 'rewritten\n')
