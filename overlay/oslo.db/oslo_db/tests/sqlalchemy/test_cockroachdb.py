@@ -406,7 +406,9 @@ class TestTLS(testscenarios.WithScenarios, EngineTestCase):
 
     def test_no_client_certificate(self):
         del self.query['sslcert'], self.query['sslkey']
-        self.assertRaises(Exception, self._connect, **self.query)
+        self.assertRaises(
+            (sqlalchemy.exc.OperationalError, exception.DBConnectionError),
+            self._connect, **self.query)
         self.assertIsNone(self.server.parameters)
 
 
@@ -460,6 +462,13 @@ class TestAsyncioFacade(testscenarios.WithScenarios, EngineTestCase):
 
     scenarios = [(driver, {'driver': driver})
                  for driver in ('psycopg', 'asyncpg')]
+
+    def test_lost(self):
+        """The node goes away without a word."""
+        self.server.failing = FAILING_STATEMENT
+        self.server.closes = True
+        error = asyncio.run(self._execute())
+        self.assertIsInstance(error, exception.DBConnectionError)
 
     def test_retryable(self):
         self.server.failing = FAILING_STATEMENT
