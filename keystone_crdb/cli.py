@@ -15,6 +15,10 @@ VERBS = {
     'image': 'build the container image',
     'run': 'run the image on a database, until Ctrl-C',
     'test': "run the project's tests",
+    'apply': 'apply the patches to a tree of your own',
+    'drift': 'say what becomes of the patches on other trees',
+    'refresh': 'refresh every patch, byte-stably',
+    'bump': 'raise a pin, and take the patches along',
     'lock': 'renew the locked Python dependencies',
 }
 
@@ -53,7 +57,14 @@ def main(argv=None):
         '-h', '--help'
     ):
         words.insert(0, 'build')
+    rest = []
+    if '--' in words:
+        split = words.index('--')
+        words, rest = words[:split], words[split + 1 :]
     args = parser.parse_args(words)
+    if rest and args.verb != 'test':
+        parser.error(f'{args.verb} takes nothing after --')
+    args.rest = rest
     if args.verb == 'help':
         parser.print_help()
         return 0

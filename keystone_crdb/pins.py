@@ -51,6 +51,20 @@ class Image:
 
 
 @dataclasses.dataclass(frozen=True)
+class CockroachDB:
+    """Which CockroachDB is supported.
+
+    :param releases: major versions, such as '26.2'
+    :type releases: list
+    :param image: reference of the container image that the tests take
+    :type image: str
+    """
+
+    releases: list
+    image: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Pins:
     """All of pins.toml; see the comments there.
 
@@ -58,13 +72,19 @@ class Pins:
     :type source_date_epoch: int
     :param sources: by project
     :type sources: dict
+    :param releases: the other releases that drift is tried on: Source
+        objects by project, oldest first
+    :type releases: dict
     :type image: Image
+    :type cockroachdb: CockroachDB
     """
 
     revision: int
     source_date_epoch: int
     sources: dict
+    releases: dict
     image: Image
+    cockroachdb: CockroachDB
 
     def local_version(self, project):
         """Return the PEP 440 local version that the project's wheel has.
@@ -74,15 +94,36 @@ class Pins:
         """
         return f'{self.sources[project].version}+crdb.{self.revision}'
 
+    def find(self, project, version):
+        """Return a release whose hash is known, or None.
 
-def load(path=paths.PINS):
+        :type project: str
+        :type version: str
+        :rtype: Source
+        """
+        known = [self.sources[project], *self.releases.get(project, ())]
+        return next((one for one in known if one.version == version), None)
+
+
+def sdist_name(project, version):
+    """Return the name of a release's sdist on the index.
+
+    :type project: str
+    :type version: str
+    :rtype: str
+    """
+    return f'{project.replace(".", "_")}-{version}.tar.gz'
+
+
+def load(path=None):
     """Read the pins.
 
-    :param path: the file to read
+    :param path: the file to read, or None for the project's own
     :type path: pathlib.Path
     :rtype: Pins
     :raises Failure: naming the file and the setting that is wrong
     """
+    path = path or paths.PINS
     try:
         data = tomllib.loads(path.read_text())
         return Pins(
@@ -92,7 +133,15 @@ def load(path=paths.PINS):
                 project: Source(project=project, **source)
                 for project, source in data['sources'].items()
             },
+            releases={
+                project: [
+                    Source(project, version, sdist_name(project, version), sha)
+                    for version, sha in releases.items()
+                ]
+                for project, releases in data['releases'].items()
+            },
             image=Image(**data['image']),
+            cockroachdb=CockroachDB(**data['cockroachdb']),
         )
     except tomllib.TOMLDecodeError as exc:
         raise errors.Failure(f'{path}: {exc}') from exc

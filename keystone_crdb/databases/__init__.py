@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database that tests and the proof run on, whichever there is.
+
+Usage::
+
+    with databases.start() as database:
+        print(database.describe())
+        url = database.create_database('keystone')
+
+In this order: the cluster that COCKROACH_URL names; the program that
+COCKROACH_BIN names, or else `cockroach` on PATH; a container image; the
+stand-in.  KEYSTONE_CRDB_PROVIDER, or an argument, forces one of them.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+from keystone_crdb import errors
+from keystone_crdb.databases import providers
+from keystone_crdb.databases import scratch
+
+#: In the order in which they are tried.
+PROVIDERS = ('url', 'binary', 'container', 'standin')
+
+_SETTING = 'KEYSTONE_CRDB_PROVIDER'
+_IMAGE_SETTING = 'KEYSTONE_CRDB_COCKROACH_IMAGE'
+
+
+def choose(provider=None):
+    """Return what is to be tried, in order.
+
+    :param provider: one of PROVIDERS, or None for KEYSTONE_CRDB_PROVIDER's
+        value, or all where that is not set
+    :type provider: str
+    :rtype: tuple
+    :raises Failure: when there is no such provider
+    """
+    forced = provider or os.environ.get(_SETTING)
+    if not forced:
+        return PROVIDERS
+    if forced not in PROVIDERS:
+        raise errors.Failure(
+            f'there is no database provider {forced}',
+            remedy=f'{_SETTING} is one of {", ".join(PROVIDERS)}',
+        )
+    return (forced,)
+
+
+@contextlib.contextmanager
+def start(provider=None, image=None):
+    """Find or start a database; what was started is ended at the end.
+
+    That is so on Ctrl-C and SIGTERM as well, and what a run left that was
+    killed is removed first.
+
+    :param provider: one of PROVIDERS to be forced, or None
+    :type provider: str
+    :param image: reference of CockroachDB's container image, in the place
+        of which KEYSTONE_CRDB_COCKROACH_IMAGE may name another one
+    :type image: str
+    :returns: context manager of a database.Database
+    :raises Failure: when a forced one can't be had, one that is there does
+        not work, or there is none
+    """
+    image = os.environ.get(_IMAGE_SETTING) or image
+    names = choose(provider)
+    with _ending_on_signals(), contextlib.ExitStack() as stack:
+        scratch.sweep()
+        for name in names:
+            try:
+                database = stack.enter_context(
+                    getattr(providers, name)(image)
+                )
+                break
+            except providers.Unavailable:
+                if name == names[-1]:
+                    raise
+        yield database
+
+
+def _end(number, frame):
+    # Once is enough: the ending itself must not be interrupted.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+@contextlib.contextmanager
+def _ending_on_signals():
+    """Let SIGTERM and SIGHUP end the block as an exception does.
+
+    Handlers of the caller's own stay, and only a main thread can set any.
+    """
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _end)
+                changed.append(number)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,10 +1,95 @@
 # SPDX-License-Identifier: Apache-2.0
-"""test."""
+"""Run the project's tests.
+
+Each ENV is an environment of tox.ini; without one, all that CI runs. What
+the tests need is made first: system packages, the patched trees, the image.
+Options after `--` go to the test runner: ./build.sh test unit -- REGEX
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import system
+from keystone_crdb.verbs import image
+from keystone_crdb.verbs import source
+
+#: What is needed before each of CI's environments, in CI's order.
+NEEDS = {
+    'pep8': None,
+    'unit': source.make,
+    'functional': lambda: image.make(image.find_engine()),
+}
+
+VERDICTS = {
+    'Passed': 'passed',
+    'Expected Fail': 'passed',
+    'Failed': 'failed',
+    'Unexpected Success': 'failed',
+    'Skipped': 'skipped',
+}
 
 
 def add_arguments(parser):
     """Declare the options of this verb."""
+    parser.add_argument(
+        'environments',
+        nargs='*',
+        metavar='ENV',
+        help=f'of tox.ini, such as {", ".join(NEEDS)}',
+    )
 
 
 def run(args):
-    """Run this verb."""
+    """Run this verb.
+
+    :raises Failure: naming the environments that failed
+    """
+    environments = args.environments or list(NEEDS)
+    system.require('test')
+    counts = dict.fromkeys(['passed', 'failed', 'skipped'], 0)
+    failed = []
+    for name in environments:
+        if NEEDS.get(name):
+            NEEDS[name]()
+        with console.step(f'tox -e {name}'):
+            if not _run_tox(name, args.rest, counts):
+                failed.append(name)
+    console.say(
+        f'{counts["passed"]} passed, {counts["failed"]} failed, '
+        f'{counts["skipped"]} skipped'
+    )
+    if failed:
+        raise errors.Failure(
+            f'failed: {", ".join(failed)}',
+            remedy=f'again: ./build.sh test {" ".join(failed)}',
+        )
+
+
+def _run_tox(name, rest, counts):
+    """Run one environment, pass its output on and count its verdicts."""
+    command = [sys.executable, '-m', 'tox', 'run', '-e', name]
+    command += ['--workdir', str(paths.BUILD / 'tox')]
+    if rest:
+        command += ['--', *rest]
+    env = dict(os.environ, PYTHONPATH=str(paths.ROOT))
+    with subprocess.Popen(
+        command,
+        cwd=paths.ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='replace',
+    ) as process:
+        for line in process.stdout:
+            console.say(line.rstrip('\n'))
+            verdict = re.match(r' - ([A-Z][A-Za-z ]+): (\d+)$', line)
+            if verdict and verdict[1] in VERDICTS:
+                counts[VERDICTS[verdict[1]]] += int(verdict[2])
+    return process.returncode == 0

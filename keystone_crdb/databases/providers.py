@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways to get at a database server.
+
+Each is a context manager of a Database and ends what it started.  It raises
+Unavailable when there is no such thing here, and another Failure when there
+is, but it does not work.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+
+import psycopg
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb.containers import base
+from keystone_crdb.containers import engine
+from keystone_crdb.databases import database
+from keystone_crdb.databases import process
+from keystone_crdb.databases import scratch
+
+_START_SECONDS = 120
+_NODE = (
+    'start-single-node',
+    '--insecure',
+    '--store=type=mem,size=1GiB',
+    '--listen-addr=127.0.0.1:0',
+    '--http-addr=127.0.0.1:0',
+)
+_NO_DIAGNOSTICS = 'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING'
+# For a node that only tests use, as CockroachDB's documentation advises:
+# https://www.cockroachlabs.com/docs/stable/local-testing
+_TEST_SETTINGS = (
+    "SET CLUSTER SETTING kv.range_merge.queue_interval = '50ms'",
+    "SET CLUSTER SETTING jobs.registry.interval.gc = '30s'",
+    "SET CLUSTER SETTING jobs.registry.interval.cancel = '180s'",
+    "SET CLUSTER SETTING jobs.retention_time = '15s'",
+    'SET CLUSTER SETTING sql.stats.automatic_collection.enabled = false',
+    "SET CLUSTER SETTING kv.range_split.by_load_merge_delay = '5s'",
+    'ALTER RANGE default CONFIGURE ZONE USING "gc.ttlseconds" = 600',
+    'ALTER DATABASE system CONFIGURE ZONE USING "gc.ttlseconds" = 600',
+)
+
+
+class Unavailable(errors.Failure):
+    """There is no such provider here."""
+
+
+def _node(provider, command, source, folder, url_file, env):
+    """Run a node for tests; it yields the Database once."""
+    with process.serving(
+        command, source, folder, url_file, _START_SECONDS, env
+    ) as text:
+        url = database.parse_url(text, source)
+        found = database.identify(provider, url, source, source)
+        with database.connect(url) as connection:
+            for statement in _TEST_SETTINGS:
+                # A release may not know one of them.
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute(statement)
+        yield found
+
+
+@contextlib.contextmanager
+def url(image):
+    """Use the cluster that COCKROACH_URL names; its settings stay."""
+    text = os.environ.get('COCKROACH_URL')
+    if not text:
+        raise Unavailable(
+            'COCKROACH_URL is not set', remedy='set it to the URL of a cluster'
+        )
+    found = database.parse_url(text, 'COCKROACH_URL')
+    yield database.identify(
+        'url', found, database.address(found), 'COCKROACH_URL'
+    )
+
+
+def _find_binary():
+    """Return the program.
+
+    :raises Failure: when COCKROACH_BIN names none
+    :raises Unavailable: when there is none on PATH
+    """
+    name = os.environ.get('COCKROACH_BIN')
+    if name:
+        program = shutil.which(name)
+        if not program:
+            problem = (
+                'is not executable'
+                if pathlib.Path(name).exists()
+                else 'does not exist'
+            )
+            raise errors.Failure(f'COCKROACH_BIN: {name} {problem}')
+        return os.path.abspath(program)
+    program = shutil.which('cockroach')
+    if not program:
+        raise Unavailable(
+            'there is no cockroach on PATH',
+            remedy='install it, or set COCKROACH_BIN to it',
+        )
+    return os.path.abspath(program)
+
+
+@contextlib.contextmanager
+def binary(image):
+    """Start a node from a cockroach program, with its store in memory."""
+    program = _find_binary()
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith('COCKROACH_')
+    } | {_NO_DIAGNOSTICS: 'true'}
+    with scratch.folder('binary') as folder:
+        url_file = folder / 'url'
+        command = [program, *_NODE, f'--listening-url-file={url_file}']
+        yield from _node('binary', command, program, folder, url_file, env)
+
+
+def _find_engine(image):
+    """Return a container engine that has, or gets, the image.
+
+    :raises Unavailable: when none does
+    """
+    if not image:
+        raise Unavailable(
+            'no container image of CockroachDB is named',
+            remedy='set KEYSTONE_CRDB_COCKROACH_IMAGE',
+        )
+    # Standard output is for the URL.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            found = engine.find()
+        except errors.Failure as exc:
+            raise Unavailable(exc.what, exc.remedy, exc.details) from exc
+        if found.name == 'buildah':
+            raise Unavailable(
+                'buildah is no engine to run CockroachDB with',
+                remedy='install podman or docker',
+            )
+        if not found.inspect(image):
+            console.note(f'{found}: pulling {image}')
+            why = base.pull(found, image)
+            if why:
+                raise Unavailable(
+                    f'the image {image} can not be pulled: {why}'
+                )
+    return found
+
+
+@contextlib.contextmanager
+def container(image):
+    """Start a node from a container image, with its store in memory.
+
+    It has the host's network, and tells its port in a file of a volume.
+    """
+    found = _find_engine(image)
+    with scratch.folder('container') as folder:
+        volume = folder / 'volume'
+        volume.mkdir()
+        # Whoever the image's user is.
+        volume.chmod(0o777)
+        scratch.remember_container(folder, found.name, folder.name)
+        command = found.command(
+            'run', '--rm', '--name', folder.name, '--network', 'host',
+            *engine.LIMITS, '--env', f'{_NO_DIAGNOSTICS}=true',
+            '--volume', f'{volume}:/keystone-crdb', image,
+            *_NODE, '--listening-url-file=/keystone-crdb/url',
+        )
+        yield from _node(
+            'container', command, image, folder, volume / 'url', None
+        )
+
+
+@contextlib.contextmanager
+def standin(image):
+    """Start the stand-in."""
+    with scratch.folder('standin') as folder:
+        url_file = folder / 'url'
+        command = [
+            sys.executable,
+            '-m', 'keystone_crdb.databases.standin',
+            '--scratch', folder,
+            '--listening-url-file', url_file,
+        ]
+        modules = os.pathsep.join(map(os.path.abspath, sys.path))
+        env = os.environ | {'PYTHONPATH': modules}
+        with process.serving(
+            command, 'the stand-in', folder, url_file, _START_SECONDS, env
+        ) as text:
+            found = database.parse_url(text, 'the stand-in')
+            product = database.ask_version(found, 'the stand-in')
+            yield database.Database(
+                provider='standin',
+                product=product.removeprefix('keystone-crdb '),
+                version=product.rpartition(' ')[2].rstrip(')'),
+                url=found.render_as_string(hide_password=False),
+                source=database.address(found),
+            )

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private PostgreSQL cluster from the system's packages."""
+
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import psycopg
+
+from keystone_crdb import errors
+
+#: Its superuser, named as CockroachDB's.
+USER = 'root'
+#: The oldest PostgreSQL with all that template.sql and sql.py use.
+OLDEST = 13
+
+_DEBIAN = pathlib.Path('/usr/lib/postgresql')
+_TEMPLATE = pathlib.Path(__file__).with_name('template.sql')
+_PORT = 5432
+_START_SECONDS = 60
+_STOP_SECONDS = 20
+_SETTINGS = {
+    'listen_addresses': '',
+    'default_transaction_isolation': 'serializable',
+    'max_connections': '400',
+    'deadlock_timeout': '100ms',
+    'timezone': 'UTC',
+    'lc_messages': 'C',
+    # It lives as long as one test run: nothing must survive a crash.
+    'fsync': 'off',
+    'synchronous_commit': 'off',
+    'full_page_writes': 'off',
+    'wal_level': 'minimal',
+    'max_wal_senders': '0',
+    'max_wal_size': '2GB',
+    'shared_buffers': '128MB',
+    'jit': 'off',
+    # Room for transactions that make, or drop, a whole schema.
+    'max_locks_per_transaction': '256',
+    'max_pred_locks_per_transaction': '256',
+}
+# Like an insecure node the superuser needs no password; a user who has one
+# is asked for it.
+_HBA = """\
+local all root trust
+local all all scram-sha-256
+"""
+
+
+def find_programs():
+    """Find the newest PostgreSQL that is installed.
+
+    :returns: the folder that has initdb and postgres
+    :rtype: pathlib.Path
+    :raises Failure: when there is none, or only too old ones
+    """
+    folders = list(_DEBIAN.glob('*/bin'))
+    on_path = shutil.which('postgres')
+    if on_path:
+        folders.append(pathlib.Path(on_path).resolve().parent)
+    found = {}
+    for folder in folders:
+        if (folder / 'initdb').exists() and (folder / 'postgres').exists():
+            found[_major(folder)] = folder
+    if not found:
+        raise errors.Failure(
+            'PostgreSQL, which the stand-in is made of, is not installed',
+            remedy='apt-get install postgresql (see bindep.txt)',
+        )
+    newest = max(found)
+    if newest < OLDEST:
+        raise errors.Failure(
+            f'PostgreSQL {newest} is too old for the stand-in',
+            remedy=f'install PostgreSQL {OLDEST} or later',
+        )
+    return found[newest]
+
+
+def _major(folder):
+    version = subprocess.run(
+        [folder / 'postgres', '--version'],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return int(re.search(r'\d+', version)[0])
+
+
+def _unprivileged():
+    """Return whom to run as: PostgreSQL refuses to be run by root.
+
+    :returns: arguments for subprocess, empty when we are not root
+    :rtype: dict
+    """
+    if os.geteuid() != 0:
+        return {}
+    for name in ('postgres', 'nobody'):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {
+            'user': user.pw_uid,
+            'group': user.pw_gid,
+            'extra_groups': [],
+        }
+    raise errors.Failure(
+        'there is no user postgres or nobody to run PostgreSQL as',
+        remedy='add one, or run this as another user than root',
+    )
+
+
+class Cluster:
+    """A cluster below a folder, from initdb to its end.
+
+    :param folder: made by the caller, empty
+    :type folder: pathlib.Path
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.socket_folder = folder / 'socket'
+        self.socket = self.socket_folder / f'.s.PGSQL.{_PORT}'
+        self.process = None
+        self._data = folder / 'data'
+        self._log = folder / 'postgres.log'
+        self._run_as = _unprivileged()
+
+    def start(self, remember):
+        """Make the cluster and start it.
+
+        :param remember: called with the server's process id once it runs
+        :type remember: callable
+        :raises Failure: with the end of PostgreSQL's log
+        """
+        programs = find_programs()
+        if len(os.fsencode(self.socket)) > 107:
+            raise errors.Failure(
+                f'{self.socket} is too long for a socket',
+                remedy='set TMPDIR to a shorter folder',
+            )
+        for folder in (self._data, self.socket_folder):
+            folder.mkdir(mode=0o700)
+            if self._run_as:
+                os.chown(folder, self._run_as['user'], self._run_as['group'])
+        with open(self._log, 'ab') as log:
+            self._initialise(programs, log)
+            (self._data / 'pg_hba.conf').write_text(_HBA)
+            settings = _SETTINGS | {
+                'unix_socket_directories': str(self.socket_folder)
+            }
+            self.process = subprocess.Popen(
+                [programs / 'postgres', '-D', self._data]
+                + [f'--{name}={value}' for name, value in settings.items()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+                **self._run_as,
+            )
+        remember(self.process.pid)
+        self._prepare()
+
+    def _initialise(self, programs, log):
+        result = subprocess.run(
+            [
+                programs / 'initdb',
+                '--pgdata', self._data,
+                '--username', USER,
+                '--encoding', 'UTF8',
+                '--locale', 'C',
+                '--auth', 'trust',
+                '--no-sync',
+                '--no-instructions',
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self.folder,
+            **self._run_as,
+        )
+        if result.returncode:
+            raise self._failure('initdb failed')
+
+    def _prepare(self):
+        with self._connect('template1') as connection:
+            connection.execute(_TEMPLATE.read_text())
+        with self._connect('postgres') as connection:
+            connection.execute('CREATE DATABASE defaultdb')
+            # This one was made before the template was.
+            connection.execute(_TEMPLATE.read_text())
+
+    def _connect(self, database):
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                return psycopg.connect(
+                    host=str(self.socket_folder),
+                    user=USER,
+                    dbname=database,
+                    autocommit=True,
+                )
+            except psycopg.OperationalError as exc:
+                if self.process.poll() is not None:
+                    raise self._failure('PostgreSQL ended') from exc
+                if time.monotonic() > deadline:
+                    raise self._failure(
+                        f'PostgreSQL is not up after {_START_SECONDS} s'
+                    ) from exc
+                time.sleep(0.02)
+
+    def _failure(self, what):
+        log = self._log.read_text(errors='replace')
+        return errors.Failure(
+            f'{what}, starting the stand-in',
+            details='\n'.join(log.splitlines()[-10:]),
+        )
+
+    def stop(self):
+        """Stop the server at once and remove its data."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGQUIT)
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self._data, ignore_errors=True)
+        shutil.rmtree(self.socket_folder, ignore_errors=True)

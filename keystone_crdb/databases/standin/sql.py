@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements that PostgreSQL would not understand, in its own words.
+
+What depends on the catalogue or on the transaction is not done here but in
+template.sql, by PostgreSQL itself.
+"""
+
+import re
+
+_FLAGS = re.IGNORECASE | re.DOTALL
+# What may stand between words: spaces and comments.
+_GAP = rb'(?>\s|--[^\n]*|/\*.*?\*/)'
+_NAME = rb'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
+_QUALIFIED = _NAME + rb'(?:\s*\.\s*' + _NAME + rb')*'
+
+
+def _pattern(text):
+    """Compile a statement, in which a space stands for a gap."""
+    text = text.replace(b'NAME', _NAME).replace(b'QUALIFIED', _QUALIFIED)
+    end = _GAP + rb'*;?' + _GAP + rb'*'
+    words = text.replace(b' ', _GAP + rb'+')
+    return re.compile(_GAP + rb'*' + words + end, _FLAGS)
+
+
+_DROP = re.compile(_GAP + rb'*DROP\b', _FLAGS)
+_DROP_INDEX = _pattern(
+    rb'DROP INDEX (?P<missing_ok>IF EXISTS )?'
+    rb'(?:(?P<table>QUALIFIED)\s*@\s*)?(?P<index>QUALIFIED)'
+    rb'(?: (?:(?P<cascade>CASCADE)|RESTRICT))?'
+)
+_DROP_DATABASE = _pattern(
+    rb'(?P<drop>DROP DATABASE (?:IF EXISTS )?NAME)(?: CASCADE)?'
+)
+
+
+def _literal(name):
+    return b"'" + name.replace(b"'", b"''") + b"'"
+
+
+def _boolean(found):
+    return b'true' if found else b'false'
+
+
+def rewrite(statement):
+    """Translate one statement.
+
+    :param statement: text as the client sent it
+    :type statement: bytes
+    :returns: text for PostgreSQL; the very same object where nothing is to
+        be done
+    :rtype: bytes
+    """
+    if not _DROP.match(statement):
+        return statement
+    found = _DROP_DATABASE.fullmatch(statement)
+    if found:
+        return found['drop'] + b' WITH (FORCE)'
+    found = _DROP_INDEX.fullmatch(statement)
+    if found and (found['table'] or found['cascade']):
+        return b'CALL standin.drop_index(%s, %s, %s, %s)' % (
+            _literal(found['table']) if found['table'] else b'NULL',
+            _literal(found['index']),
+            _boolean(found['missing_ok']),
+            _boolean(found['cascade']),
+        )
+    return statement

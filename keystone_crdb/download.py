@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sdists from the Python index: the pinned ones are verified and cached."""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import pins
+
+
+def sha256(path):
+    """Return the SHA-256 of a file in hexadecimal.
+
+    :type path: pathlib.Path
+    :rtype: str
+    """
+    with open(path, 'rb') as stream:
+        return hashlib.file_digest(stream, 'sha256').hexdigest()
+
+
+def sdist(source):
+    """Return the verified sdist of a pinned release.
+
+    pip fetches it, so the user's own index, proxy and CA settings hold.
+
+    :param source: the pinned release
+    :type source: keystone_crdb.pins.Source
+    :returns: the file in the cache
+    :rtype: pathlib.Path
+    :raises Failure: when it can't be had, or is not what is pinned
+    """
+    cache = paths.CACHE / 'sdists'
+    cached = cache / source.sdist
+    if cached.exists():
+        if sha256(cached) == source.sha256:
+            console.note(f'{source.sdist}: verified, from {cache}')
+            return cached
+        console.warn(f'{cached} is not what is pinned: fetched again')
+        cached.unlink()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix='.fetch-') as folder:
+        fetched = _fetch(source, folder)
+        os.replace(fetched, cached)
+    console.note(f'{source.sdist}: fetched, SHA-256 verified')
+    return cached
+
+
+def release(project, version):
+    """Fetch the sdist of a release that is not pinned, into the cache.
+
+    pip compares it with the hash that the index gives.
+
+    :type project: str
+    :type version: str
+    :returns: the release, with the SHA-256 of what came
+    :rtype: keystone_crdb.pins.Source
+    :raises Failure: when it can't be had
+    """
+    cache = paths.CACHE / 'sdists'
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix='.fetch-') as folder:
+        try:
+            _download(folder, project, f'{project}=={version}')
+        except errors.Failure as exc:
+            raise errors.Failure(
+                f'could not fetch {project} {version} from the Python index',
+                details=exc.details,
+                remedy=f'pip index versions {project} lists what there is; '
+                "pip config list shows pip's index, proxy and CA settings",
+            ) from exc
+        (name,) = os.listdir(folder)
+        os.replace(os.path.join(folder, name), cache / name)
+    source = pins.Source(project, version, name, sha256(cache / name))
+    console.note(f'{name}: fetched, SHA-256 {source.sha256}')
+    return source
+
+
+def unpack(path, folder):
+    """Unpack an sdist into a new folder.
+
+    :param path: the sdist
+    :type path: pathlib.Path
+    :param folder: to make; gets what is in the only folder of the sdist
+    :type folder: pathlib.Path
+    :raises Failure: when it is no sdist
+    """
+    folder.mkdir(parents=True)
+    try:
+        console.run(
+            [
+                'tar', '--extract', '--file', path, '--directory', folder,
+                '--strip-components', '1', '--no-same-owner',
+            ],
+            log='unpack',
+        )
+    except errors.Failure as exc:
+        shutil.rmtree(folder)
+        raise errors.Failure(
+            f'{path} is no sdist', details=exc.details
+        ) from exc
+
+
+def _fetch(source, folder):
+    requirement = os.path.join(folder, 'requirement.txt')
+    with open(requirement, 'w') as stream:
+        stream.write(
+            f'{source.project}=={source.version} '
+            f'--hash=sha256:{source.sha256}\n'
+        )
+    try:
+        _download(
+            folder, source.project, '--require-hashes', '--requirement',
+            requirement,
+        )
+    except errors.Failure as exc:
+        raise _explained(source, exc) from exc
+    fetched = os.path.join(folder, source.sdist)
+    if not os.path.exists(fetched):
+        found = ', '.join(sorted(os.listdir(folder)))
+        raise errors.Failure(
+            f'the index gave {found} for {source.project} {source.version}',
+            remedy=f'set sources."{source.project}".sdist in {paths.PINS}',
+        )
+    return shutil.move(fetched, fetched + '.verified')
+
+
+def _download(folder, project, *words):
+    console.run(
+        [
+            sys.executable, '-m', 'pip', 'download',
+            '--disable-pip-version-check', '--no-deps',
+            '--no-binary', ':all:', '--no-build-isolation',
+            '--dest', folder, *words,
+        ],
+        log=f'download-{project}',
+    )
+
+
+def _explained(source, failure):
+    log = paths.LOGS / f'download-{source.project}.log'
+    got = re.search(r'Got\s+([0-9a-f]{64})', log.read_text())
+    if got:
+        return errors.Failure(
+            f'{source.sdist}: its SHA-256 is {got[1]}, but {paths.PINS} '
+            f'says {source.sha256}',
+            remedy='a truncated or exchanged download: check your index and '
+            'try again; or mend the pin',
+        )
+    return errors.Failure(
+        f'could not fetch {source.sdist} from the Python index',
+        details=failure.details,
+        remedy="check pip's index, proxy and CA settings (pip config list)",
+    )

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A quilt series: the patches of one project, in order."""
+
+import dataclasses
+import io
+import os
+import pathlib
+
+import unidiff
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Patch:
+    """One patch of a series.
+
+    :param path: its file
+    :type path: pathlib.Path
+    :param header: what stands before the first file's diff
+    :type header: str
+    :param files: the diffs, one a file
+    :type files: unidiff.PatchSet
+    """
+
+    path: pathlib.Path
+    header: str
+    files: unidiff.PatchSet
+
+    @property
+    def name(self):
+        """Return the name as errors give it: `patches/PROJECT/NAME`."""
+        return '/'.join(self.path.parts[-3:])
+
+
+def diff(file, before, after):
+    """Return the diff of one file of a patch, under other names.
+
+    :type file: unidiff.PatchedFile
+    :param before: the name after `---`
+    :type before: str
+    :param after: the name after `+++`
+    :type after: str
+    :rtype: str
+    """
+    hunks = ''.join(str(hunk) for hunk in file)
+    return f'--- {before}\n+++ {after}\n{hunks}'
+
+
+def names(folder):
+    """Return the names in a series file, in order.
+
+    :param folder: where it lies
+    :type folder: pathlib.Path
+    :rtype: list
+    :raises Failure: when there is no series file
+    """
+    series = folder / 'series'
+    try:
+        lines = series.read_text().splitlines()
+    except FileNotFoundError as exc:
+        raise errors.Failure(f'{series} is missing') from exc
+    words = [line.partition('#')[0].strip() for line in lines]
+    return [word for word in words if word]
+
+
+def load(project, folder=None):
+    """Read all patches of a project.
+
+    :type project: str
+    :param folder: where they lie, or None for patches/
+    :type folder: pathlib.Path
+    :returns: the patches in their order
+    :rtype: list
+    :raises Failure: naming the patch that is missing or can't be read
+    """
+    folder = folder or paths.PATCHES / project
+    check_files(folder)
+    return [read(folder / name) for name in names(folder)]
+
+
+def read(path):
+    """Read one patch file.
+
+    :type path: pathlib.Path
+    :rtype: Patch
+    :raises Failure: naming the file and what is wrong with it
+    """
+    try:
+        with open(path, newline='') as stream:
+            text = stream.read()
+        files = unidiff.PatchSet(io.StringIO(text, newline='\n'))
+    except FileNotFoundError as exc:
+        raise errors.Failure(
+            f'{path} is missing, but the series names it'
+        ) from exc
+    except (unidiff.UnidiffParseError, UnicodeDecodeError) as exc:
+        raise errors.Failure(f'{path} is not a unified diff: {exc}') from exc
+    if '\r\n' in text:
+        raise errors.Failure(f'{path} has CRLF line ends')
+    header = text.partition('\n--- ')[0]
+    patch = Patch(path, header, files)
+    if not files:
+        raise errors.Failure(f'{patch.name} changes no file')
+    for file in files:
+        if file.is_added_file:
+            raise errors.Failure(
+                f'{patch.name}: {file.path}: adds a new file',
+                remedy='new files go to overlay/, not into patches',
+            )
+        if file.is_rename or file.is_binary_file:
+            raise errors.Failure(
+                f'{patch.name}: {file.path}: renames and binary diffs are '
+                'not taken'
+            )
+    return patch
+
+
+def check_files(folder):
+    """Check that each file in a folder is in its series, once.
+
+    :type folder: pathlib.Path
+    :raises Failure: naming the file
+    """
+    listed = names(folder)
+    for name in listed:
+        if listed.count(name) > 1:
+            raise errors.Failure(f'{folder}/series names {name} twice')
+    for path in sorted(folder.iterdir()):
+        if path.name != 'series' and path.name not in listed:
+            raise errors.Failure(
+                f'{path} is not in {folder}/series',
+                remedy='add it to the series or remove it',
+            )
+
+
+def run(tree, patches, *words):
+    """Run a command of quilt, whatever the user's own settings are.
+
+    :param tree: the folder that is patched
+    :type tree: pathlib.Path
+    :param patches: the folder with the series
+    :type patches: pathlib.Path
+    :param words: the command and its options
+    :type words: str
+    :returns: what quilt printed
+    :rtype: str
+    :raises Failure: with the end of what it printed
+    """
+    env = dict(
+        os.environ, QUILT_PATCHES=str(patches), QUILT_SERIES='series',
+        QUILT_PC='.pc', LC_ALL='C',
+    )
+    return console.run(
+        ['quilt', '--quiltrc=-', *words],
+        log=f'quilt-{patches.name}', cwd=tree, env=env,
+    )

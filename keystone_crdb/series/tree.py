@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A patched tree below build/src, on which quilt can go on working."""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+from keystone_crdb import console
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.series import header
+from keystone_crdb.series import hunks
+from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
+
+#: Folders and suffixes that tools leave in a tree; they are no change of it.
+LEAVINGS = {'.pc', '.stestr', '.tox', '.venv', '__pycache__'}
+LEAVINGS_SUFFIXES = {'.egg-info', '.pyc'}
+
+
+def make(source, force=False):
+    """Bring a project's tree up to date with its sdist, series and overlay.
+
+    Nothing happens when none of these and nothing in the tree changed. The
+    new tree is made beside the old one and takes its place as the last step.
+
+    :param source: the pinned release
+    :type source: keystone_crdb.pins.Source
+    :param force: throw away changes that are in no patch
+    :type force: bool
+    :returns: the tree
+    :rtype: pathlib.Path
+    :raises Failure: when a patch or overlay file is out of place, or the
+        tree has changes that would be lost
+    """
+    tree = paths.SOURCES / source.project
+    patches = quilt.load(source.project)
+    for patch in patches:
+        header.check(patch)
+    inputs = _inputs(source, patches)
+    recorded = _recorded(tree)
+    changes = _changes(tree, recorded)
+    if recorded.get('inputs') == inputs and not changes:
+        console.note(f'{tree}: up to date')
+        return tree
+
+    new = paths.SOURCES / f'.{source.project}.new'
+    try:
+        laid = _make_new(source, patches, new)
+        if changes and not force and _manifest(new) != _manifest(tree):
+            raise errors.Failure(
+                f'{tree} has changes that are in no patch',
+                details='\n'.join(changes[:10]),
+                remedy='quilt refresh them, or throw them away with --force',
+            )
+        _replace(tree, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    _record_file(tree).write_text(
+        json.dumps({'inputs': inputs, 'files': _manifest(tree)}, indent=1)
+    )
+    console.note(
+        f'{tree}: {len(patches)} patches at exactly their lines, '
+        f'{len(laid)} overlay files'
+    )
+    return tree
+
+
+def _make_new(source, patches, new):
+    """Make the patched tree in a new folder, and say what was overlaid."""
+    shutil.rmtree(new, ignore_errors=True)
+    download.unpack(download.sdist(source), new)
+    texts = hunks.Texts(lambda path: read(new / path))
+    hunks.apply(patches, texts)
+    if patches:
+        quilt.run(new, paths.PATCHES / source.project, 'push', '-a',
+                  '--fuzz=0')
+    for path, text in texts.items():
+        if text != (read(new / path) if (new / path).exists() else None):
+            raise errors.Failure(f'quilt made another {path} than we did')
+    return overlay.lay(source.project, new)
+
+
+def tracked_files(tree):
+    """Return the files of a made tree, without what tools left in it.
+
+    :type tree: pathlib.Path
+    :returns: paths relative to the tree
+    :rtype: list
+    """
+    return sorted(_recorded(tree)['files'])
+
+
+def _inputs(source, patches):
+    digest = hashlib.sha256()
+    digest.update(source.sha256.encode())
+    for patch in patches:
+        digest.update(patch.path.name.encode() + patch.path.read_bytes())
+    for path in overlay.files(source.project):
+        content = (paths.OVERLAY / source.project / path).read_bytes()
+        digest.update(str(path).encode() + content)
+    return digest.hexdigest()
+
+
+def _record_file(tree):
+    return tree.parent / f'.{tree.name}.json'
+
+
+def _recorded(tree):
+    try:
+        return json.loads(_record_file(tree).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _manifest(tree):
+    result = {}
+    for folder, folders, files in os.walk(tree):
+        folders[:] = [name for name in folders if not _is_left(name)]
+        for name in files:
+            path = pathlib.Path(folder, name)
+            if not _is_left(name):
+                key = str(path.relative_to(tree))
+                result[key] = download.sha256(path)
+    return dict(sorted(result.items()))
+
+
+def _is_left(name):
+    return name in LEAVINGS or pathlib.Path(name).suffix in LEAVINGS_SUFFIXES
+
+
+def _changes(tree, recorded):
+    if not tree.exists():
+        return []
+    before = recorded.get('files', {})
+    after = _manifest(tree)
+    return sorted(
+        path
+        for path in before.keys() | after.keys()
+        if before.get(path) != after.get(path)
+    )
+
+
+def read(path):
+    """Return the text of a file with its own line ends.
+
+    :type path: pathlib.Path
+    :rtype: str
+    """
+    with open(path, encoding='utf-8', newline='') as stream:
+        return stream.read()
+
+
+def _replace(tree, new):
+    old = tree.with_name(f'.{tree.name}.old')
+    shutil.rmtree(old, ignore_errors=True)
+    if tree.exists():
+        tree.rename(old)
+    new.rename(tree)
+    shutil.rmtree(old, ignore_errors=True)

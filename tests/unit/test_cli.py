@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+from unittest import mock
+
+from keystone_crdb import cli
+from keystone_crdb import errors
+from tests.unit import base
+
+
+class CliTest(base.TestCase):
+    def call(self, *words, side_effect=None):
+        with mock.patch(
+            'keystone_crdb.verbs.source.run', side_effect=side_effect,
+            return_value=None,
+        ) as self.verb:
+            return cli.main(list(words))
+
+    def test_runs_the_verb(self):
+        self.assertEqual(0, self.call('source', '--force'))
+        self.assertTrue(self.verb.call_args[0][0].force)
+
+    def test_failure_is_one_clear_message(self):
+        failure = errors.Failure('it broke', remedy='mend it', details='why')
+        self.assertEqual(1, self.call('source', side_effect=failure))
+        self.assertEqual(
+            'build.sh source: it broke\n    why\n  -> mend it\n',
+            self.output.getvalue(),
+        )
+
+    def test_interrupt(self):
+        self.assertEqual(
+            130, self.call('source', side_effect=KeyboardInterrupt)
+        )
+        self.assertIn('goes on', self.output.getvalue())
+
+    def test_help_lists_every_verb(self):
+        self.assertEqual(0, cli.main(['help']))
+        for verb in cli.VERBS:
+            self.assertIn(f'    {verb} ', self.output.getvalue())
+
+    def test_every_verb_has_help(self):
+        for verb in cli.VERBS:
+            exc = self.assertRaises(SystemExit, cli.main, [verb, '--help'])
+            self.assertEqual(0, exc.code)
+
+    def test_without_a_verb_all_is_built(self):
+        with mock.patch('keystone_crdb.verbs.build.run') as run:
+            cli.main([])
+        run.assert_called_once()
+
+    def test_unknown_verb(self):
+        exc = self.assertRaises(SystemExit, cli.main, ['compile'])
+        self.assertEqual(2, exc.code)
+
+    def test_words_after_two_dashes_go_to_the_test_runner(self):
+        with mock.patch('keystone_crdb.verbs.test.run') as run:
+            cli.main(['test', 'unit', '--', '--failing'])
+        args = run.call_args[0][0]
+        self.assertEqual(['unit'], args.environments)
+        self.assertEqual(['--failing'], args.rest)
+        self.assertRaises(SystemExit, cli.main, ['source', '--', 'x'])
