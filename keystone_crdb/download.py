@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import tarfile
 import tempfile
 
 from keystone_crdb import console
@@ -83,26 +82,28 @@ def release(project, version):
 
 
 def unpack(path, folder):
-    """Unpack an sdist, so that its only folder becomes a new one.
+    """Unpack an sdist into a new folder.
 
     :param path: the sdist
     :type path: pathlib.Path
-    :param folder: the folder to make
+    :param folder: to make; gets what is in the only folder of the sdist
     :type folder: pathlib.Path
     :raises Failure: when it is no sdist
     """
-    staging = folder.with_name(f'{folder.name}.unpack')
-    shutil.rmtree(staging, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        with tarfile.open(path) as archive:
-            archive.extractall(staging, filter='data')
-        (top,) = staging.iterdir()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        top.rename(folder)
-    except (OSError, tarfile.TarError, ValueError) as exc:
-        raise errors.Failure(f'{path} is no sdist: {exc}') from exc
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        console.run(
+            [
+                'tar', '--extract', '--file', path, '--directory', folder,
+                '--strip-components', '1', '--no-same-owner',
+            ],
+            log='unpack',
+        )
+    except errors.Failure as exc:
+        shutil.rmtree(folder)
+        raise errors.Failure(
+            f'{path} is no sdist', details=exc.details
+        ) from exc
 
 
 def _fetch(source, folder):

@@ -1,0 +1,516 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""CockroachDB's errors, through the real dialect and the real drivers.
+
+cockroachdb_errors.json holds what a CockroachDB answered, or answers according
+to its source, and the exception that is wanted. A server of PostgreSQL's
+protocol gives the answers again, so that the drivers raise what they raise.
+"""
+
+import asyncio
+import functools
+import importlib
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+from unittest import mock
+
+import fixtures
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.ext import asyncio as sqla_asyncio
+from sqlalchemy_cockroachdb import asyncpg
+import testscenarios
+import trustme
+
+from oslo_db import backoff
+from oslo_db import exception
+from oslo_db.sqlalchemy import asyncio_facade
+from oslo_db.sqlalchemy import engines
+from oslo_db.sqlalchemy import exc_filters
+from oslo_db.tests import base as test_base
+from oslo_db.tests.sqlalchemy import pgwire
+
+with open(os.path.join(os.path.dirname(__file__),
+                       'cockroachdb_errors.json')) as stream:
+    OBSERVATIONS = json.load(stream)
+
+_AMBIGUOUS = ('DBAmbiguousResult',
+              'an ambiguous result is visible as such to the caller')
+
+# id of an observation: the exception that is raised instead, and why
+DECIDED_OTHERWISE = {
+    'ambiguous-node-killed-autocommit-execute': _AMBIGUOUS,
+    'ambiguous-node-killed-txn-commit': _AMBIGUOUS,
+    'class-of-40003-ambiguous': _AMBIGUOUS,
+    'src-ambiguous-v21-query-txn': _AMBIGUOUS,
+    'src-ambiguous-v23': _AMBIGUOUS,
+    'type-mismatch': (
+        'DBDataError',
+        'the answer is the same as that to data-bad-int, a DBDataError'),
+}
+
+# id of an observation: the parameter that the driver refuses to send
+PARAMETERS = {'data-nul-char': 'a\0b', 'data-lone-surrogate': 'a\ud800b'}
+
+FAILING_STATEMENT = 'SELECT failing'
+
+
+def _scenarios(observations):
+    return [(f"{observation['driver']}-{observation['id']}",
+             {'observation': observation, 'driver': observation['driver']})
+            for observation in observations]
+
+
+class TranslationTestCase(test_base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.useFixture(pgwire.FailingServer())
+
+    def _url(self, driver, **query):
+        return sqlalchemy.URL.create(
+            f'cockroachdb+{driver}', username='keystone', host='127.0.0.1',
+            port=self.server.port, database='keystone', query=query)
+
+    def _refuse_connections(self):
+        """Make the port one that nobody listens on."""
+        bound = socket.socket()
+        self.addCleanup(bound.close)
+        bound.bind(('127.0.0.1', 0))
+        self.server.port = bound.getsockname()[1]
+
+    def _engine(self, driver, **query):
+        engine = sqlalchemy.create_engine(
+            self._url(driver, **query), _initialize=False)
+        exc_filters.register_engine(engine)
+        self.addCleanup(engine.dispose)
+        return engine
+
+    def _fail(self, observation):
+        """Make the server give an answer again.
+
+        The error's message and fields are those of the observation. A lost
+        connection is closed after it.
+        """
+        self.server.closes = (observation['is_disconnect'] and
+                              not observation.get('synthetic_text'))
+        if observation['sqlstate'] is not None:
+            self.server.response = pgwire.error_response(
+                S=observation['severity'],
+                C=observation['sqlstate'],
+                M=observation['message'],
+                D=observation['detail'],
+                H=observation['hint'],
+                n=observation['constraint_name'],
+                R=observation['diag_other'].get('source_function'))
+        self.server.failing = (
+            'COMMIT' if observation['when'] == 'commit'
+            else FAILING_STATEMENT)
+
+    def _assert_expected(self, observation, error):
+        """Check class and attributes of the exception that was raised."""
+        wanted, _reason = DECIDED_OTHERWISE.get(
+            observation['id'], (observation['oslo_exception'], None))
+        if wanted is None:
+            self.assertIsInstance(error, sqlalchemy.exc.DBAPIError)
+            return
+        self.assertEqual(wanted, type(error).__name__)
+        for attribute, value in observation['expect'].items():
+            # the column of a NOT NULL is for information only
+            if attribute != 'column':
+                self.assertEqual(value, getattr(error, attribute))
+
+
+def _is_answer(observation):
+    """Whether it is a server's answer to a statement or to COMMIT.
+
+    The errors at connect that have an SQLSTATE are answers to the dialect's
+    first statements.
+    """
+    return (observation['id'] not in PARAMETERS and
+            (observation['when'] != 'connect' or
+             observation['sqlstate'] is not None))
+
+
+class TestTranslation(testscenarios.WithScenarios, TranslationTestCase):
+    """What a server answered to a statement or to COMMIT."""
+
+    scenarios = _scenarios(filter(_is_answer, OBSERVATIONS))
+
+    def test_translation(self):
+        self._fail(self.observation)
+        engine = self._engine(self.driver)
+        with engine.connect() as connection:
+            error = self.assertRaises(
+                Exception, self._execute_and_commit, connection)
+            self._assert_replayed(error)
+            self._assert_expected(self.observation, error)
+            self.assertEqual(
+                isinstance(error, exception.DBConnectionError),
+                connection.invalidated)
+
+    def _execute_and_commit(self, connection):
+        connection.exec_driver_sql(FAILING_STATEMENT)
+        connection.commit()
+
+    def _assert_replayed(self, error):
+        """Check that the driver raised what it raised when it was observed."""
+        orig = getattr(error, 'inner_exception', error).orig
+        self.assertEqual(self.observation['dbapi_class'],
+                         f'{type(orig).__module__}.{type(orig).__qualname__}')
+        if self.observation['sqlstate'] is not None:
+            self.assertEqual(self.observation['str'].rstrip(),
+                             str(orig).rstrip())
+
+
+class TestTranslationAsyncpg(testscenarios.WithScenarios, TranslationTestCase):
+    """The same answers of a server through asyncpg."""
+
+    driver = 'asyncpg'
+
+    scenarios = [
+        (observation['id'], {'observation': observation})
+        for observation in OBSERVATIONS
+        if observation['driver'] == 'psycopg' and
+        observation['sqlstate'] is not None]
+
+    def test_translation(self):
+        self._fail(self.observation)
+        error = asyncio.run(self._execute())
+        self._assert_expected(self.observation, error)
+
+    async def _execute(self):
+        engine = sqla_asyncio.create_async_engine(
+            self._url('asyncpg'), _initialize=False)
+        exc_filters.register_engine(engine.sync_engine)
+        with mock.patch.object(
+            engine.dialect, 'setup_asyncpg_jsonb_codec', mock.AsyncMock(),
+        ):
+            try:
+                async with engine.connect() as connection:
+                    await connection.exec_driver_sql(FAILING_STATEMENT)
+                    await connection.commit()
+            except Exception as error:
+                return error
+            finally:
+                await engine.dispose()
+
+
+class TestTranslationAtConnect(testscenarios.WithScenarios,
+                               TranslationTestCase):
+    """Connections that were not made, for which there is only a text."""
+
+    scenarios = _scenarios(
+        observation for observation in OBSERVATIONS
+        if observation['when'] == 'connect' and
+        observation['sqlstate'] is None)
+
+    def test_translation(self):
+        engine = self._engine(self.driver)
+
+        @event.listens_for(engine, 'do_connect')
+        def fail(dialect, connection_record, cargs, cparams):
+            raise self._error()
+
+        error = self.assertRaises(Exception, engine.connect)
+        self._assert_expected(self.observation, error)
+
+    def _error(self):
+        module, _dot, name = self.observation['dbapi_class'].rpartition('.')
+        return getattr(
+            importlib.import_module(module), name)(self.observation['str'])
+
+
+@asyncio_facade.async_transaction_context_provider
+class Context:
+    pass
+
+
+class EngineTestCase(TranslationTestCase):
+    """Engines as services make them, by any driver.
+
+    The server has nothing to tell of what the dialect asks when it first
+    connects, so the dialect does not.
+    """
+
+    scenarios = [(driver, {'driver': driver})
+                 for driver in ('psycopg', 'psycopg2', 'asyncpg')]
+
+    def _connect(self, **query):
+        """Connect once with a new engine, and execute a statement."""
+        if self.driver == 'asyncpg':
+            return asyncio.run(self._connect_async(query))
+        with self._create_engine(query).connect() as connection:
+            connection.exec_driver_sql(FAILING_STATEMENT)
+
+    async def _connect_async(self, query):
+        engine = self._create_engine(query)
+        with mock.patch.object(
+            engine.dialect, 'setup_asyncpg_jsonb_codec', mock.AsyncMock(),
+        ):
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql(FAILING_STATEMENT)
+        await engine.dispose()
+
+    def _create_engine(self, query, **kwargs):
+        if self.driver == 'asyncpg':
+            target = asyncio_facade._create_async_engine
+        else:
+            target = engines._create_engine
+        engine = engines.create_engine(
+            self._url(self.driver, **query), max_retries=0,
+            _engine_target=functools.partial(target, _initialize=False),
+            **kwargs)
+        if self.driver != 'asyncpg':
+            self.addCleanup(engine.dispose)
+        return engine
+
+
+class TestConnect(testscenarios.WithScenarios, EngineTestCase):
+    """What the drivers make of what happens while they connect."""
+
+    def _refuse(self, message, sqlstate):
+        self.server.on_startup = pgwire.error_response(
+            S='ERROR', C=sqlstate, M=message)
+
+    def test_connect(self):
+        self._connect(sslmode='disable')
+
+    def test_refused(self):
+        self._refuse_connections()
+        self.assertRaises(exception.DBConnectionError, self._connect)
+
+    def test_draining(self):
+        self._refuse('server is not accepting clients', '57P03')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
+
+    def test_draining_with_tls(self):
+        self.server.on_ssl_request = pgwire.error_response(
+            S='ERROR', C='57P03', M='server is not accepting clients')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='require')
+
+    def test_closed(self):
+        self.server.on_startup = b''
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
+
+    def test_too_many_clients(self):
+        self._refuse('sorry, too many clients already', '53300')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
+
+    def test_wrong_password(self):
+        self._refuse('password authentication failed for user keystone',
+                     '28P01')
+        error = self.assertRaises(sqlalchemy.exc.OperationalError,
+                                  self._connect, sslmode='disable')
+        self.assertIn('password authentication failed', str(error))
+
+    def test_secure_mode(self):
+        self._refuse('node is running secure mode, SSL connection required',
+                     '08004')
+        self.assertRaises(sqlalchemy.exc.OperationalError, self._connect,
+                          sslmode='disable')
+
+    def test_missing_database(self):
+        self._refuse('database "nodb" does not exist', '3D000')
+        error = self.assertRaises(exception.DBNonExistentDatabase,
+                                  self._connect, sslmode='disable')
+        self.assertEqual('nodb', error.database)
+
+    def test_application_name(self):
+        self._connect(sslmode='disable')
+        self.assertEqual(os.path.basename(sys.argv[0]),
+                         self.server.parameters['application_name'])
+
+    def test_application_name_of_url(self):
+        self._connect(sslmode='disable', application_name='nova')
+        self.assertEqual('nova', self.server.parameters['application_name'])
+
+    def test_options(self):
+        self._connect(sslmode='disable', connect_timeout='60',
+                      options='-c statement_timeout=1s')
+        self.assertEqual('-c statement_timeout=1s',
+                         self.server.parameters['options'])
+
+
+class TestTLS(testscenarios.WithScenarios, EngineTestCase):
+    """Parameters of TLS in the URL, for a server that wants a certificate."""
+
+    def setUp(self):
+        super().setUp()
+        self.authority = authority = trustme.CA()
+        self._serve_as('127.0.0.1')
+        client = authority.issue_cert('keystone@openstack.invalid')
+        self.query = {
+            'sslmode': 'verify-full',
+            'sslrootcert': self._write('ca.crt', authority.cert_pem),
+            'sslcert': self._write('client.crt', client.cert_chain_pems[0]),
+            'sslkey': self._write('client.key', client.private_key_pem),
+        }
+
+    def _serve_as(self, name):
+        """Give the server a certificate for a name or an address."""
+        self.server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.server.tls.verify_mode = ssl.CERT_REQUIRED
+        # so that the lack of a certificate shows in the handshake
+        self.server.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.authority.configure_trust(self.server.tls)
+        self.authority.issue_cert(name).configure_cert(self.server.tls)
+
+    def _write(self, name, blob):
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, name)
+        blob.write_to_path(path)
+        os.chmod(path, 0o600)
+        return path
+
+    def test_verify_full(self):
+        self._connect(**self.query)
+        self.assertEqual('keystone', self.server.parameters['user'])
+
+    def test_other_authority(self):
+        self.query['sslrootcert'] = self._write(
+            'other.crt', trustme.CA().cert_pem)
+        self.assertRaises(sqlalchemy.exc.OperationalError,
+                          self._connect, **self.query)
+
+    def test_other_host(self):
+        self._serve_as('db.openstack.invalid')
+        self.assertRaises(sqlalchemy.exc.OperationalError,
+                          self._connect, **self.query)
+
+    def test_missing_authority(self):
+        self.query['sslrootcert'] = '/nonexistent/ca.crt'
+        self.assertRaises(sqlalchemy.exc.OperationalError,
+                          self._connect, **self.query)
+
+    def test_no_client_certificate(self):
+        del self.query['sslcert'], self.query['sslkey']
+        self.assertRaises(Exception, self._connect, **self.query)
+        self.assertIsNone(self.server.parameters)
+
+
+class TestPool(testscenarios.WithScenarios, EngineTestCase):
+
+    scenarios = [(driver, {'driver': driver})
+                 for driver in ('psycopg', 'psycopg2')]
+
+    def setUp(self):
+        super().setUp()
+        self.engine = self._create_engine({'sslmode': 'disable'})
+
+    def _driver_connection(self):
+        with self.engine.connect() as connection:
+            return connection.connection.driver_connection
+
+    def test_lifetime(self):
+        first = self._driver_connection()
+        self.assertIs(first, self._driver_connection())
+        with self.engine.connect() as connection:
+            left = connection.info['lifetime_end'] - time.monotonic()
+            connection.info['lifetime_end'] -= 900
+        self.assertTrue(800 < left <= 900, left)
+        self.assertIsNot(first, self._driver_connection())
+
+    def test_drained(self):
+        """A connection that was told to go is not used again."""
+        first = self._driver_connection()
+        self.server.failing = FAILING_STATEMENT
+        self.server.closes = True
+        self.server.response = pgwire.error_response(
+            S='ERROR', C='57P01', M='server is shutting down')
+        with self.engine.connect() as connection:
+            self.assertRaises(
+                exception.DBConnectionError,
+                connection.exec_driver_sql, FAILING_STATEMENT)
+            self.assertTrue(connection.invalidated)
+        self.assertIsNot(first, self._driver_connection())
+        self.assertTrue(first.closed)
+
+
+class TestAsyncioFacade(testscenarios.WithScenarios, EngineTestCase):
+    """Errors reach users of the asyncio facade, by either of its drivers."""
+
+    scenarios = [(driver, {'driver': driver})
+                 for driver in ('psycopg', 'asyncpg')]
+
+    def test_retryable(self):
+        self.server.failing = FAILING_STATEMENT
+        self.server.response = pgwire.error_response(
+            S='ERROR', C='40001', M='restart transaction: x')
+        error = asyncio.run(self._execute())
+        self.assertIsInstance(error, exception.DBDeadlock)
+        self.assertEqual(backoff.Backoff(), error.backoff)
+
+    async def _execute(self):
+        context_manager = asyncio_facade.transaction_context()
+        context_manager.configure(
+            connection=self._url(self.driver, sslmode='disable'),
+            max_retries=0)
+        with mock.patch.object(
+            asyncio_facade, '_create_async_engine',
+            functools.partial(asyncio_facade._create_async_engine,
+                              _initialize=False),
+        ), mock.patch.object(
+            asyncpg.CockroachDBDialect_asyncpg, 'setup_asyncpg_jsonb_codec',
+            mock.AsyncMock(),
+        ):
+            try:
+                async with context_manager.writer.using(Context()) as session:
+                    await session.execute(sqlalchemy.text(FAILING_STATEMENT))
+            except Exception as error:
+                return error
+            finally:
+                await context_manager._factory.dispose_pool_async()
+
+
+class TestParameters(testscenarios.WithScenarios, TranslationTestCase):
+    """Parameters that a driver refuses to send."""
+
+    scenarios = _scenarios(
+        observation for observation in OBSERVATIONS
+        if observation['id'] in PARAMETERS)
+
+    def test_translation(self):
+        engine = self._engine(self.driver)
+        with engine.connect() as connection:
+            error = self.assertRaises(
+                Exception, connection.execute,
+                sqlalchemy.text('SELECT :value'),
+                {'value': PARAMETERS[self.observation['id']]})
+        self._assert_expected(self.observation, error)
+
+
+class TestObservations(test_base.BaseTestCase):
+
+    def test_all_are_tested(self):
+        tested = [
+            test_case['observation']
+            for cls in (TestTranslation, TestTranslationAtConnect,
+                        TestParameters)
+            for _name, test_case in cls.scenarios]
+        self.assertEqual(613, len(OBSERVATIONS))
+        self.assertCountEqual(
+            [(each['id'], each['driver']) for each in OBSERVATIONS],
+            [(each['id'], each['driver']) for each in tested])
+
+    def test_decisions_are_of_observations(self):
+        self.assertEqual(
+            set(),
+            set(DECIDED_OTHERWISE) - {each['id'] for each in OBSERVATIONS})
