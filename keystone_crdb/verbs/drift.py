@@ -12,9 +12,13 @@ patch is one of:
               patch-id, or its lines are there in the same places
   conflicts   a hunk matches nowhere; where it nearly does is shown
 
+For Keystone it also lists the functions there that open a database session
+and that the patches, as far as they apply, leave unprotected from
+serialization failures: what upstream added, and what a conflict left out.
+
 Exit status: 0 when all patches apply; 3 when some moved or are upstreamed,
-which ./build.sh bump mends by itself; 4 when some conflict; 1 when the
-question could not be answered.
+which ./build.sh bump mends by itself; 4 when some conflict or a function is
+unprotected; 1 when the question could not be answered.
 """
 
 import collections
@@ -69,22 +73,30 @@ def run(args):
         with origin.find(name, pinned) as found:
             for target in found.targets:
                 history = found.history(pinned.sources[target.project])
-                judged, _ = drift.judge(target, history)
-                reports.append(_data(pinned, found, target, judged))
+                judged, texts = drift.judge(target, history)
+                openers = drift.openers(target, texts)
+                reports.append(
+                    _data(pinned, found, target, judged, openers)
+                )
                 if not quiet:
-                    _print(found, target, judged)
+                    _print(found, target, judged, openers)
     if len(reports) > 1 and not quiet:
         _print_totals(reports)
     if args.json:
         _write(args.json, reports)
+    return max(_status(report) for report in reports)
+
+
+def _status(report):
+    if report['unprotected']:
+        return 4
     return max(
-        STATUS[drift.State(patch['state'])]
-        for report in reports
-        for patch in report['patches']
+        (STATUS[drift.State(patch['state'])] for patch in report['patches']),
+        default=0,
     )
 
 
-def _data(pinned, found, target, judged):
+def _data(pinned, found, target, judged, openers):
     """Return the report on one target, for JSON."""
     return {
         'target': found.name,
@@ -93,10 +105,16 @@ def _data(pinned, found, target, judged):
         'series': pinned.local_version(target.project),
         'date': datetime.date.today().isoformat(),
         'patches': [one.data() for one in judged],
+        'sessions': len(openers),
+        'unprotected': [
+            {'file': one.path, 'line': one.line, 'function': one.name,
+             'problem': one.problem}
+            for one in openers if one.problem
+        ],
     }
 
 
-def _print(found, target, judged):
+def _print(found, target, judged, openers):
     console.say(
         f'\n{found.name}: {target.project} {target.version or ""}'.rstrip()
     )
@@ -110,6 +128,14 @@ def _print(found, target, judged):
                 console.say(f'{placement.where} {placement.problem}')
                 for line in (placement.details or '').splitlines():
                     console.note(line)
+    if openers:
+        bare = [one for one in openers if one.problem]
+        console.say(
+            f'{len(openers) - len(bare)} of {len(openers)} functions that '
+            'open a session are protected'
+        )
+        for one in bare:
+            console.note(f'{one} {one.problem}')
 
 
 def _print_totals(reports):
@@ -123,8 +149,9 @@ def _print_totals(reports):
         rows.append([
             report['project'], report['target'],
             *(count[state] for state in states),
+            len(report['unprotected']) if report['sessions'] else '',
         ])
-    console.table(['project', 'target', *states], rows)
+    console.table(['project', 'target', *states, 'unprotected'], rows)
 
 
 def _write(path, reports):

@@ -43,6 +43,35 @@ class DriftTest(base.SeriesTestCase):
             )
             self.assertEqual('upstreamed', states[first])
 
+    def test_method_that_upstream_adds(self):
+        """A new method, and one that lost its decorator, are both named."""
+        tree = self.sdist('keystone')
+        self.call('apply', tree)
+        path = tree / 'keystone/trust/backends/sql.py'
+        text = path.read_text()
+        self.assertEqual([], self.unprotected(tree, status=3))
+        method = '    @sql.retry_transaction\n    def get_trust('
+        self.assertIn(method, text)
+        path.write_text(
+            text.replace(method, '    def get_trust(')
+            + '\n    def new_one(self):\n'
+            '        with sql.session_for_write() as session:\n'
+            '            session.flush()\n'
+        )
+        self.assertEqual(
+            ['Trust.get_trust', 'Trust.new_one'],
+            self.unprotected(tree, status=4),
+        )
+        output = self.output.getvalue()
+        self.assertRegex(output, r'sql.py:\d+ Trust.new_one \(write\) is not')
+
+    def unprotected(self, tree, status):
+        report = self.path / 'report.json'
+        self.call('drift', '--json', report, tree, status=status)
+        (found,) = json.loads(report.read_text())
+        self.assertGreater(found['sessions'], 100)
+        return sorted(one['function'] for one in found['unprotected'])
+
     def test_oldest_and_newest_release_against_patch(self):
         for project, releases in self.pinned.releases.items():
             for source in {releases[0], releases[-1]}:

@@ -153,6 +153,15 @@ class UpstreamedTest(DriftTestCase):
                            QUILT_PATCHES=str(self.path / 'patches/thing')))
         self.assertEqual({'upstreamed'}, set(self.states(status=3).values()))
 
+    def test_one_that_a_later_one_covers(self):
+        self.series(
+            one=self.diff(10),
+            two=self.diff(10).replace('-line', '-changed').replace(
+                '+changed', '+twice'),
+        )
+        self.change('line 10\n', 'twice 10\n')
+        self.assertEqual({'upstreamed'}, set(self.states(status=3).values()))
+
     def test_inserted_line_that_would_fit_elsewhere_too(self):
         method = 'def a():\n    pass\n\n\n'
         text = method * 6
