@@ -79,21 +79,22 @@ class Judgement:
         return f'; {len(doubted)} hunks fit at more than one line'
 
     def data(self):
-        """Return all of it for JSON.
+        """Return all of it for JSON; hunks only where they do not just fit.
 
         :rtype: dict
         """
         result = {'name': self.name, 'state': self.state.value}
         if self.how:
             result['how'] = self.how
-        if self.placements:
+        moved = [one for one in self.placements if one.offset or one.problem]
+        if moved:
             result['hunks'] = [
                 {
                     'file': one.path, 'hunk': one.number, 'line': one.line,
                     'offset': one.offset, 'also_fits': list(one.others),
                     'problem': one.problem, 'details': one.details,
                 }
-                for one in self.placements
+                for one in moved
             ]
         return result
 

@@ -52,6 +52,10 @@ def add_arguments(parser):
         help='write all that was found there as well; - is standard output, '
         'and nothing else goes there then',
     )
+    parser.add_argument(
+        '--rst', metavar='FILE', type=pathlib.Path,
+        help='write tables for the documents there as well',
+    )
 
 
 def run(args):
@@ -69,6 +73,7 @@ def run(args):
     ]
     quiet = args.json == pathlib.Path('-')
     reports = []
+    tables = {project: [] for project in pinned.sources}
     for name in names:
         with origin.find(name, pinned) as found:
             for target in found.targets:
@@ -78,12 +83,15 @@ def run(args):
                 reports.append(
                     _data(pinned, found, target, judged, openers)
                 )
+                tables[target.project].append((found.name, judged, openers))
                 if not quiet:
                     _print(found, target, judged, openers)
     if len(reports) > 1 and not quiet:
         _print_totals(reports)
     if args.json:
-        _write(args.json, reports)
+        _write(args.json, json.dumps(reports, indent=1) + '\n')
+    if args.rst:
+        _write(args.rst, _rst(pinned, tables))
     return max(_status(report) for report in reports)
 
 
@@ -154,8 +162,44 @@ def _print_totals(reports):
     console.table(['project', 'target', *states, 'unprotected'], rows)
 
 
-def _write(path, reports):
-    text = json.dumps(reports, indent=1) + '\n'
+def _rst(pinned, tables):
+    """Return a table for each project: a row per patch, a column per tree."""
+    lines = [
+        '.. Made by ./build.sh drift --rst FILE TARGET ...', '',
+        f'As of {datetime.date.today()}.', '',
+    ]
+    for project, columns in tables.items():
+        if not columns:
+            continue
+        lines += [
+            f'.. list-table:: {pinned.local_version(project)} of {project}',
+            '   :header-rows: 1', '',
+            *_row('patch', *(name for name, _, _ in columns)),
+        ]
+        for judgements in zip(
+            *(judged for _, judged, _ in columns), strict=True
+        ):
+            lines += _row(judgements[0].name, *map(_cell, judgements))
+        if any(openers for _, _, openers in columns):
+            lines += _row('unprotected functions', *(
+                sum(1 for one in openers if one.problem)
+                for _, _, openers in columns
+            ))
+        lines.append('')
+    return '\n'.join(lines)
+
+
+def _row(*cells):
+    marks = ['   * - ', *['     - '] * (len(cells) - 1)]
+    return [f'{mark}{cell}' for mark, cell in zip(marks, cells, strict=True)]
+
+
+def _cell(judged):
+    summary = judged.summary()
+    return judged.state.value + (f': {summary}' if summary else '')
+
+
+def _write(path, text):
     if path == pathlib.Path('-'):
         sys.stdout.write(text)
         return
