@@ -18,6 +18,7 @@ VERBS = {
     'apply': 'apply the patches to a tree of your own',
     'drift': 'say what becomes of the patches on other trees',
     'refresh': 'refresh every patch, byte-stably',
+    'bump': 'raise a pin, and take the patches along',
     'lock': 'renew the locked Python dependencies',
 }
 

@@ -51,31 +51,34 @@ def sdist(source):
     return cached
 
 
-def release(project, version, folder):
-    """Fetch the sdist of a release that is not pinned.
+def release(project, version):
+    """Fetch the sdist of a release that is not pinned, into the cache.
 
     pip compares it with the hash that the index gives.
 
     :type project: str
     :type version: str
-    :param folder: where to put it
-    :type folder: pathlib.Path
-    :returns: the release, with the SHA-256 of what came, and the file
-    :rtype: tuple
+    :returns: the release, with the SHA-256 of what came
+    :rtype: keystone_crdb.pins.Source
     :raises Failure: when it can't be had
     """
-    try:
-        _download(folder, project, f'{project}=={version}')
-    except errors.Failure as exc:
-        raise errors.Failure(
-            f'could not fetch {project} {version} from the Python index',
-            details=exc.details,
-            remedy=f'pip index versions {project} lists what there is; '
-            "pip config list shows pip's index, proxy and CA settings",
-        ) from exc
-    (path,) = folder.glob('*.tar.gz')
-    console.note(f'{path.name}: fetched, SHA-256 {sha256(path)}')
-    return pins.Source(project, version, path.name, sha256(path)), path
+    cache = paths.CACHE / 'sdists'
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix='.fetch-') as folder:
+        try:
+            _download(folder, project, f'{project}=={version}')
+        except errors.Failure as exc:
+            raise errors.Failure(
+                f'could not fetch {project} {version} from the Python index',
+                details=exc.details,
+                remedy=f'pip index versions {project} lists what there is; '
+                "pip config list shows pip's index, proxy and CA settings",
+            ) from exc
+        (name,) = os.listdir(folder)
+        os.replace(os.path.join(folder, name), cache / name)
+    source = pins.Source(project, version, name, sha256(cache / name))
+    console.note(f'{name}: fetched, SHA-256 {source.sha256}')
+    return source
 
 
 def unpack(path, folder):

@@ -94,6 +94,16 @@ class Pins:
         """
         return f'{self.sources[project].version}+crdb.{self.revision}'
 
+    def find(self, project, version):
+        """Return a release whose hash is known, or None.
+
+        :type project: str
+        :type version: str
+        :rtype: Source
+        """
+        known = [self.sources[project], *self.releases.get(project, ())]
+        return next((one for one in known if one.version == version), None)
+
 
 def sdist_name(project, version):
     """Return the name of a release's sdist on the index.

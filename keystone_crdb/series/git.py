@@ -143,14 +143,17 @@ def describe(repository):
         return None
 
 
-def check_clean(repository):
+def check_clean(repository, *within):
     """Check that a checkout has no changes that are not committed.
 
     :type repository: pathlib.Path
+    :param within: paths to look at, instead of all
+    :type within: str
     :raises Failure: naming the files that are changed
     """
     status = run(
-        repository, 'status', '--porcelain', '--untracked-files=no'
+        repository, 'status', '--porcelain', '--untracked-files=no', '--',
+        *within,
     ).decode()
     if status:
         raise errors.Failure(

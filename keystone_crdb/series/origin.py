@@ -94,15 +94,10 @@ def _release(name, pinned, scratch):
             f'{name}: {project} is no project of ours',
             remedy=f'one of: {", ".join(pinned.sources)}',
         )
-    for known in (
-        pinned.sources[project], *pinned.releases.get(project, ())
-    ):
-        if known.version == version:
-            path = download.sdist(known)
-            break
-    else:
-        _, path = download.release(project, version, scratch)
-    download.unpack(path, scratch / 'tree')
+    source = pinned.find(project, version)
+    if source is None:
+        source = download.release(project, version)
+    download.unpack(download.sdist(source), scratch / 'tree')
     return _origin(name, scratch / 'tree', pinned)
 
 

@@ -9,6 +9,7 @@ is made of Debian's packages with mmdebstrap. A second run does nothing.
 
 import dataclasses
 import hashlib
+import shutil
 import subprocess
 
 from keystone_crdb import console
@@ -130,7 +131,9 @@ def _inputs(pinned, built_on):
 
 
 def _revision():
-    """Return the commit that is checked out, or '' outside git."""
+    """Return the commit that is checked out, or '' where git can't tell."""
+    if shutil.which('git') is None:
+        return ''
     result = subprocess.run(
         ['git', 'describe', '--always', '--abbrev=40', '--dirty'],
         cwd=paths.ROOT,

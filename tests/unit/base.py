@@ -60,7 +60,10 @@ class ProjectTestCase(TestCase):
         super().setUp()
         for name, folder in (
             ('PINS', 'pins.toml'),
+            ('ROOT', ''),
             ('BUILD', 'build'),
+            ('CACHE', 'CACHE'),
+            ('REQUIREMENTS', 'requirements'),
             ('PATCHES', 'patches'),
             ('OVERLAY', 'overlay'),
             ('SOURCES', 'build/src'),
@@ -93,7 +96,8 @@ class ProjectTestCase(TestCase):
             'pins.toml',
             f'{before}[sources.{source.project}]\n'
             f'version = "{source.version}"\nsdist = "{source.sdist}"\n'
-            f'sha256 = "{source.sha256}"\n\n[releases]\n\n{after}',
+            f'sha256 = "{source.sha256}"\n\n'
+            f'[releases.{source.project}]\n\n{after}',
         )
 
     def _sdist(self):

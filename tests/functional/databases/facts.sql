@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The tables that the statements in tests/data/crdb-errors.json are about,
+-- The tables that the statements in the recorded observations are about,
 -- inferred from those statements and from their errors.
 
 CREATE TYPE mood AS ENUM ('sad', 'happy');

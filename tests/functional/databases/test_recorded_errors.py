@@ -7,16 +7,15 @@ times, and what NOT_IMITATED lists.
 """
 
 import ast
-import json
 import pathlib
 import re
 
 import sqlalchemy
 
-from keystone_crdb import paths
+from tests import facts
 from tests.functional.databases import base
 
-FACTS = json.loads((paths.ROOT / 'tests/data/crdb-errors.json').read_text())
+FACTS = facts.load()
 
 _DIALECT = "a statement of CockroachDB's own SQL"
 _GRAMMAR = "PostgreSQL's grammar takes it"

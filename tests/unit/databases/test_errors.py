@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the rewording of errors, against the recorded ones."""
 
-import json
-
 import testtools
 
-from keystone_crdb import paths
 from keystone_crdb.databases.standin import catalog
 from keystone_crdb.databases.standin import errors
+from tests import facts
 
 FACTS = {
     fact['id']: fact
-    for fact in json.loads(
-        (paths.ROOT / 'tests/data/crdb-errors.json').read_text()
-    )
+    for fact in facts.load()
     if fact['driver'] == 'psycopg'
 }
 TEXTS = ('character varying', 'character varying')

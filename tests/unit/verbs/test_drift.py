@@ -2,13 +2,16 @@
 import io
 import json
 import os
+import re
 import subprocess
 import tarfile
 
+import docutils.core
 import fixtures
 
 from keystone_crdb import cli
 from keystone_crdb import console
+from keystone_crdb import errors
 from tests.unit import base
 
 
@@ -70,7 +73,7 @@ class StatesTest(DriftTestCase):
         self.assertEqual('applies', patches['one']['state'])
         self.assertEqual('moved', patches['two']['state'])
         offsets = [hunk['offset'] for hunk in patches['two']['hunks']]
-        self.assertEqual([2, 0], offsets)
+        self.assertEqual([2], offsets)
         self.assertEqual(24, patches['two']['hunks'][0]['line'])
         self.assertRegex(self.output.getvalue(), r'two +moved +by \+2 lines')
 
@@ -86,8 +89,7 @@ class StatesTest(DriftTestCase):
         self.change('line 10\n', 'rewritten\n', 'thing/other.py')
         patches = self.drift(status=4)
         self.assertEqual('conflicts', patches['two']['state'])
-        first, second = patches['two']['hunks']
-        self.assertIsNone(first['problem'])
+        (second,) = patches['two']['hunks']
         self.assertEqual('thing/other.py', second['file'])
         self.assertIn('does not match at line 7', second['problem'])
         output = self.output.getvalue()
@@ -117,7 +119,7 @@ class StatesTest(DriftTestCase):
     def test_lost_file(self):
         (self.target / 'thing/other.py').unlink()
         patches = self.drift(status=4)
-        self.assertIn('no such file', patches['two']['hunks'][1]['problem'])
+        self.assertIn('no such file', patches['two']['hunks'][0]['problem'])
 
     def test_overlay(self):
         self.write('overlay/thing/thing/extra.py', 'extra = 1\n')
@@ -150,6 +152,15 @@ class UpstreamedTest(DriftTestCase):
                        cwd=self.target, capture_output=True, env=dict(
                            os.environ,
                            QUILT_PATCHES=str(self.path / 'patches/thing')))
+        self.assertEqual({'upstreamed'}, set(self.states(status=3).values()))
+
+    def test_one_that_a_later_one_covers(self):
+        self.series(
+            one=self.diff(10),
+            two=self.diff(10).replace('-line', '-changed').replace(
+                '+changed', '+twice'),
+        )
+        self.change('line 10\n', 'twice 10\n')
         self.assertEqual({'upstreamed'}, set(self.states(status=3).values()))
 
     def test_inserted_line_that_would_fit_elsewhere_too(self):
@@ -265,20 +276,35 @@ class OriginsTest(DriftTestCase):
 
     def test_other_release(self):
         """One that pins.toml does not know comes by pip, unverified."""
+        run = console.run
+
         def pip(command, log):
+            if command[0] == 'tar':
+                return run(command, log)
             folder = command[command.index('--dest') + 1]
             self.assertIn('thing==2.0', command)
-            with tarfile.open(folder / 'thing-2.0.tar.gz', 'w:gz') as archive:
+            self.sdist = self.path / 'CACHE/sdists/thing-2.0.tar.gz'
+            with tarfile.open(f'{folder}/thing-2.0.tar.gz', 'w:gz') as archive:
                 for name, text in self.FILES.items():
                     text = text.replace('line 10\n', 'new\nline 10\n')
                     member = tarfile.TarInfo(f'thing-2.0/{name}')
                     member.size = len(text)
                     archive.addfile(member, io.BytesIO(text.encode()))
+            return ''
 
         self.useFixture(fixtures.MockPatchObject(console, 'run', pip))
         self.assertEqual('conflicts',
                          self.states('thing==2.0', status=4)['one'])
         self.assertRegex(self.output.getvalue(), 'SHA-256 [0-9a-f]{64}')
+
+    def test_release_that_the_index_does_not_have(self):
+        def pip(command, log):
+            raise errors.Failure('pip', details='No matching distribution')
+
+        self.useFixture(fixtures.MockPatchObject(console, 'run', pip))
+        self.assertEqual(1, cli.main(['drift', 'thing==9.9']))
+        self.assertIn('could not fetch thing 9.9', self.output.getvalue())
+        self.assertIn('No matching distribution', self.output.getvalue())
 
     def test_several(self):
         self.change('line 10\n', 'rewritten\n')
@@ -295,6 +321,19 @@ class OriginsTest(DriftTestCase):
         ):
             self.assertEqual(1, cli.main(['drift', name]))
             self.assertIn(words, self.output.getvalue())
+
+    def test_table_for_the_documents(self):
+        self.change('line 10\n', 'rewritten\n')
+        table = self.path / 'drift.inc'
+        cli.main(['drift', 'thing==1.0', str(self.target), '--rst',
+                  str(table)])
+        text = table.read_text()
+        parts = docutils.core.publish_parts(text, writer_name='html')
+        cells = re.findall('<td><p>(.*?)</p></td>', parts['body'])
+        self.assertEqual(
+            ['one', 'applies', 'conflicts: 1 of 1 hunks',
+             'two', 'applies', 'applies'], cells,
+        )
 
     def test_json_alone_on_standard_output(self):
         self.assertEqual(0, cli.main(['drift', str(self.target), '--json',

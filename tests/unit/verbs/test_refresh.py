@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+import fixtures
+
 from keystone_crdb import cli
 from keystone_crdb import paths
+from keystone_crdb import system
 from tests.unit import base
 
 
 class RefreshTest(base.ProjectTestCase):
     def setUp(self):
         super().setUp()
+        self.useFixture(fixtures.MockPatchObject(system, 'require'))
         self.series(one=self.diff(10), two=self.diff(20))
         self.folder = paths.PATCHES / self.PROJECT
 
