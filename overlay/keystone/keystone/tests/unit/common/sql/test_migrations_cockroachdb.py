@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Tests of migrations on CockroachDB that need no database."""
+"""Tests of migrations on CockroachDB; most of them need no database."""
 
 import io
 from unittest import mock
@@ -19,6 +19,8 @@ from alembic import operations
 from alembic.runtime import migration
 import fixtures
 from oslo_db import exception as db_exception
+from oslo_db.sqlalchemy import enginefacade
+from oslo_db.sqlalchemy import test_fixtures
 import psycopg
 import sqlalchemy as sql
 from sqlalchemy_cockroachdb import psycopg as crdb_psycopg
@@ -26,6 +28,10 @@ from sqlalchemy_cockroachdb import psycopg as crdb_psycopg
 from keystone.common.sql.migrations import cockroachdb
 from keystone.common.sql import upgrades
 from keystone.tests import unit
+
+
+class Interrupt(BaseException):
+    """What nothing between a statement and the test catches."""
 
 
 class CockroachDBImplTestCase(unit.BaseTestCase):
@@ -275,3 +281,79 @@ class UpgradeTestCase(unit.BaseTestCase):
         self.assertIn('Drop the database', str(error))
         self.assertIn('duplicate key value', str(error))
         self.assertEqual(1, len(self.used))
+
+
+class InterruptedUpgradeTestCase(
+    test_fixtures.OpportunisticDBTestMixin, unit.BaseTestCase
+):
+    """An upgrade that dies after every statement in turn."""
+
+    FIXTURE = test_fixtures.CockroachDBOpportunisticFixture
+
+    def setUp(self):
+        super().setUp()
+        self.engine = enginefacade.writer.get_engine()
+
+    def _schema(self):
+        inspector = sql.inspect(self.engine)
+        return {
+            table: [
+                sorted(map(str, describe(table)))
+                for describe in (
+                    inspector.get_columns,
+                    inspector.get_indexes,
+                    inspector.get_unique_constraints,
+                    inspector.get_foreign_keys,
+                )
+            ]
+            for table in inspector.get_table_names()
+        }
+
+    def _die_after(self, statements):
+        """Raise Interrupt after each statement that is not seen yet."""
+
+        def die(conn, cursor, statement, parameters, context, executemany):
+            if statement.lstrip().upper().startswith(('SELECT', 'SHOW')):
+                return
+            key = statement, str(parameters)
+            if key not in statements:
+                statements.add(key)
+                raise Interrupt
+
+        sql.event.listen(self.engine, 'after_cursor_execute', die)
+        self.addCleanup(
+            sql.event.remove, self.engine, 'after_cursor_execute', die
+        )
+
+    def test_upgrade(self):
+        upgrades.offline_sync_database_to_version(engine=self.engine)
+        schema = self._schema()
+        self._start_anew()
+
+        statements = set()
+        self._die_after(statements)
+        runs = 0
+        while True:
+            runs += 1
+            try:
+                upgrades.offline_sync_database_to_version(engine=self.engine)
+                break
+            except Interrupt:
+                self.engine.dispose()
+
+        self.assertEqual(len(statements) + 1, runs)
+        self.assertEqual(schema, self._schema())
+        with self.engine.connect() as connection:
+            roots = connection.scalar(
+                sql.text('SELECT count(*) FROM project')
+            )
+        self.assertEqual(1, roots)
+
+    def _start_anew(self):
+        with self.engine.connect().execution_options(
+            isolation_level='AUTOCOMMIT'
+        ) as connection:
+            for table in sql.inspect(connection).get_table_names():
+                connection.execute(sql.text(f'DROP TABLE "{table}" CASCADE'))
+            for name in ('type', 'entity_type'):
+                connection.execute(sql.text(f'DROP TYPE IF EXISTS {name}'))
