@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -174,24 +175,6 @@ class Engine:
         """Remove a name of an image, if it is there."""
         self._query('rmi', reference)
 
-    def exec_command(self, name, environ, *words):
-        """Return the call that runs a command in a running container.
-
-        :param name: of the container
-        :type name: str
-        :param environ: what `running` was given
-        :type environ: dict
-        :param words: the command, for the image's entrypoint
-        :rtype: list
-        """
-        if self.name == 'buildah':
-            passed = [word for key in environ for word in ('--env', key)]
-            return self.command(
-                'run', *self.build_options, '--network', 'host', *passed,
-                name, '--', 'keystone-crdb', *words,
-            )
-        return self.command('exec', name, 'keystone-crdb', *words)
-
     def run_command(self, image, name, environ, options=(), words=()):
         """Return the call that runs a container, hardened.
 
@@ -202,8 +185,7 @@ class Engine:
         :type image: str
         :param name: of the container, which buildah wants made before
         :type name: str
-        :param environ: its settings, which the caller has to give to the
-            call's environment; so they are on no command line
+        :param environ: its settings, without secrets; see `secret_files`
         :type environ: dict
         :param options: further options of `run`
         :type options: tuple
@@ -211,11 +193,13 @@ class Engine:
         :type words: tuple
         :rtype: list
         """
-        passed = [word for key in environ for word in ('--env', key)]
+        passed = []
+        for key, value in environ.items():
+            passed += ['--env', f'{key}={value}']
         if self.name == 'buildah':
             return self.command(
                 'run', *self.build_options, '--network', 'host', *passed,
-                *options, name, '--', 'tini', '--', 'keystone-crdb', *words,
+                *options, name, '--', 'keystone-crdb', *words,
             )
         return self.command(
             'run', '--rm', '--name', name, '--network', 'host', *LIMITS,
@@ -225,53 +209,115 @@ class Engine:
         )
 
     @contextlib.contextmanager
-    def running(self, image, name, environ, output, options=()):
-        """Run a container; see `run_command`.
+    def running(self, image, name, environ, secrets, output, options=()):
+        """Run a container in the background; see `run_command`.
 
         It is stopped, with time to drain, and removed at the end.
 
+        :param secrets: settings that are given as files
+        :type secrets: dict
         :param output: open file that gets what it prints
         :type output: file
-        :returns: as context: the engine's process
-        :rtype: subprocess.Popen
+        :rtype: Container
         :raises Failure: when it can't be made
         """
-        if self.name == 'buildah':
-            result = self._query('from', '--name', name, image)
-            if result.returncode:
-                raise errors.Failure(
-                    f'{self.name} could not make a container of {image}',
-                    details=result.stderr,
-                )
-        # A session of its own, so that Ctrl-C is for this program, which
-        # then stops the container.
-        process = subprocess.Popen(
-            self.run_command(image, name, environ, options),
-            env={**os.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
+        with secret_files(secrets) as (mount, names):
+            environ = {**environ, **names}
+            options = (*mount, *options)
             if self.name == 'buildah':
-                self._stop_buildah(process, name)
-            else:
-                self._query('stop', '--time', '30', name)
-                process.wait()
-                self._query('rm', '--force', name)
+                result = self._query('from', '--name', name, image)
+                if result.returncode:
+                    raise errors.Failure(
+                        f'{self.name} could not make a container of {image}',
+                        details=result.stderr,
+                    )
+            # A session of its own, so that Ctrl-C is for this program, which
+            # then stops the container.
+            process = subprocess.Popen(
+                self.run_command(image, name, environ, options),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                yield Container(self, name, process, environ, options)
+            finally:
+                self._stop(name, process)
 
-    def _stop_buildah(self, process, name):
+    def _stop(self, name, process):
+        if self.name != 'buildah':
+            self._query('stop', '--time', '30', name)
+            process.wait()
+            self._query('rm', '--force', name)
+            return
         if process.poll() is None:
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         self._query('rm', name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """A container that runs.
+
+    :type engine: Engine
+    :type name: str
+    :param process: the engine's, which ends when the container does
+    :type process: subprocess.Popen
+    :type environ: dict
+    :type options: tuple
+    """
+
+    engine: Engine
+    name: str
+    process: subprocess.Popen
+    environ: dict
+    options: tuple
+
+    def exec_command(self, *words):
+        """Return the call that runs a command in it.
+
+        :param words: for the image's entrypoint
+        :rtype: list
+        """
+        if self.engine.name == 'buildah':
+            return self.engine.run_command(
+                None, self.name, self.environ, self.options, words
+            )
+        return self.engine.command('exec', self.name, 'keystone-crdb', *words)
+
+
+@contextlib.contextmanager
+def secret_files(secrets):
+    """Write secrets to files that a container can read and nobody else.
+
+    :param secrets: settings by name
+    :type secrets: dict
+    :returns: as context: the options that mount them, and the settings
+        (NAME_FILE) that say where
+    :rtype: tuple
+    """
+    if not secrets:
+        yield (), {}
+        return
+    # The outer folder keeps others of this machine out; the inner one is
+    # what the container's own user, whoever that is here, can read.
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as outer:
+        inner = pathlib.Path(outer, 'secrets')
+        inner.mkdir()
+        inner.chmod(0o755)
+        for name, value in secrets.items():
+            (inner / name).write_text(value)
+            (inner / name).chmod(0o444)
+        yield (
+            ('--volume', f'{inner}:/run/secrets:ro,Z'),
+            {f'{name}_FILE': f'/run/secrets/{name}' for name in secrets},
+        )
 
 
 #: What is tried for each engine, in this order: options, build options.

@@ -4,12 +4,17 @@
 import dataclasses
 import enum
 import itertools
+import pathlib
+import shutil
+import tempfile
 
 from keystone_crdb import paths
+from keystone_crdb.retries import coverage
 from keystone_crdb.series import git
 from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
+from keystone_crdb.series import replace
 from keystone_crdb.series import tree
 
 #: How far back a patch is looked for in a history without the pinned tag.
@@ -74,21 +79,22 @@ class Judgement:
         return f'; {len(doubted)} hunks fit at more than one line'
 
     def data(self):
-        """Return all of it for JSON.
+        """Return all of it for JSON; hunks only where they do not just fit.
 
         :rtype: dict
         """
         result = {'name': self.name, 'state': self.state.value}
         if self.how:
             result['how'] = self.how
-        if self.placements:
+        moved = [one for one in self.placements if one.offset or one.problem]
+        if moved:
             result['hunks'] = [
                 {
                     'file': one.path, 'hunk': one.number, 'line': one.line,
                     'offset': one.offset, 'also_fits': list(one.others),
                     'problem': one.problem, 'details': one.details,
                 }
-                for one in self.placements
+                for one in moved
             ]
         return result
 
@@ -102,9 +108,8 @@ def _range(offsets):
 def judge(target, history=None):
     """Judge a project's series and overlay on a tree.
 
-    A patch that conflicts is applied as far as it goes, and one that is
-    upstreamed not at all, so that those after it are judged on what they
-    would meet.
+    A patch that conflicts is applied as far as it goes, so that those after
+    it are judged on what they would meet.
 
     :type target: keystone_crdb.series.target.Target
     :param history: upstream's commits, to find patches in, or None
@@ -114,45 +119,64 @@ def judge(target, history=None):
     :rtype: tuple
     """
     texts = hunks.Texts(lambda path: tree.read(target.path / path))
-    judgements = []
-    for patch in quilt.load(target.project):
-        placeable = target.placeable(patch)
-        if placeable:
-            judgements.append(_judge(placeable, texts, history))
+    patches = [
+        kept for patch in quilt.load(target.project)
+        if (kept := target.placeable(patch))
+    ]
+    there = _take_back(patches, texts)
+    judgements = [_judge(patch, texts, there, history) for patch in patches]
     for path in overlay.files(target.project):
         if target.has_place_for(str(path)):
             judgements.append(_judge_file(target.project, path, texts))
     return judgements, texts
 
 
-def _judge(patch, texts, history):
-    forward, forward_texts = _trial(patch, texts, reverse=False)
-    backward, _ = _trial(patch, texts, reverse=True)
+def _take_back(patches, texts):
+    """Take back the patches that a tree has, last one first.
+
+    Only so does the reverse of one apply that another has changed further.
+
+    :returns: the names of those that were taken back
+    :rtype: set
+    """
+    there = set()
+    for patch in reversed(patches):
+        backward, without = _trial(patch, texts, reverse=True)
+        if any(one.problem for one in backward):
+            continue
+        # NOTE: Where upstream has a patch, it may still fit on other code
+        # that looks the same: then the nearer of the two is the truth.
+        forward, _ = _trial(patch, texts, reverse=False)
+        fits = not any(one.problem for one in forward)
+        if not fits or _distance(backward) < _distance(forward):
+            there.add(patch.name)
+            texts.update(without)
+    return there
+
+
+def _judge(patch, texts, there, history):
+    forward, with_it = _trial(patch, texts, reverse=False)
     name = patch.path.stem
-    fits = not any(one.problem for one in forward)
-    there = not any(one.problem for one in backward)
-    # NOTE: Where upstream has the patch, it may still fit on other code that
-    # looks the same: then the nearer of the two is the truth.
-    if there and (not fits or _distance(backward) < _distance(forward)):
-        return Judgement(name, State.UPSTREAMED, tuple(backward),
-                         'its reverse applies')
-    if fits:
-        texts.update(forward_texts)
+    if patch.name in there:
+        texts.update(with_it)
+        return Judgement(name, State.UPSTREAMED, (), 'its reverse applies')
+    if not any(one.problem for one in forward):
+        texts.update(with_it)
         moved = any(one.offset for one in forward)
         state = State.MOVED if moved else State.APPLIES
         return Judgement(name, state, tuple(forward))
     commit = history and history.find(patch)
     if commit:
-        return Judgement(name, State.UPSTREAMED, tuple(forward),
+        return Judgement(name, State.UPSTREAMED, (),
                          f'same patch-id as commit {commit[:12]}')
     if all(
         is_there(hunk, texts[file.path] or '')
         for file in patch.files
         for hunk in file
     ):
-        return Judgement(name, State.UPSTREAMED, tuple(forward),
+        return Judgement(name, State.UPSTREAMED, (),
                          'the tree has its lines')
-    texts.update(forward_texts)
+    texts.update(with_it)
     return Judgement(name, State.CONFLICTS, tuple(forward))
 
 
@@ -174,6 +198,43 @@ def _judge_file(project, path, texts):
     if texts[str(path)] == ours:
         return Judgement(name, State.UPSTREAMED, how='the same file')
     return Judgement(name, State.CONFLICTS)
+
+
+def openers(target, texts):
+    """Return what opens a session in a tree, and what protects it.
+
+    :type target: keystone_crdb.series.target.Target
+    :param texts: the tree's new texts, as judge() returns them
+    :type texts: keystone_crdb.series.hunks.Texts
+    :returns: keystone_crdb.retries.coverage.Opener objects; none of a project
+        that the gate does not know
+    :rtype: list
+    """
+    if target.project != 'keystone':
+        return []
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
+        scratch = pathlib.Path(scratch)
+        shutil.copytree(target.path / target.package,
+                        scratch / target.package)
+        replace.files(
+            scratch,
+            {path: text for path, text in texts.items()
+             if path.startswith(f'{target.package}/')},
+        )
+        # NOTE: Another release may lack what is exempt, which is an error
+        # where the gate reads the exemptions itself.
+        return [
+            _exempted(one) for one in coverage.openers(scratch, exempt={})
+        ]
+
+
+def _exempted(opener):
+    reason = coverage.EXEMPT.get(opener.path, {}).get(opener.name)
+    if reason is None:
+        return opener
+    return dataclasses.replace(
+        opener, protection=f'exempt: {reason}', problem=None
+    )
 
 
 def is_there(hunk, text):

@@ -57,6 +57,7 @@ def run(args):
         console.say(f'nothing of the bump is left in {scratch}')
         return
     system.require('source')
+    system.require('bump')
     old = pinned.sources[project]
     new = _under_way(scratch, project, version)
     if new is None:

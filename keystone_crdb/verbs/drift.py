@@ -12,9 +12,13 @@ patch is one of:
               patch-id, or its lines are there in the same places
   conflicts   a hunk matches nowhere; where it nearly does is shown
 
+For Keystone it also lists the functions there that open a database session
+and that the patches, as far as they apply, leave unprotected from
+serialization failures: what upstream added, and what a conflict left out.
+
 Exit status: 0 when all patches apply; 3 when some moved or are upstreamed,
-which ./build.sh bump mends by itself; 4 when some conflict; 1 when the
-question could not be answered.
+which ./build.sh bump mends by itself; 4 when some conflict or a function is
+unprotected; 1 when the question could not be answered.
 """
 
 import collections
@@ -48,6 +52,10 @@ def add_arguments(parser):
         help='write all that was found there as well; - is standard output, '
         'and nothing else goes there then',
     )
+    parser.add_argument(
+        '--rst', metavar='FILE', type=pathlib.Path,
+        help='write tables for the documents there as well',
+    )
 
 
 def run(args):
@@ -65,26 +73,38 @@ def run(args):
     ]
     quiet = args.json == pathlib.Path('-')
     reports = []
+    tables = {project: [] for project in pinned.sources}
     for name in names:
         with origin.find(name, pinned) as found:
             for target in found.targets:
                 history = found.history(pinned.sources[target.project])
-                judged, _ = drift.judge(target, history)
-                reports.append(_data(pinned, found, target, judged))
+                judged, texts = drift.judge(target, history)
+                openers = drift.openers(target, texts)
+                reports.append(
+                    _data(pinned, found, target, judged, openers)
+                )
+                tables[target.project].append((found.name, judged, openers))
                 if not quiet:
-                    _print(found, target, judged)
+                    _print(found, target, judged, openers)
     if len(reports) > 1 and not quiet:
         _print_totals(reports)
     if args.json:
-        _write(args.json, reports)
+        _write(args.json, json.dumps(reports, indent=1) + '\n')
+    if args.rst:
+        _write(args.rst, _rst(pinned, tables))
+    return max(_status(report) for report in reports)
+
+
+def _status(report):
+    if report['unprotected']:
+        return 4
     return max(
-        STATUS[drift.State(patch['state'])]
-        for report in reports
-        for patch in report['patches']
+        (STATUS[drift.State(patch['state'])] for patch in report['patches']),
+        default=0,
     )
 
 
-def _data(pinned, found, target, judged):
+def _data(pinned, found, target, judged, openers):
     """Return the report on one target, for JSON."""
     return {
         'target': found.name,
@@ -93,10 +113,16 @@ def _data(pinned, found, target, judged):
         'series': pinned.local_version(target.project),
         'date': datetime.date.today().isoformat(),
         'patches': [one.data() for one in judged],
+        'sessions': len(openers),
+        'unprotected': [
+            {'file': one.path, 'line': one.line, 'function': one.name,
+             'problem': one.problem}
+            for one in openers if one.problem
+        ],
     }
 
 
-def _print(found, target, judged):
+def _print(found, target, judged, openers):
     console.say(
         f'\n{found.name}: {target.project} {target.version or ""}'.rstrip()
     )
@@ -110,6 +136,14 @@ def _print(found, target, judged):
                 console.say(f'{placement.where} {placement.problem}')
                 for line in (placement.details or '').splitlines():
                     console.note(line)
+    if openers:
+        bare = [one for one in openers if one.problem]
+        console.say(
+            f'{len(openers) - len(bare)} of {len(openers)} functions that '
+            'open a session are protected'
+        )
+        for one in bare:
+            console.note(f'{one} {one.problem}')
 
 
 def _print_totals(reports):
@@ -123,12 +157,49 @@ def _print_totals(reports):
         rows.append([
             report['project'], report['target'],
             *(count[state] for state in states),
+            len(report['unprotected']) if report['sessions'] else '',
         ])
-    console.table(['project', 'target', *states], rows)
+    console.table(['project', 'target', *states, 'unprotected'], rows)
 
 
-def _write(path, reports):
-    text = json.dumps(reports, indent=1) + '\n'
+def _rst(pinned, tables):
+    """Return a table for each project: a row per patch, a column per tree."""
+    lines = [
+        '.. Made by ./build.sh drift --rst FILE TARGET ...', '',
+        f'As of {datetime.date.today()}.', '',
+    ]
+    for project, columns in tables.items():
+        if not columns:
+            continue
+        lines += [
+            f'.. list-table:: {pinned.local_version(project)} of {project}',
+            '   :header-rows: 1', '',
+            *_row('patch', *(name for name, _, _ in columns)),
+        ]
+        for judgements in zip(
+            *(judged for _, judged, _ in columns), strict=True
+        ):
+            lines += _row(judgements[0].name, *map(_cell, judgements))
+        if any(openers for _, _, openers in columns):
+            lines += _row('unprotected functions', *(
+                sum(1 for one in openers if one.problem)
+                for _, _, openers in columns
+            ))
+        lines.append('')
+    return '\n'.join(lines)
+
+
+def _row(*cells):
+    marks = ['   * - ', *['     - '] * (len(cells) - 1)]
+    return [f'{mark}{cell}' for mark, cell in zip(marks, cells, strict=True)]
+
+
+def _cell(judged):
+    summary = judged.summary()
+    return judged.state.value + (f': {summary}' if summary else '')
+
+
+def _write(path, text):
     if path == pathlib.Path('-'):
         sys.stdout.write(text)
         return

@@ -156,12 +156,14 @@ class Keystone:
         self.url = f'http://127.0.0.1:{port}/v3'
         self.password = secrets.token_urlsafe(18)
         self._environ = {
-            'KEYSTONE_ADMIN_PASSWORD': self.password,
-            'KEYSTONE_DATABASE_URL': database_url,
             'KEYSTONE_LISTEN': f'127.0.0.1:{port}',
             'KEYSTONE_PUBLIC_URL': self.url,
         }
-        self._process = None
+        self._secrets = {
+            'KEYSTONE_ADMIN_PASSWORD': self.password,
+            'KEYSTONE_DATABASE_URL': database_url,
+        }
+        self._container = None
 
     @contextlib.contextmanager
     def running(self, log='keystone'):
@@ -176,8 +178,8 @@ class Keystone:
         self._log = paths.LOGS / f'{log}.log'
         start = time.monotonic()
         with open(self._log, 'w') as output, self._engine.running(
-            self._reference, self._name, self._environ, output
-        ) as self._process:
+            self._reference, self._name, self._environ, self._secrets, output
+        ) as self._container:
             self._wait(start + START_LIMIT)
             yield time.monotonic() - start
 
@@ -187,7 +189,7 @@ class Keystone:
         :returns: the engine's exit status
         :rtype: int
         """
-        return self._process.wait()
+        return self._container.process.wait()
 
     def _wait(self, deadline):
         while True:
@@ -196,7 +198,7 @@ class Keystone:
                 return
             except OSError as exc:
                 why = str(exc)
-            ended = self._process.poll()
+            ended = self._container.process.poll()
             if ended is not None:
                 why = f'it ended with {ended}'
             elif time.monotonic() < deadline:
@@ -252,9 +254,7 @@ class Keystone:
         :raises Failure: when it fails
         """
         console.run(
-            self._engine.exec_command(self._name, self._environ, 'bootstrap'),
-            log='bootstrap',
-            env={**os.environ, **self._environ},
+            self._container.exec_command('bootstrap'), log='bootstrap'
         )
 
     def credentials(self):

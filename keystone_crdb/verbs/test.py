@@ -21,6 +21,7 @@ from keystone_crdb.verbs import source
 #: What is needed before each of CI's environments, in CI's order.
 NEEDS = {
     'pep8': None,
+    'docs': None,
     'unit': source.make,
     'functional': lambda: image.make(image.find_engine()),
 }

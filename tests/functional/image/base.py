@@ -4,7 +4,6 @@
 import contextlib
 import functools
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ import sqlalchemy
 import testtools
 
 from keystone_crdb import databases
+from keystone_crdb.containers import engine as containers
 from keystone_crdb.verbs import image
 from keystone_crdb.verbs import run
 
@@ -51,15 +51,23 @@ class Server(fixtures.Fixture):
         return self.server.create_database(f'test_{uuid.uuid4().hex[:12]}')
 
 
-class Container:
-    """A container of the image that runs in the background."""
+def _apart(settings):
+    """Return the settings that are no secrets, and those that are."""
+    names = {'KEYSTONE_ADMIN_PASSWORD', 'KEYSTONE_DATABASE_URL'}
+    return (
+        {name: settings[name] for name in settings.keys() - names},
+        {name: settings[name] for name in settings.keys() & names},
+    )
 
-    def __init__(self, name, process, log, environ, port):
-        self.name = name
-        self.process = process
-        self._log = log
-        self.environ = environ
+
+class Keystone:
+    """A container of the image that serves."""
+
+    def __init__(self, container, log, port):
+        self.container = container
+        self.process = container.process
         self.port = port
+        self._log = log
 
     @property
     def log(self):
@@ -75,7 +83,7 @@ class Container:
             headers={'Content-Type': 'application/json', **(headers or {})},
             data=json.dumps(body).encode() if body else None,
         )
-        return urllib.request.urlopen(request, timeout=LIMIT)
+        return urllib.request.urlopen(request, timeout=LIMIT)  # noqa: S310
 
     def token(self, password):
         """Return a token of the admin."""
@@ -120,8 +128,7 @@ class Container:
     def run(self, *words):
         """Run a command in it; return what it prints."""
         return subprocess.run(
-            engine().exec_command(self.name, self.environ, *words),
-            env={**os.environ, **self.environ},
+            self.container.exec_command(*words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -149,19 +156,20 @@ class TestCase(testtools.TestCase):
 
     def once(self, *words, environ=None, options=()):
         """Run a container to its end; return its status and output."""
-        environ = environ or {}
-        result = subprocess.run(
-            engine().run_command(
-                self.image.reference, f'keystone-test-{uuid.uuid4().hex[:8]}',
-                environ, options, words,
-            ),
-            env={**os.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=LIMIT,
-        )
+        environ, secrets = _apart(environ or {})
+        name = f'keystone-test-{uuid.uuid4().hex[:8]}'
+        with containers.secret_files(secrets) as (mount, names):
+            result = subprocess.run(
+                engine().run_command(
+                    self.image.reference, name, {**environ, **names},
+                    (*mount, *options), words,
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=LIMIT,
+            )
         # podman complains where systemd can't start the health check.
         lines = [
             line
@@ -171,15 +179,17 @@ class TestCase(testtools.TestCase):
         return result.returncode, '\n'.join(lines)
 
     @contextlib.contextmanager
-    def serving(self, options=(), **environ):
+    def serving(self, options=(), **settings):
         """Run the verb serve in the background."""
         port = run.free_port(0)
-        environ = {'KEYSTONE_LISTEN': f'127.0.0.1:{port}', **environ}
+        environ, secrets = _apart(
+            {'KEYSTONE_LISTEN': f'127.0.0.1:{port}', **settings}
+        )
         name = f'keystone-test-{uuid.uuid4().hex[:8]}'
         with tempfile.NamedTemporaryFile('w') as log, engine().running(
-            self.image.reference, name, environ, log, options
-        ) as process:
-            yield Container(name, process, log, environ, port)
+            self.image.reference, name, environ, secrets, log, options
+        ) as container:
+            yield Keystone(container, log, port)
 
     def volume(self):
         """Make a volume; return the option that mounts it."""

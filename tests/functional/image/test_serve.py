@@ -73,7 +73,9 @@ class ServeTest(base.TestCase):
             history = self._inspect(
                 'history', '--no-trunc', self.image.reference
             )
-            for text in (lines, keystone.log, history):
+            inspected = self._inspect('inspect', keystone.container.name)
+            self.assertIn('KEYSTONE_DATABASE_URL_FILE', inspected)
+            for text in (lines, keystone.log, history, inspected):
                 for secret in secrets:
                     self.assertNotIn(secret, text)
 
@@ -116,7 +118,7 @@ class ServeTest(base.TestCase):
                 self._wait_for_requests(keystone, 4)
                 subprocess.run(
                     base.engine().command(
-                        'kill', '--signal', 'TERM', keystone.name
+                        'kill', '--signal', 'TERM', keystone.container.name
                     ),
                     check=True,
                     stdout=subprocess.DEVNULL,

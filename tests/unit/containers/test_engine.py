@@ -144,13 +144,24 @@ class CommandTest(EngineTestCase):
                 command,
             )
 
-    def test_secrets_are_in_no_command(self):
+    def test_secrets_are_files_and_in_no_command(self):
         for name in ('docker', 'podman', 'buildah'):
-            command = engine.Engine(name).run_command(
-                'image', 'name', {'KEYSTONE_ADMIN_PASSWORD': 'a-secret'}
-            )
-            self.assertIn('KEYSTONE_ADMIN_PASSWORD', command)
-            self.assertNotIn('a-secret', ' '.join(command))
+            self.fake(name)
+            with open(self.path / 'log', 'w') as log, engine.Engine(
+                name
+            ).running(
+                'image', 'c', {'KEYSTONE_REGION': 'r'}, {'PW': 'a-secret'}, log
+            ) as container:
+                command = ' '.join(container.process.args)
+                mount = container.options[1].split(':')[0]
+                self.assertIn('--env KEYSTONE_REGION=r', command)
+                self.assertIn('--env PW_FILE=/run/secrets/PW', command)
+                with open(f'{mount}/PW') as secret:
+                    self.assertEqual('a-secret', secret.read())
+                outer = os.stat(os.path.dirname(mount))
+                self.assertEqual(0o700, outer.st_mode & 0o777)
+            self.assertFalse(os.path.exists(mount))
+            self.assertNotIn('a-secret', '\n'.join(self.calls(name)))
 
     def test_inspect(self):
         answer = [
@@ -167,7 +178,7 @@ class CommandTest(EngineTestCase):
     def test_running_is_stopped_and_removed(self):
         self.fake('podman')
         with open(self.path / 'log', 'w') as log:
-            with engine.Engine('podman').running('image', 'c', {}, log):
+            with engine.Engine('podman').running('image', 'c', {}, {}, log):
                 pass
         ended = [call for call in self.calls('podman') if 'run' not in call]
         self.assertEqual(['stop --time 30 c', 'rm --force c'], ended)

@@ -2,9 +2,11 @@
 import io
 import json
 import os
+import re
 import subprocess
 import tarfile
 
+import docutils.core
 import fixtures
 
 from keystone_crdb import cli
@@ -71,7 +73,7 @@ class StatesTest(DriftTestCase):
         self.assertEqual('applies', patches['one']['state'])
         self.assertEqual('moved', patches['two']['state'])
         offsets = [hunk['offset'] for hunk in patches['two']['hunks']]
-        self.assertEqual([2, 0], offsets)
+        self.assertEqual([2], offsets)
         self.assertEqual(24, patches['two']['hunks'][0]['line'])
         self.assertRegex(self.output.getvalue(), r'two +moved +by \+2 lines')
 
@@ -87,8 +89,7 @@ class StatesTest(DriftTestCase):
         self.change('line 10\n', 'rewritten\n', 'thing/other.py')
         patches = self.drift(status=4)
         self.assertEqual('conflicts', patches['two']['state'])
-        first, second = patches['two']['hunks']
-        self.assertIsNone(first['problem'])
+        (second,) = patches['two']['hunks']
         self.assertEqual('thing/other.py', second['file'])
         self.assertIn('does not match at line 7', second['problem'])
         output = self.output.getvalue()
@@ -118,7 +119,7 @@ class StatesTest(DriftTestCase):
     def test_lost_file(self):
         (self.target / 'thing/other.py').unlink()
         patches = self.drift(status=4)
-        self.assertIn('no such file', patches['two']['hunks'][1]['problem'])
+        self.assertIn('no such file', patches['two']['hunks'][0]['problem'])
 
     def test_overlay(self):
         self.write('overlay/thing/thing/extra.py', 'extra = 1\n')
@@ -151,6 +152,15 @@ class UpstreamedTest(DriftTestCase):
                        cwd=self.target, capture_output=True, env=dict(
                            os.environ,
                            QUILT_PATCHES=str(self.path / 'patches/thing')))
+        self.assertEqual({'upstreamed'}, set(self.states(status=3).values()))
+
+    def test_one_that_a_later_one_covers(self):
+        self.series(
+            one=self.diff(10),
+            two=self.diff(10).replace('-line', '-changed').replace(
+                '+changed', '+twice'),
+        )
+        self.change('line 10\n', 'twice 10\n')
         self.assertEqual({'upstreamed'}, set(self.states(status=3).values()))
 
     def test_inserted_line_that_would_fit_elsewhere_too(self):
@@ -311,6 +321,19 @@ class OriginsTest(DriftTestCase):
         ):
             self.assertEqual(1, cli.main(['drift', name]))
             self.assertIn(words, self.output.getvalue())
+
+    def test_table_for_the_documents(self):
+        self.change('line 10\n', 'rewritten\n')
+        table = self.path / 'drift.inc'
+        cli.main(['drift', 'thing==1.0', str(self.target), '--rst',
+                  str(table)])
+        text = table.read_text()
+        parts = docutils.core.publish_parts(text, writer_name='html')
+        cells = re.findall('<td><p>(.*?)</p></td>', parts['body'])
+        self.assertEqual(
+            ['one', 'applies', 'conflicts: 1 of 1 hunks',
+             'two', 'applies', 'applies'], cells,
+        )
 
     def test_json_alone_on_standard_output(self):
         self.assertEqual(0, cli.main(['drift', str(self.target), '--json',

@@ -40,6 +40,7 @@ class WheelsTest(base.ProjectTestCase):
 
     def setUp(self):
         super().setUp()
+        self.write('requirements/tools.txt', '')
         self.write('overlay/thing/thing/sub/extra.py', 'extra = 1\n')
         self.write('overlay/thing/thing/sub/data.json', '{}\n')
         self.pinned = dataclasses.replace(

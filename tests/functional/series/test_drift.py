@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import subprocess
+
+from keystone_crdb import cli
+from keystone_crdb import download
+from keystone_crdb import paths
+from keystone_crdb.series import quilt
+from tests.functional.series import base
+
+
+class DriftTest(base.SeriesTestCase):
+    def drift(self, *targets, status):
+        report = self.path / 'report.json'
+        self.call('drift', '--json', report, *targets, status=status)
+        return [
+            {one['name']: one['state'] for one in target['patches']}
+            for target in json.loads(report.read_text())
+        ]
+
+    def test_pinned_release(self):
+        for project, source in self.pinned.sources.items():
+            states, = self.drift(f'{project}=={source.version}', status=0)
+            self.assertEqual({'applies'}, set(states.values()))
+            for name in quilt.names(paths.PATCHES / project):
+                self.assertIn(name.removesuffix('.patch'), states)
+
+    def test_upstreamed(self):
+        """Upstream took all patches, and then only the first one."""
+        for project in self.pinned.sources:
+            tree = self.sdist(project, project)
+            self.call('apply', tree)
+            states, = self.drift(tree, status=3)
+            self.assertEqual({'upstreamed'}, set(states.values()))
+            first = quilt.load(project)[0].path.stem
+            self.call('apply', '--reverse', tree)
+            self.call('apply', '--only', first, tree)
+            states, = self.drift(tree, status=3)
+            self.assertEqual(
+                [first],
+                [name for name, state in states.items()
+                 if state != 'applies' and not name.startswith('overlay/')],
+            )
+            self.assertEqual('upstreamed', states[first])
+
+    def test_method_that_upstream_adds(self):
+        """A new method, and one that lost its decorator, are both named."""
+        tree = self.sdist('keystone')
+        self.call('apply', tree)
+        path = tree / 'keystone/trust/backends/sql.py'
+        text = path.read_text()
+        self.assertEqual([], self.unprotected(tree, status=3))
+        method = '    @sql.retry_transaction\n    def get_trust('
+        self.assertIn(method, text)
+        path.write_text(
+            text.replace(method, '    def get_trust(')
+            + '\n    def new_one(self):\n'
+            '        with sql.session_for_write() as session:\n'
+            '            session.flush()\n'
+        )
+        self.assertEqual(
+            ['Trust.get_trust', 'Trust.new_one'],
+            self.unprotected(tree, status=4),
+        )
+        output = self.output.getvalue()
+        self.assertRegex(output, r'sql.py:\d+ Trust.new_one \(write\) is not')
+
+    def unprotected(self, tree, status):
+        report = self.path / 'report.json'
+        self.call('drift', '--json', report, tree, status=status)
+        (found,) = json.loads(report.read_text())
+        self.assertGreater(found['sessions'], 100)
+        return sorted(one['function'] for one in found['unprotected'])
+
+    def test_oldest_and_newest_release_against_patch(self):
+        for project, releases in self.pinned.releases.items():
+            for source in {releases[0], releases[-1]}:
+                name = f'{project}=={source.version}'
+                report = self.path / 'report.json'
+                status = cli.main(['drift', name, '--json', str(report)])
+                self.assertIn(status, (0, 3, 4), self.output.getvalue())
+                (found,) = json.loads(report.read_text())
+                self.assertEqual(source.version, found['version'])
+                tree = self.path / name
+                download.unpack(download.sdist(source), tree)
+                for patch in found['patches']:
+                    self.check_with_patch(project, tree, patch)
+
+    def check_with_patch(self, project, tree, judged):
+        path = paths.PATCHES / project / f'{judged["name"]}.patch'
+        if not path.exists() or judged['state'] == 'upstreamed':
+            return
+        result = subprocess.run(
+            ['patch', '-p1', '--fuzz=0', '--forward', '--reject-file=-',
+             '--no-backup-if-mismatch', '--input', path],
+            cwd=tree, capture_output=True, text=True,
+        )
+        self.assertEqual(
+            judged['state'] == 'conflicts', result.returncode != 0,
+            f'{path.name}: {judged["state"]}\n{result.stdout}',
+        )

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+import configparser
+import re
+import shlex
+
+import testtools
+import yaml
+
+from keystone_crdb import cli
+from keystone_crdb import paths
+from keystone_crdb.verbs import test
+
+
+class CITest(testtools.TestCase):
+    """What CI runs can be typed: verb, options and environments exist."""
+
+    def setUp(self):
+        super().setUp()
+        tox = configparser.ConfigParser()
+        tox.read(paths.ROOT / 'tox.ini')
+        self.environments = {
+            name.partition(':')[2] for name in tox.sections()
+        }
+
+    def check(self, command):
+        # NOTE: The command of drift says which exit status will do.
+        words = shlex.split(command.partition(' || ')[0])
+        self.assertEqual('./build.sh', words[0])
+        args = cli._parser().parse_args(words[1:])
+        for environment in getattr(args, 'environments', ()):
+            self.assertIn(environment, self.environments)
+        return words[1:]
+
+    def zuul(self):
+        text = (paths.ROOT / '.zuul.yaml').read_text()
+        return yaml.safe_load(text)
+
+    def zuul_commands(self):
+        return [
+            re.sub(r'{{.*?}}', 'x', item['job']['vars'][
+                'keystone_crdb_command'])
+            for item in self.zuul()
+            if 'keystone_crdb_command' in item.get('job', {}).get('vars', {})
+        ]
+
+    def github(self):
+        path = paths.ROOT / '.github/workflows/ci.yaml'
+        return yaml.safe_load(path.read_text())
+
+    def github_commands(self):
+        jobs = self.github()['jobs']
+        commands = jobs['change']['strategy']['matrix']['command'][:]
+        commands += [
+            re.sub(r'\${{.*?}}', 'x', step['run'])
+            for step in jobs['drift']['steps']
+            if './build.sh' in step.get('run', '')
+        ]
+        return commands
+
+    def test_every_command_can_be_typed(self):
+        for command in (*self.zuul_commands(), *self.github_commands()):
+            self.check(command)
+
+    def test_both_run_the_same(self):
+        def normal(commands):
+            return {
+                tuple(word for word in self.check(command) if 'json' not in
+                      word)
+                for command in commands
+            }
+
+        self.assertEqual(
+            normal(self.zuul_commands()), normal(self.github_commands())
+        )
+
+    def test_jobs_and_playbooks_are_there(self):
+        jobs = {item['job']['name'] for item in self.zuul() if 'job' in item}
+        for item in self.zuul():
+            job = item.get('job', {})
+            for key in 'run', 'post-run':
+                if key in job:
+                    play = yaml.safe_load((paths.ROOT / job[key]).read_text())
+                    self.assertTrue(play[0]['tasks'])
+            for pipeline in item.get('project', {}).values():
+                self.assertEqual(set(), set(pipeline['jobs']) - jobs)
+
+    def test_all_of_the_projects_own_tests_are_run(self):
+        ran = {
+            environment
+            for command in self.zuul_commands()
+            if (words := self.check(command))[0] == 'test'
+            for environment in words[1:]
+        }
+        self.assertEqual(set(test.NEEDS), ran)
