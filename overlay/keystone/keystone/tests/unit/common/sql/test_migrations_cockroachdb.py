@@ -13,10 +13,14 @@
 """Tests of migrations on CockroachDB; most of them need no database."""
 
 import io
+import sys
 from unittest import mock
 
+from alembic import command as alembic_api
+from alembic.ddl import impl as alembic_impl
 from alembic import operations
 from alembic.runtime import migration
+from alembic import script
 import fixtures
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
@@ -25,6 +29,7 @@ import psycopg
 import sqlalchemy as sql
 from sqlalchemy_cockroachdb import psycopg as crdb_psycopg
 
+from keystone.common import sql as ks_sql
 from keystone.common.sql.migrations import cockroachdb
 from keystone.common.sql import upgrades
 from keystone.tests import unit
@@ -168,6 +173,60 @@ class ConnectedCockroachDBImplTestCase(unit.BaseTestCase):
                 for call in self.connection._run_ddl_visitor.call_args_list
             ],
         )
+
+
+class RevisionsTestCase(unit.BaseTestCase):
+    """What Keystone's own revisions become."""
+
+    def setUp(self):
+        super().setUp()
+        ks_sql.initialize()
+        self.config = upgrades.get_alembic_config()
+        self.config.set_main_option('sqlalchemy.url', 'cockroachdb+psycopg://')
+        self.config.output_buffer = self.buffer = io.StringIO()
+
+    def test_implementation_is_loaded(self):
+        # as in a process that has not imported it
+        stock = cockroachdb.CockroachDBImpl.__mro__[1]
+        module = sys.modules.pop(cockroachdb.__name__)
+        self.addCleanup(sys.modules.__setitem__, module.__name__, module)
+        self.enterContext(
+            mock.patch.dict(alembic_impl._impls, cockroachdb=stock)
+        )
+
+        alembic_api.upgrade(
+            self.config, 'e25ffa003242:99de3849d860', sql=True
+        )
+
+        statements = self.buffer.getvalue()
+        for index in (
+            'access_rule@access_rule_external_id_key',
+            'trust@duplicate_trust_constraint_expanded',
+        ):
+            self.assertIn(
+                f'DROP INDEX IF EXISTS {index} CASCADE;', statements
+            )
+
+    def _insert_root_domain(self, is_there):
+        revision = script.ScriptDirectory.from_config(
+            self.config
+        ).get_revision(upgrades.ALEMBIC_INIT_VERSION)
+        project = sql.table('project', sql.column('id'))
+        with (
+            mock.patch.object(revision.module, 'op') as op,
+            mock.patch.object(revision.module.sql, 'Table') as table,
+        ):
+            table.return_value = mock.Mock(c=project.c)
+            op.get_bind.return_value.engine.name = 'cockroachdb'
+            op.get_bind.return_value.scalar.return_value = is_there
+            revision.module.upgrade()
+            return op.execute.call_count
+
+    def test_root_domain_that_is_missing(self):
+        self.assertEqual(1, self._insert_root_domain(False))
+
+    def test_root_domain_that_is_there(self):
+        self.assertEqual(0, self._insert_root_domain(True))
 
 
 class UpgradeTestCase(unit.BaseTestCase):
