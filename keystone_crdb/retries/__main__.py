@@ -15,12 +15,7 @@ failures with --stock.
 """
 
 import argparse
-import dataclasses
-import io
-import os
 import pathlib
-import shutil
-import subprocess
 import sys
 
 from keystone_crdb import console
@@ -29,6 +24,7 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.retries import injection
+from keystone_crdb.retries import runs
 
 MODES = ('statement', 'commit', 'random')
 
@@ -41,130 +37,6 @@ SQL_BACKED = (
     r'test_backend_federation_sql|test_backend_id_mapping_sql)\b'
 )
 
-WORK = paths.BUILD / 'retries'
-SITE = pathlib.Path(__file__).parent / 'site'
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of the tests of one run.
-
-    :param passed: ids of tests that passed
-    :type passed: frozenset
-    :param failed: ids of tests that failed
-    :type failed: frozenset
-    :param injected: number of failures that the tests met
-    :type injected: int
-    """
-
-    passed: frozenset
-    failed: frozenset
-    injected: int
-
-
-def _environment(tree, mode, seed, counts):
-    """Return the environment of a run.
-
-    :param tree: Keystone's source
-    :type tree: pathlib.Path
-    :param mode: of the injection, or None for no failures
-    :type mode: str
-    :type seed: str
-    :param counts: folder for the numbers of failures
-    :type counts: pathlib.Path
-    :rtype: dict
-    """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in (injection.MODE, 'PYTHONPATH')
-    }
-    places = [tree]
-    if mode:
-        places = [SITE, paths.ROOT, tree]
-        environment[injection.MODE] = mode
-        environment[injection.SEED] = seed
-        environment[injection.COUNTS] = str(counts)
-    environment['PYTHONPATH'] = os.pathsep.join(map(str, places))
-    return environment
-
-
-def _parse(stream):
-    """Return the status of each test in a subunit stream.
-
-    :type stream: bytes
-    :returns: {test id: 'success', 'fail', 'skip', ...}
-    :rtype: dict
-    """
-    import subunit
-    import testtools
-
-    statuses = {}
-    result = testtools.StreamToDict(
-        lambda test: statuses.__setitem__(test['id'], test['status'])
-    )
-    result.startTestRun()
-    subunit.ByteStreamToStreamResult(io.BytesIO(stream)).run(result)
-    result.stopTestRun()
-    return statuses
-
-
-def run_tests(name, tree, mode, seed, words):
-    """Run tests in a tree.
-
-    :param name: of the run: of its folder below build/retries, and its log
-    :type name: str
-    :param tree: Keystone's source, stock or patched
-    :type tree: pathlib.Path
-    :param mode: of the injection, or None for no failures
-    :type mode: str
-    :type seed: str
-    :param words: further arguments of stestr run
-    :type words: list
-    :rtype: Outcome
-    :raises Failure: when no test ran, or none met a failure
-    """
-    folder = WORK / name
-    shutil.rmtree(folder, ignore_errors=True)
-    counts = folder / 'counts'
-    counts.mkdir(parents=True)
-    stestr = [sys.executable, '-m', 'stestr', '--repo-url', str(folder)]
-    log = folder / 'log'
-    environment = _environment(tree, mode, seed, counts)
-    with open(log, 'w') as output:
-        # its status tells only that some test failed, which is in the stream
-        subprocess.run(
-            [*stestr, 'run', *words], cwd=tree, env=environment,
-            stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    last = subprocess.run(
-        [*stestr, 'last', '--subunit'], cwd=tree, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    statuses = _parse(last.stdout)
-    if not statuses:
-        raise errors.Failure(
-            f'{name}: no test ran', remedy=f'see {log} for the reason'
-        )
-    injected = injection.counted(counts)
-    if mode and not injected:
-        raise errors.Failure(
-            f'{name}: no transaction failed', remedy=f'see {log}'
-        )
-    return Outcome(
-        frozenset(
-            test
-            for test, status in statuses.items()
-            if status in ('success', 'xfail')
-        ),
-        frozenset(
-            test
-            for test, status in statuses.items()
-            if status in ('fail', 'uxsuccess', 'inprogress', 'unknown')
-        ),
-        injected,
-    )
-
 
 def without_failures(name, tree, outcome, seed):
     """Tell which failed tests pass when no transaction fails.
@@ -172,16 +44,16 @@ def without_failures(name, tree, outcome, seed):
     :param name: of the run
     :type name: str
     :type tree: pathlib.Path
-    :type outcome: Outcome
+    :type outcome: runs.Outcome
     :type seed: str
     :returns: ids of the tests that the injected failures broke, sorted
     :rtype: list
     """
     if not outcome.failed:
         return []
-    listing = WORK / f'{name}.failed'
+    listing = runs.WORK / f'{name}.failed'
     listing.write_text('\n'.join(sorted(outcome.failed)) + '\n')
-    again = run_tests(
+    again = runs.run_tests(
         f'{name}-again', tree, None, seed, ['--load-list', str(listing)]
     )
     return sorted(outcome.failed & again.passed)
@@ -193,7 +65,7 @@ def stock_tree():
     :rtype: pathlib.Path
     """
     source = pins.load().sources['keystone']
-    tree = WORK / f'stock-{source.version}'
+    tree = runs.WORK / f'stock-{source.version}'
     if not tree.is_dir():
         download.unpack(download.sdist(source), tree)
     return tree
@@ -256,7 +128,7 @@ def prove(args):
             name = f'{label}-{mode}'
             with console.step(f'Failures of mode {mode}: {label}'):
                 words = _selection(args, mode)
-                outcome = run_tests(name, tree, mode, args.seed, words)
+                outcome = runs.run_tests(name, tree, mode, args.seed, words)
             if label == 'ours':
                 broken[mode] = without_failures(name, tree, outcome, args.seed)
             lines.append(
@@ -275,7 +147,7 @@ def prove(args):
         raise errors.Failure(
             'tests fail that pass without serialization failures',
             details=details,
-            remedy=f'their output is in {WORK}/ours-MODE/log',
+            remedy=f'their output is in {runs.WORK}/ours-MODE/log',
         )
 
 

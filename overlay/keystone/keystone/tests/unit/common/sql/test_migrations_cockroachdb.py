@@ -10,22 +10,33 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Tests of migrations on CockroachDB that need no database."""
+"""Tests of migrations on CockroachDB; most of them need no database."""
 
 import io
+import sys
 from unittest import mock
 
+from alembic import command as alembic_api
+from alembic.ddl import impl as alembic_impl
 from alembic import operations
 from alembic.runtime import migration
+from alembic import script
 import fixtures
 from oslo_db import exception as db_exception
+from oslo_db.sqlalchemy import enginefacade
+from oslo_db.sqlalchemy import test_fixtures
 import psycopg
 import sqlalchemy as sql
 from sqlalchemy_cockroachdb import psycopg as crdb_psycopg
 
+from keystone.common import sql as ks_sql
 from keystone.common.sql.migrations import cockroachdb
 from keystone.common.sql import upgrades
 from keystone.tests import unit
+
+
+class Interrupt(BaseException):
+    """What nothing between a statement and the test catches."""
 
 
 class CockroachDBImplTestCase(unit.BaseTestCase):
@@ -164,6 +175,60 @@ class ConnectedCockroachDBImplTestCase(unit.BaseTestCase):
         )
 
 
+class RevisionsTestCase(unit.BaseTestCase):
+    """What Keystone's own revisions become."""
+
+    def setUp(self):
+        super().setUp()
+        ks_sql.initialize()
+        self.config = upgrades.get_alembic_config()
+        self.config.set_main_option('sqlalchemy.url', 'cockroachdb+psycopg://')
+        self.config.output_buffer = self.buffer = io.StringIO()
+
+    def test_implementation_is_loaded(self):
+        # as in a process that has not imported it
+        stock = cockroachdb.CockroachDBImpl.__mro__[1]
+        module = sys.modules.pop(cockroachdb.__name__)
+        self.addCleanup(sys.modules.__setitem__, module.__name__, module)
+        self.enterContext(
+            mock.patch.dict(alembic_impl._impls, cockroachdb=stock)
+        )
+
+        alembic_api.upgrade(
+            self.config, 'e25ffa003242:99de3849d860', sql=True
+        )
+
+        statements = self.buffer.getvalue()
+        for index in (
+            'access_rule@access_rule_external_id_key',
+            'trust@duplicate_trust_constraint_expanded',
+        ):
+            self.assertIn(
+                f'DROP INDEX IF EXISTS {index} CASCADE;', statements
+            )
+
+    def _insert_root_domain(self, is_there):
+        revision = script.ScriptDirectory.from_config(
+            self.config
+        ).get_revision(upgrades.ALEMBIC_INIT_VERSION)
+        project = sql.table('project', sql.column('id'))
+        with (
+            mock.patch.object(revision.module, 'op') as op,
+            mock.patch.object(revision.module.sql, 'Table') as table,
+        ):
+            table.return_value = mock.Mock(c=project.c)
+            op.get_bind.return_value.engine.name = 'cockroachdb'
+            op.get_bind.return_value.scalar.return_value = is_there
+            revision.module.upgrade()
+            return op.execute.call_count
+
+    def test_root_domain_that_is_missing(self):
+        self.assertEqual(1, self._insert_root_domain(False))
+
+    def test_root_domain_that_is_there(self):
+        self.assertEqual(0, self._insert_root_domain(True))
+
+
 class UpgradeTestCase(unit.BaseTestCase):
     """How an upgrade's transactions are laid out."""
 
@@ -275,3 +340,79 @@ class UpgradeTestCase(unit.BaseTestCase):
         self.assertIn('Drop the database', str(error))
         self.assertIn('duplicate key value', str(error))
         self.assertEqual(1, len(self.used))
+
+
+class InterruptedUpgradeTestCase(
+    test_fixtures.OpportunisticDBTestMixin, unit.BaseTestCase
+):
+    """An upgrade that dies after every statement in turn."""
+
+    FIXTURE = test_fixtures.CockroachDBOpportunisticFixture
+
+    def setUp(self):
+        super().setUp()
+        self.engine = enginefacade.writer.get_engine()
+
+    def _schema(self):
+        inspector = sql.inspect(self.engine)
+        return {
+            table: [
+                sorted(map(str, describe(table)))
+                for describe in (
+                    inspector.get_columns,
+                    inspector.get_indexes,
+                    inspector.get_unique_constraints,
+                    inspector.get_foreign_keys,
+                )
+            ]
+            for table in inspector.get_table_names()
+        }
+
+    def _die_after(self, statements):
+        """Raise Interrupt after each statement that is not seen yet."""
+
+        def die(conn, cursor, statement, parameters, context, executemany):
+            if statement.lstrip().upper().startswith(('SELECT', 'SHOW')):
+                return
+            key = statement, str(parameters)
+            if key not in statements:
+                statements.add(key)
+                raise Interrupt
+
+        sql.event.listen(self.engine, 'after_cursor_execute', die)
+        self.addCleanup(
+            sql.event.remove, self.engine, 'after_cursor_execute', die
+        )
+
+    def test_upgrade(self):
+        upgrades.offline_sync_database_to_version(engine=self.engine)
+        schema = self._schema()
+        self._start_anew()
+
+        statements = set()
+        self._die_after(statements)
+        runs = 0
+        while True:
+            runs += 1
+            try:
+                upgrades.offline_sync_database_to_version(engine=self.engine)
+                break
+            except Interrupt:
+                self.engine.dispose()
+
+        self.assertEqual(len(statements) + 1, runs)
+        self.assertEqual(schema, self._schema())
+        with self.engine.connect() as connection:
+            roots = connection.scalar(
+                sql.text('SELECT count(*) FROM project')
+            )
+        self.assertEqual(1, roots)
+
+    def _start_anew(self):
+        with self.engine.connect().execution_options(
+            isolation_level='AUTOCOMMIT'
+        ) as connection:
+            for table in sql.inspect(connection).get_table_names():
+                connection.execute(sql.text(f'DROP TABLE "{table}" CASCADE'))
+            for name in ('type', 'entity_type'):
+                connection.execute(sql.text(f'DROP TYPE IF EXISTS {name}'))

@@ -137,6 +137,7 @@ class RetryTransactionTestCase(unit.BaseTestCase):
             db_exception.DBDuplicateEntry(),
             db_exception.DBError(),
             db_exception.DBConnectionError(),
+            db_exception.DBAmbiguousResult(),
         ):
             driver = self._driver(1, then=error)
 
