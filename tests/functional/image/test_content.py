@@ -88,12 +88,10 @@ class ContentTest(base.TestCase):
     def test_any_command_runs_with_the_settings(self):
         status, output = self.once(
             'sh', '-c', 'echo $OS_DATABASE__CONNECTION $KEYSTONE_DATABASE_URL',
-            environ={'KEYSTONE_DATABASE_URL': 'cockroachdb://u@h/d'},
+            environ={'KEYSTONE_DATABASE_URL': 'cockroachdb+psycopg://u@h/d'},
         )
-        self.assertEqual(0, status)
-        self.assertEqual(
-            'cockroachdb+psycopg://u@h/d', output.splitlines()[-1]
-        )
+        self.assertEqual(0, status, output)
+        self.assertEqual('cockroachdb+psycopg://u@h/d', output)
 
     def test_unknown_command(self):
         status, output = self.once('no-such-command')
