@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The series in the forms that other tools take: git am, Kolla."""
 
-import difflib
 import os
 import pathlib
 import shutil
@@ -141,8 +140,18 @@ def _moved(file, path):
 
 
 def _added(path, text):
-    return ''.join(
-        difflib.unified_diff(
-            [], text.splitlines(keepends=True), '/dev/null', path
-        )
+    """Return the diff that makes a file, which may be empty.
+
+    An empty one is made by git's header, which GNU patch knows as well.
+    """
+    header = f'diff --git {path} {path}\nnew file mode 100644\n'
+    if not text:
+        return f'{header}index 0000000..e69de29\n'
+    lines = text.removesuffix('\n').split('\n')
+    body = ''.join(f'+{line}\n' for line in lines)
+    if not text.endswith('\n'):
+        body += '\\ No newline at end of file\n'
+    return (
+        f'{header}--- /dev/null\n+++ {path}\n@@ -0,0 +1,{len(lines)} @@\n'
+        f'{body}'
     )

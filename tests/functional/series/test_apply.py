@@ -60,28 +60,20 @@ class ApplyTest(base.SeriesTestCase):
         self.assertEqual(before.keys(), restored.keys())
 
     def test_checkout_and_mailbox(self):
-        for project in self.pinned.sources:
-            tree = self.checkout(project)
-            version = self.pinned.sources[project].version
-            self.call('apply', tree)
-            self.assertEqual('', self.git(tree, 'status', '--porcelain'))
-            count = len(quilt.names(paths.PATCHES / project))
-            subjects = self.git(
-                tree, 'log', '--format=%s', f'{version}..'
-            ).splitlines()
-            self.assertEqual(
-                count + bool(overlay.files(project)), len(subjects)
-            )
-            by_apply = self.git(tree, 'rev-parse', 'HEAD^{tree}')
-            self.git(tree, 'reset', '--quiet', '--hard', version)
-            self.call('apply', '--mailbox', self.path / 'mail',
-                      '--project', project)
-            self.git(tree, 'am', '--quiet',
-                     str(self.path / f'mail/{project}.mbox'))
-            self.assertEqual(
-                by_apply, self.git(tree, 'rev-parse', 'HEAD^{tree}')
-            )
-            subprocess.run(['rm', '-r', tree], check=True)
+        project = 'oslo.db'
+        tree = self.checkout(project)
+        version = self.pinned.sources[project].version
+        self.call('apply', tree)
+        self.assertEqual('', self.git(tree, 'status', '--porcelain'))
+        count = len(quilt.names(paths.PATCHES / project))
+        commits = self.git(tree, 'rev-list', f'{version}..').splitlines()
+        self.assertEqual(count + bool(overlay.files(project)), len(commits))
+        by_apply = self.git(tree, 'rev-parse', 'HEAD^{tree}')
+        self.git(tree, 'reset', '--quiet', '--hard', version)
+        self.call('apply', '--mailbox', self.path / 'mail')
+        self.git(tree, 'am', '--quiet',
+                 str(self.path / f'mail/{project}.mbox'))
+        self.assertEqual(by_apply, self.git(tree, 'rev-parse', 'HEAD^{tree}'))
 
     def test_kolla(self):
         """What Kolla's build does with patches_path, in a root of its own."""

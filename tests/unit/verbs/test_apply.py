@@ -450,6 +450,9 @@ class KollaTest(ApplyTestCase):
             self.write(f'{version.relative_to(self.path)}/{name}',
                        self.FILES[name])
         os.symlink('python3.12', root / 'var/lib/kolla/venv/lib/python3')
+        odd = {'empty.py': '', 'odd.json': '"a\u2028b\x0c"\n\n"end"'}
+        for name, text in odd.items():
+            self.write(f'overlay/thing/thing/{name}', text)
         folder = self.path / 'kolla'
         self.assertEqual(0, cli.main(['apply', '--kolla', str(folder)]))
         place = folder / 'keystone-base'
@@ -471,6 +474,8 @@ class KollaTest(ApplyTestCase):
         self.assertEqual(
             'extra = 1\n', (version / 'thing/extra.py').read_text()
         )
+        for name, text in odd.items():
+            self.assertEqual(text, (version / 'thing' / name).read_text())
 
     def test_is_not_written_over(self):
         folder = self.path / 'kolla'
