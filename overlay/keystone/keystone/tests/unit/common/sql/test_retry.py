@@ -1,0 +1,345 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import threading
+from unittest import mock
+
+import fixtures
+from oslo_db import exception as db_exception
+from oslo_log import log
+
+from keystone.common import driver_hints
+from keystone.common import sql
+from keystone import exception
+from keystone.tests import unit
+from keystone.tests.unit.ksfixtures import database
+
+
+class Driver:
+    """Methods that fail as often as they are told to.
+
+    :param failures: what the attempts to come are to raise
+    :type failures: list
+    """
+
+    def __init__(self, *failures):
+        self.failures = list(failures)
+        self.calls = []
+
+    def _work(self, call):
+        self.calls.append(call)
+        if self.failures:
+            raise self.failures.pop(0)
+        return call
+
+    @sql.retry_transaction
+    def plain(self, *args, **kwargs):
+        """Do what is asked."""
+        return self._work((args, kwargs))
+
+    @sql.retry_transaction
+    def consume(self, given):
+        # seen and changed as the work goes on, like hints by sql._filter
+        seen = given.pop()
+        return self._work(seen)
+
+    @sql.retry_transaction
+    def outer(self):
+        with sql.session_for_write():
+            self._work('outer')
+            return self.inner()
+
+    @sql.retry_transaction
+    def inner(self):
+        with sql.session_for_read():
+            return self._work('inner')
+
+    @sql.retry_transaction
+    def one_after_the_other(self):
+        self._work('first')
+        return self.inner()
+
+    @sql.handle_conflicts(conflict_type='thing')
+    @sql.retry_transaction
+    def create(self, thing_id, thing):
+        return self._work((thing_id, thing))
+
+    @driver_hints.truncated
+    @sql.retry_transaction
+    def list_things(self, hints):
+        limit, filters = hints.limit['limit'], list(hints.filters)
+        hints.filters.clear()
+        hints.limit['truncated'] = True
+        self._work((limit, filters))
+        return list(range(limit))
+
+
+class RetryTransactionTestCase(unit.BaseTestCase):
+    def setUp(self):
+        super().setUp()
+        self.useFixture(database.Database())
+        self.sleep = self.useFixture(fixtures.MockPatch('time.sleep')).mock
+
+    def _driver(self, failures, then=None):
+        return Driver(
+            *(db_exception.DBDeadlock() for _ in range(failures)),
+            *([then] if then else []),
+        )
+
+    def test_no_failure(self):
+        driver = self._driver(0)
+
+        self.assertEqual(((1,), {'b': 2}), driver.plain(1, b=2))
+
+        self.assertEqual(1, len(driver.calls))
+        self.sleep.assert_not_called()
+
+    def test_failures(self):
+        driver = self._driver(3)
+
+        self.assertEqual(((1,), {'b': 2}), driver.plain(1, b=2))
+
+        self.assertEqual([((1,), {'b': 2})] * 4, driver.calls)
+        self.assertEqual(3, self.sleep.call_count)
+
+    def test_the_method_is_still_itself(self):
+        self.assertEqual('plain', Driver.plain.__name__)
+        self.assertEqual('Do what is asked.', Driver.plain.__doc__)
+
+    def test_other_exception(self):
+        for error in (
+            ValueError(),
+            exception.UserNotFound(user_id='u'),
+            db_exception.DBDuplicateEntry(),
+            db_exception.DBError(),
+            db_exception.DBConnectionError(),
+        ):
+            driver = self._driver(1, then=error)
+
+            self.assertIs(error, self.assertRaises(type(error), driver.plain))
+
+            self.assertEqual(2, len(driver.calls))
+
+    def test_exhausted(self):
+        driver = self._driver(1000)
+
+        error = self.assertRaises(
+            exception.ConcurrentTransactions, driver.plain
+        )
+
+        self.assertIsInstance(error.__cause__, db_exception.DBDeadlock)
+        self.assertEqual(self.sleep.call_count + 1, len(driver.calls))
+
+    def test_exhausted_is_logged_by_name(self):
+        logger = self.useFixture(fixtures.FakeLogger(level=log.DEBUG))
+        driver = self._driver(1000)
+
+        self.assertRaises(exception.ConcurrentTransactions, driver.plain)
+
+        self.assertIn('Driver.plain', logger.output)
+
+    def test_exhausted_is_not_retried_by_the_caller(self):
+        driver = Driver()
+        with mock.patch.object(driver, '_work') as work:
+            work.side_effect = lambda call: driver.calls.append(call)
+            driver.one_after_the_other()
+            self.assertEqual(['first', 'inner'], driver.calls)
+
+            def fail_inside(call):
+                driver.calls.append(call)
+                if call == 'inner':
+                    raise db_exception.DBDeadlock()
+
+            driver.calls.clear()
+            work.side_effect = fail_inside
+            self.assertRaises(
+                exception.ConcurrentTransactions, driver.one_after_the_other
+            )
+
+        self.assertEqual(1, driver.calls.count('first'))
+        self.assertEqual(
+            self.sleep.call_count + 1, driver.calls.count('inner')
+        )
+
+    def test_only_the_outermost_retries(self):
+        driver = Driver()
+
+        def work(call):
+            driver.calls.append(call)
+            if fail.pop(0):
+                raise db_exception.DBDeadlock()
+            return call
+
+        fail = [False, True, True, False, False]
+        with mock.patch.object(driver, '_work', work):
+            self.assertEqual('inner', driver.outer())
+
+        self.assertEqual(
+            ['outer', 'inner', 'outer', 'outer', 'inner'], driver.calls
+        )
+
+    def test_a_session_elsewhere_is_not_ours(self):
+        driver = self._driver(1)
+        result = []
+        thread = threading.Thread(
+            target=lambda: result.append(driver.plain())
+        )
+        with sql.session_for_write():
+            self.assertTrue(sql.in_session())
+            thread.start()
+            thread.join()
+        self.assertFalse(sql.in_session())
+
+        self.assertEqual([((), {})], result)
+        self.assertEqual(2, len(driver.calls))
+
+    def test_inside_a_session_of_the_caller(self):
+        driver = self._driver(1)
+
+        def call():
+            with sql.session_for_write():
+                driver.plain()
+
+        self.assertRaises(db_exception.DBDeadlock, call)
+
+        self.assertEqual(1, len(driver.calls))
+
+    def test_list(self):
+        driver = self._driver(2)
+        given = ['a', {'b': ['c']}]
+
+        self.assertEqual({'b': ['c']}, driver.consume(given))
+
+        self.assertEqual([{'b': ['c']}] * 3, driver.calls)
+        self.assertEqual(['a'], given)
+
+    def test_set(self):
+        driver = self._driver(2)
+        given = {'a'}
+
+        driver.consume(given)
+
+        self.assertEqual(['a'] * 3, driver.calls)
+        self.assertEqual(set(), given)
+
+    def test_nested_content(self):
+        @sql.retry_transaction
+        def create_role(role_id, *, role):
+            options = role['options'].pop('immutable')
+            return driver._work(options)
+
+        driver = self._driver(2)
+        role = {'options': {'immutable': True}}
+
+        create_role('r', role=role)
+
+        self.assertEqual([True] * 3, driver.calls)
+        self.assertEqual({'options': {}}, role)
+
+    def test_arguments_are_restored_on_exhaustion(self):
+        driver = self._driver(1000)
+        given = ['a']
+
+        self.assertRaises(
+            exception.ConcurrentTransactions, driver.consume, given
+        )
+
+        self.assertEqual(['a'], given)
+
+    def test_hints(self):
+        driver = self._driver(3)
+        hints = driver_hints.Hints()
+        hints.add_filter('name', 'a')
+        hints.set_limit(3)
+        filters = list(hints.filters)
+
+        things = driver.list_things(hints)
+
+        # with a filter, truncated leaves limiting to the manager
+        self.assertEqual([(3, filters)] * 4, driver.calls)
+        self.assertEqual([0, 1, 2], things)
+        self.assertEqual([], hints.filters)
+
+    def test_hints_limit(self):
+        driver = self._driver(3)
+        hints = driver_hints.Hints()
+        hints.set_limit(3)
+
+        things = driver.list_things(hints)
+
+        # truncated asks for one more than the limit, in each attempt
+        self.assertEqual([(4, [])] * 4, driver.calls)
+        self.assertEqual([0, 1, 2], things)
+        self.assertEqual({'limit': 3, 'truncated': True}, hints.limit)
+
+    def test_conflict_after_failures(self):
+        driver = self._driver(2, then=db_exception.DBDuplicateEntry())
+
+        self.assertRaises(
+            exception.Conflict, driver.create, 't', {'name': 'n'}
+        )
+
+        self.assertEqual([('t', {'name': 'n'})] * 3, driver.calls)
+
+    def test_exhausted_below_handle_conflicts(self):
+        driver = self._driver(1000)
+
+        self.assertRaises(
+            exception.ConcurrentTransactions, driver.create, 't', {}
+        )
+
+
+class RetryTransactionDatabaseTestCase(unit.BaseTestCase):
+    """Failures that come from the database, by way of SQLAlchemy."""
+
+    def setUp(self):
+        super().setUp()
+        self.database = self.useFixture(database.Database())
+        self.useFixture(fixtures.MockPatch('time.sleep'))
+
+    def _fail_commits(self, times):
+        """Let COMMIT fail, with what oslo.db makes of it."""
+        do_commit = self.database.engine.dialect.do_commit
+        left = [True] * times
+
+        def commit(connection):
+            if left:
+                left.pop()
+                raise db_exception.DBDeadlock()
+            do_commit(connection)
+
+        self.useFixture(
+            fixtures.MockPatchObject(
+                self.database.engine.dialect, 'do_commit', commit
+            )
+        )
+
+    def test_commit(self):
+        @sql.retry_transaction
+        def add(names):
+            with sql.session_for_write() as session:
+                while names:
+                    session.execute(
+                        table.insert().values(
+                            type=names.pop(), domain_id='d'
+                        )
+                    )
+
+        table = sql.ModelBase.metadata.tables['config_register']
+        self._fail_commits(2)
+
+        add(['a', 'b'])
+
+        with sql.session_for_read() as session:
+            self.assertCountEqual(
+                ['a', 'b'], session.scalars(table.select()).all()
+            )
