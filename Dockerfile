@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Stages:
+#   base      the Debian packages that run, and the user
+#   builder   compiler and headers; installs the virtual environment, without
+#             the network, from build/wheelhouse and build/wheels
+#   trimmed   the environment without tests, with bytecode, and the SBOM
+#   keystone  what ships: base and the trimmed environment
+#
+# `./build.sh image` fills build/ and passes the arguments. Nothing here needs
+# BuildKit.
+
+# A Debian image; pins.toml names the one that build.sh passes.
+ARG BASE
+
+FROM ${BASE} AS base
+ENV LANG=C.UTF-8
+RUN set -eu; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    apt-get update; \
+    apt-get install --yes --no-install-recommends \
+        ca-certificates \
+        libldap-common \
+        libldap2 \
+        libsasl2-2 \
+        python3 \
+        tini \
+        xmlsec1; \
+    apt-get clean; \
+    find /usr/share/doc -type f ! -name copyright -delete; \
+    find /usr/share/locale -mindepth 1 -delete; \
+    python3 -m compileall -q -f --invalidation-mode unchecked-hash \
+        /usr/lib/python3*; \
+    rm -rf /usr/share/man/* /usr/share/info/* /var/lib/apt/lists/* \
+        /var/cache/* /var/log/*; \
+    groupadd --system --gid 42425 keystone; \
+    useradd --system --uid 42425 --gid 42425 --no-log-init --no-create-home \
+        --home-dir /var/lib/keystone --shell /usr/sbin/nologin keystone; \
+    install -d -m 0755 /etc/keystone; \
+    install -d -m 0700 -o 42425 -g 42425 /var/lib/keystone
+
+FROM base AS builder
+RUN set -eu; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    apt-get update; \
+    apt-get install --yes --no-install-recommends \
+        gcc \
+        libc6-dev \
+        libldap-dev \
+        libsasl2-dev \
+        python3-dev \
+        python3-venv
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_FIND_LINKS=/build/wheelhouse \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_COMPILE=1 \
+    PIP_NO_INDEX=1 \
+    PIP_ROOT_USER_ACTION=ignore
+COPY build/wheelhouse /build/wheelhouse
+COPY requirements/builder.txt requirements/image.txt /build/requirements/
+RUN set -eu; \
+    python3 -m venv /build/venv; \
+    /build/venv/bin/pip install --require-hashes \
+        -r /build/requirements/builder.txt; \
+    python3 -m venv --without-pip /opt/keystone; \
+    /build/venv/bin/pip --python /opt/keystone/bin/python install \
+        --no-deps --require-hashes -r /build/requirements/image.txt
+COPY build/wheels /build/wheels
+COPY image /build/image
+RUN set -eu; \
+    /build/venv/bin/pip --python /opt/keystone/bin/python install --no-deps \
+        /build/wheels/*.whl /build/image; \
+    /build/venv/bin/pip --python /opt/keystone/bin/python check
+
+FROM builder AS trimmed
+ARG SOURCE_DATE_EPOCH=0
+COPY build/patches.json /usr/share/keystone-crdb/patches.json
+COPY --from=base /var/lib/dpkg/status /build/dpkg/status
+RUN set -eu; \
+    /build/venv/bin/python /build/image/sbom.py /opt/keystone/bin/python \
+        /build/dpkg/status /usr/share/keystone-crdb/sbom.cdx.json; \
+    chmod 0644 /usr/share/keystone-crdb/*; \
+    find /opt/keystone -depth -type d -name tests -exec rm -rf {} +; \
+    /opt/keystone/bin/python -m compileall -q -j 0 \
+        --invalidation-mode unchecked-hash /opt/keystone/lib
+
+FROM base AS keystone
+ARG BASE_NAME
+ARG BASE_DIGEST
+ARG INPUTS
+ARG REVISION
+ARG VERSION
+ENV PATH=/opt/keystone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONWARNINGS=ignore:::oslo_service.backend._eventlet.loopingcall
+COPY --from=trimmed /usr/share/keystone-crdb /usr/share/keystone-crdb
+COPY --from=trimmed /opt/keystone /opt/keystone
+RUN ln -s /opt/keystone/etc/keystone/sso_callback_template.html /etc/keystone/
+LABEL org.opencontainers.image.title="keystone-crdb" \
+      org.opencontainers.image.description="OpenStack Keystone, patched to run on CockroachDB" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="https://opendev.org/openstack/keystone" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_NAME}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
+      keystone-crdb.inputs="${INPUTS}"
+USER 42425:42425
+WORKDIR /var/lib/keystone
+VOLUME /var/lib/keystone
+EXPOSE 5000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["python3", "-m", "keystone_crdb_image.health"]
+ENTRYPOINT ["tini", "--", "keystone-crdb"]
+CMD ["serve"]

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verb check: database, schema, keys, and what is wrong with them."""
+
+from sqlalchemy import exc
+
+from keystone_crdb_image import database
+from keystone_crdb_image import keys
+from keystone_crdb_image import schema
+
+
+def _database(engine):
+    try:
+        return None, database.product(engine)
+    except (exc.SQLAlchemyError, AssertionError) as error:
+        return database.reason(error), None
+
+
+def _schema(engine):
+    found = schema.state(engine)
+    text = f'the schema is {found.value}'
+    if found in (schema.State.CURRENT, schema.State.EXPANDED):
+        return None, text
+    if found is schema.State.NEWER:
+        return f'{text}: use the image of that release', None
+    return f'{text}: run the verb db-sync', None
+
+
+def check(settings):
+    """Print a line for each thing that Keystone needs.
+
+    :type settings: Settings
+    :returns: exit status: 0 when all is well
+    :rtype: int
+    """
+    engine = database.create_engine(settings.database)
+    name = database.describe(settings.database)
+    wrong, product = _database(engine)
+    results = [(f'database {name}', wrong, product)]
+    if wrong:
+        results.append(('schema', 'not looked at without a database', None))
+    else:
+        results.append(('schema', *_schema(engine)))
+    for title, folder in (
+        ('fernet keys', settings.fernet_keys),
+        ('receipt keys', settings.receipt_keys),
+        ('credential keys', settings.credential_keys),
+    ):
+        wrong = keys.problem(folder)
+        found = None if wrong else f'{len(keys.numbers(folder))} in {folder}'
+        results.append((title, wrong, found))
+    for title, wrong, found in results:
+        print(f'{"FAILED" if wrong else "ok":<7}{title}: {wrong or found}')
+    return int(any(wrong for _, wrong, _ in results))

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fernet keys: of tokens, of receipts and of stored credentials.
+
+A folder has mode 0700 and a key 0400. A folder without keys gets the two that
+`keystone-manage fernet_setup` would make: 1, the primary, and 0, the one that
+the next rotation promotes.
+"""
+
+import fcntl
+import os
+import tempfile
+
+from cryptography import fernet
+
+from keystone_crdb_image import errors
+from keystone_crdb_image import log
+from keystone_crdb_image import manage
+
+
+def numbers(folder):
+    """List the numbers of a folder's keys.
+
+    :type folder: pathlib.Path
+    :returns: ascending; the last is the primary key
+    :rtype: list
+    :raises Problem: when the folder is there but can't be read
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise errors.Problem(
+            f'the key folder {folder} can not be read: {error.strerror}; '
+            f'user {os.geteuid()} needs to'
+        ) from error
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _create_key(folder, name):
+    """Make one key, complete or not at all, unless another was faster."""
+    handle, scratch = tempfile.mkstemp(prefix='.new-', dir=folder)
+    try:
+        with os.fdopen(handle, 'wb') as output:
+            output.write(fernet.Fernet.generate_key())
+            output.flush()
+            os.fsync(output.fileno())
+        os.chmod(scratch, 0o400)
+        os.link(scratch, folder / name)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(scratch)
+
+
+def ensure(folder):
+    """Make the keys of a folder that has none.
+
+    Replicas that share the folder may do this at once: a key appears whole,
+    and the first one to appear stays.
+
+    :type folder: pathlib.Path
+    :raises Problem: when there are no keys and none can be made
+    """
+    if numbers(folder):
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ('1', '0'):
+            _create_key(folder, name)
+    except OSError as error:
+        raise errors.Problem(
+            f'the key folder {folder} has no keys and none can be made '
+            f'({error.strerror}): mount a volume that user {os.geteuid()} '
+            'may write to, or keys'
+        ) from error
+    log.say(f'made keys in {folder}')
+
+
+def problem(folder):
+    """Say what is wrong with a folder of keys.
+
+    :type folder: pathlib.Path
+    :returns: one line, or None when Keystone can work with it
+    :rtype: str
+    """
+    try:
+        found = numbers(folder)
+    except errors.Problem as error:
+        return str(error)
+    if not found:
+        return f'{folder} has no keys'
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return f'{folder} can not be read'
+    for number in found:
+        try:
+            fernet.Fernet((folder / str(number)).read_bytes())
+        except OSError as error:
+            return f'{folder / str(number)}: {error.strerror}'
+        except ValueError:
+            return f'{folder / str(number)} is no Fernet key'
+    return None
+
+
+def _rotate(folder, settings, *commands):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for command in commands:
+            manage.run([command], settings.environ)
+        # Keystone's own rotation leaves 0600.
+        for number in numbers(folder):
+            os.chmod(folder / str(number), 0o400)
+    finally:
+        os.close(handle)
+
+
+def _rotatable(folder):
+    wrong = problem(folder)
+    if not wrong and not os.access(folder, os.W_OK):
+        wrong = f'{folder} is read-only: rotate where the keys come from'
+    if wrong:
+        raise errors.Problem(wrong)
+    return folder
+
+
+def rotate_fernet_keys(settings):
+    """Promote the staged key, stage a new one and drop the oldest.
+
+    :type settings: Settings
+    :raises Problem: when the keys can't be written
+    """
+    folder = _rotatable(settings.fernet_keys)
+    _rotate(folder, settings, 'fernet_rotate')
+    if settings.receipt_keys != folder:
+        _rotate(_rotatable(settings.receipt_keys), settings, 'receipt_rotate')
+    log.say(f'the primary key is now {numbers(folder)[-1]} in {folder}')
+
+
+def rotate_credential_keys(settings):
+    """Rotate the keys of stored credentials and encrypt these anew.
+
+    :type settings: Settings
+    :raises Problem: when the keys or the credentials can't be written
+    """
+    folder = _rotatable(settings.credential_keys)
+    _rotate(folder, settings, 'credential_rotate', 'credential_migrate')
+    log.say(f'the primary key is now {numbers(folder)[-1]} in {folder}')

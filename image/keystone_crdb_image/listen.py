@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The address to listen on; apart, as the health check loads nothing else."""
+
+DEFAULT = '0.0.0.0:5000'
+
+
+def parse(text):
+    """Split ADDRESS:PORT.
+
+    :param text: such as 0.0.0.0:5000 or [::]:5000
+    :type text: str
+    :returns: address and port
+    :rtype: tuple
+    :raises ValueError: when it is neither
+    """
+    host, _, port = text.rpartition(':')
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(text)
+    return host, int(port)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema: where it is, and bringing it up, one replica at a time."""
+
+import contextlib
+import enum
+import time
+
+from alembic.runtime import migration
+from alembic import script as alembic_script
+import sqlalchemy
+
+from keystone_crdb_image import database
+from keystone_crdb_image import errors
+from keystone_crdb_image import lease
+from keystone_crdb_image import log
+from keystone_crdb_image import manage
+
+#: Seconds between two looks at a lock that another replica holds.
+PAUSE = 0.5
+
+
+class State(enum.Enum):
+    """How the schema stands to the code."""
+
+    EMPTY = 'empty'
+    BEHIND = 'behind this release'
+    EXPANDED = 'expanded for this release, not yet contracted'
+    CURRENT = 'that of this release'
+    NEWER = 'newer than this release'
+
+
+def code_revisions():
+    """Return what Keystone's migrations in this image hold.
+
+    :returns: every revision, and the head of each branch by its name
+    :rtype: tuple
+    """
+    from keystone.common import sql
+    from keystone.common.sql import upgrades
+
+    sql.initialize()
+    script = alembic_script.ScriptDirectory.from_config(
+        upgrades.get_alembic_config()
+    )
+    known = {revision.revision for revision in script.walk_revisions()}
+    return known, upgrades.get_head_revisions()
+
+
+def state(engine, revisions=None):
+    """Find out how the schema stands to the code.
+
+    :type engine: sqlalchemy.engine.Engine
+    :param revisions: what `code_revisions` returned, or None to ask it
+    :type revisions: tuple
+    :rtype: State
+    """
+    with engine.connect() as connection:
+        context = migration.MigrationContext.configure(connection)
+        current = set(context.get_current_heads())
+    if not current:
+        return State.EMPTY
+    known, heads = revisions or code_revisions()
+    if current - known:
+        return State.NEWER
+    if current == set(heads.values()):
+        return State.CURRENT
+    if heads['expand'] in current:
+        return State.EXPANDED
+    return State.BEHIND
+
+
+def refuse_newer(found):
+    """End when the schema belongs to a later release.
+
+    :type found: State
+    :raises Problem: when it does
+    """
+    if found is State.NEWER:
+        raise errors.Problem(
+            "the database's schema is newer than this image: use the image "
+            'of the release that made it, or a later one'
+        )
+
+
+@contextlib.contextmanager
+def locked(engine, what, needed):
+    """Hold the lock of all changes to the database, if there is any to make.
+
+    :type engine: sqlalchemy.engine.Engine
+    :param what: what is to be done, for the message to those who wait
+    :type what: str
+    :param needed: asked before each try; ends the waiting by returning False
+    :type needed: callable
+    :returns: as context: the Lease, or None when nothing is needed any more
+    :rtype: Lease
+    """
+    held = lease.Lease(engine, 'database')
+    told = False
+    while True:
+        if not needed():
+            yield None
+            return
+        if held.acquire():
+            break
+        if not told:
+            log.say(f'another replica works on the database; {what} waits')
+            told = True
+        time.sleep(PAUSE)
+    try:
+        # What was needed may have been done between the look and the lock.
+        yield held if needed() else None
+    finally:
+        held.release()
+
+
+def sync(settings, engine, *options):
+    """Bring the schema up, or one phase of it.
+
+    :type settings: Settings
+    :type engine: sqlalchemy.engine.Engine
+    :param options: of `keystone-manage db_sync`: --expand, --migrate or
+        --contract; without one all of it is done
+    :type options: str
+    :raises Problem: when it fails, or the schema is newer than the code
+    """
+    revisions = code_revisions()
+
+    def needed():
+        found = state(engine, revisions)
+        refuse_newer(found)
+        return found is not State.CURRENT
+
+    with locked(engine, 'bringing the schema up', needed) as held:
+        if held is None:
+            log.say('the schema is that of this release')
+            return
+        log.say(' '.join(['bringing the schema up', *options]))
+        manage.run(
+            ['db_sync', *options], settings.environ,
+            every=lease.BEAT, tick=held.beat,
+        )  # fmt: skip
+
+
+def is_bootstrapped(engine):
+    """Find out whether the bootstrap was done to its end.
+
+    Its last step is the identity service's endpoint of the interface admin.
+
+    :type engine: sqlalchemy.engine.Engine
+    :rtype: bool
+    """
+    with engine.connect() as connection:
+        return bool(
+            connection.scalar(
+                sqlalchemy.text(
+                    'SELECT count(*) FROM endpoint JOIN service '
+                    'ON endpoint.service_id = service.id '
+                    "WHERE service.type = 'identity' "
+                    "AND endpoint.interface = 'admin'"
+                )
+            )
+        )
+
+
+def bootstrap(settings, engine, only_if_new=False):
+    """Create the admin, its project and roles, the service and endpoints.
+
+    :type settings: Settings
+    :type engine: sqlalchemy.engine.Engine
+    :param only_if_new: do nothing in a database that was bootstrapped; else
+        what differs, such as the password, is set again
+    :type only_if_new: bool
+    :raises Problem: when it fails
+    """
+
+    def needed():
+        return not (only_if_new and is_bootstrapped(engine))
+
+    with locked(engine, 'the bootstrap', needed) as held:
+        if held is None:
+            return
+        log.say(f'bootstrapping {database.describe(engine.url)}')
+        manage.run(
+            ['bootstrap'], {**settings.environ, **settings.bootstrap},
+            every=lease.BEAT, tick=held.beat,
+        )  # fmt: skip

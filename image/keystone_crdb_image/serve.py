@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verb serve: from a database to a Keystone that answers."""
+
+import os
+import pathlib
+import socket
+
+from keystone_crdb_image import database
+from keystone_crdb_image import errors
+from keystone_crdb_image import evaluation
+from keystone_crdb_image import keys
+from keystone_crdb_image import log
+from keystone_crdb_image import schema
+
+#: Keystone refuses larger bodies: [oslo_middleware]max_request_body_size.
+LARGEST_BODY = 114688
+
+
+def check_port(settings):
+    """End early when the port can't be had.
+
+    :type settings: Settings
+    :raises Problem: when it can't
+    """
+    address = settings.host.strip('[]')
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, settings.port))
+            probe.listen()
+        except OSError as error:
+            raise errors.Problem(
+                f'can not listen on {settings.host}:{settings.port} '
+                f'(KEYSTONE_LISTEN): {error.strerror or error}'
+            ) from error
+
+
+def server_command(settings):
+    """Return the command line of uWSGI.
+
+    :type settings: Settings
+    :rtype: list
+    """
+    backlog = min(
+        1024, int(pathlib.Path('/proc/sys/net/core/somaxconn').read_text())
+    )
+    return [
+        'uwsgi',
+        '--http-socket', f'{settings.host}:{settings.port}',
+        '--listen', str(backlog),
+        '--module', 'keystone.wsgi.api:application',
+        '--need-app',
+        '--single-interpreter',
+        '--master',
+        '--processes', str(settings.processes),
+        '--threads', str(settings.threads),
+        '--enable-threads',
+        '--thunder-lock',
+        # A process of its own for each application: none shares a connection
+        # to the database that was opened before the fork.
+        '--lazy-apps',
+        '--buffer-size', '65535',
+        # A body that is not read before the answer would reset the
+        # connection. Up to the size that Keystone takes it stays in memory.
+        '--post-buffering', str(LARGEST_BODY),
+        # Requests in flight are finished; what docker stop sends is SIGTERM.
+        '--hook-master-start', 'unix_signal:15 gracefully_kill_them_all',
+        '--worker-reload-mercy', str(settings.drain),
+        '--close-on-exec',
+        '--ignore-sigpipe',
+        '--ignore-write-errors',
+        '--disable-write-exception',
+        '--log-x-forwarded-for',
+    ]  # fmt: skip
+
+
+def prepare(settings):
+    """Do all that comes before serving.
+
+    :type settings: Settings
+    :raises Problem: when Keystone could not serve
+    """
+    check_port(settings)
+    if settings.evaluation:
+        evaluation.prepare(settings)
+    for folder in sorted({
+        settings.fernet_keys, settings.receipt_keys, settings.credential_keys,
+    }):  # fmt: skip
+        keys.ensure(folder)
+        wrong = keys.problem(folder)
+        if wrong:
+            raise errors.Problem(wrong)
+    engine = database.create_engine(settings.database)
+    product = database.wait(engine, settings.database_wait)
+    log.say(f'{product} at {database.describe(settings.database)}')
+    if settings.db_sync:
+        schema.sync(settings, engine)
+    else:
+        found = schema.state(engine)
+        schema.refuse_newer(found)
+        if found in (schema.State.EMPTY, schema.State.BEHIND):
+            raise errors.Problem(
+                f'the schema is {found.value} and KEYSTONE_DB_SYNC is off: '
+                'run the verb db-sync'
+            )
+    if 'OS_BOOTSTRAP_PASSWORD' in settings.bootstrap:
+        schema.bootstrap(settings, engine, only_if_new=True)
+
+
+def serve(settings):
+    """Prepare, then become the server.
+
+    :type settings: Settings
+    :raises Problem: when Keystone could not serve
+    """
+    prepare(settings)
+    log.say(f'serving on {settings.host}:{settings.port}')
+    command = server_command(settings)
+    os.execvpe(command[0], command, settings.environ)

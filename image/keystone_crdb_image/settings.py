@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the container, from its environment.
+
+What upstream has no name for is called KEYSTONE_*, see `NAMES`; every option
+of Keystone is oslo.config's OS_<GROUP>__<OPTION>, which goes before a mounted
+/etc/keystone/keystone.conf. A secret may come from a file instead: the name
+with _FILE behind it holds the file's path.
+
+The result is handed to Keystone by the environment of its processes, so that
+no file and no command line holds a secret.
+"""
+
+import dataclasses
+import difflib
+import os
+import pathlib
+import re
+
+from oslo_config import cfg
+import sqlalchemy
+from sqlalchemy import exc
+
+from keystone_crdb_image import errors
+from keystone_crdb_image import listen
+from keystone_crdb_image import log
+
+#: The volume: keys, and what an evaluation on SQLite leaves.
+STATE = pathlib.Path('/var/lib/keystone')
+
+#: Setting and default; None is "not set".
+NAMES = {
+    'KEYSTONE_ADMIN_PASSWORD': None,
+    'KEYSTONE_ADMIN_PROJECT': 'admin',
+    'KEYSTONE_ADMIN_USERNAME': 'admin',
+    'KEYSTONE_DATABASE_PASSWORD': None,
+    'KEYSTONE_DATABASE_URL': None,
+    'KEYSTONE_DATABASE_WAIT': '60',
+    'KEYSTONE_DB_SYNC': 'true',
+    'KEYSTONE_DRAIN': '30',
+    'KEYSTONE_INTERNAL_URL': None,
+    'KEYSTONE_LISTEN': listen.DEFAULT,
+    'KEYSTONE_PROCESSES': None,
+    'KEYSTONE_PUBLIC_URL': None,
+    'KEYSTONE_REGION': 'RegionOne',
+    'KEYSTONE_THREADS': '1',
+}
+
+#: Names that may have _FILE behind them. Options as [DEFAULT]log_file end in
+#: "file" themselves, so of oslo.config's only secrets are looked for.
+_SECRET = re.compile(
+    r'KEYSTONE_(ADMIN_PASSWORD|DATABASE_PASSWORD|DATABASE_URL)'
+    r'|OS_\w+__\w*(CONNECTION|PASSWORD|SECRET|TRANSPORT_URL)'
+)
+
+#: What Kubernetes sets by itself for a service called "keystone".
+_SERVICE_LINK = re.compile(r'KEYSTONE_(PORT|SERVICE)(_.*)?')
+
+#: The options that are looked up before Keystone itself is loaded: the
+#: group, the option, and what it is when neither the environment nor a
+#: keystone.conf says.
+_OPTIONS = (
+    ('database', 'connection', None),
+    ('fernet_tokens', 'key_repository', str(STATE / 'fernet-keys')),
+    ('fernet_receipts', 'key_repository', str(STATE / 'fernet-keys')),
+    ('credential', 'key_repository', str(STATE / 'credential-keys')),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the entrypoint goes by.
+
+    :param environ: the environment that Keystone's processes get
+    :type environ: dict
+    :param bootstrap: what `keystone-manage bootstrap` gets besides
+    :type bootstrap: dict
+    :param database: the database's URL
+    :type database: sqlalchemy.engine.URL
+    :param database_wait: seconds to wait for the database
+    :type database_wait: int
+    :param evaluation: whether no database was given
+    :type evaluation: bool
+    :param db_sync: whether `serve` brings the schema up
+    :type db_sync: bool
+    :param drain: seconds that requests get to finish in
+    :type drain: int
+    :param host: address to listen on
+    :type host: str
+    :param port: port to listen on
+    :type port: int
+    :param processes: processes that serve
+    :type processes: int
+    :param threads: threads in each of them
+    :type threads: int
+    :param fernet_keys: folder of the keys of tokens
+    :type fernet_keys: pathlib.Path
+    :param receipt_keys: folder of the keys of receipts
+    :type receipt_keys: pathlib.Path
+    :param credential_keys: folder of the keys of stored credentials
+    :type credential_keys: pathlib.Path
+    """
+
+    environ: dict = dataclasses.field(repr=False)
+    bootstrap: dict = dataclasses.field(repr=False)
+    database: sqlalchemy.engine.URL
+    database_wait: int
+    evaluation: bool
+    db_sync: bool
+    drain: int
+    host: str
+    port: int
+    processes: int
+    threads: int
+    fernet_keys: pathlib.Path
+    receipt_keys: pathlib.Path
+    credential_keys: pathlib.Path
+
+
+def read_secret_files(environ):
+    """Replace every secret's NAME_FILE by NAME and the file's content.
+
+    :type environ: dict
+    :rtype: dict
+    :raises Problem: naming the setting
+    """
+    result = {}
+    for name, value in environ.items():
+        secret = name.removesuffix('_FILE')
+        if secret == name or not _SECRET.fullmatch(secret):
+            result[name] = value
+            continue
+        if secret in environ:
+            raise errors.Problem(f'set {secret} or {name}, not both')
+        try:
+            content = pathlib.Path(value).read_text().rstrip('\r\n')
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, 'strerror', None) or 'not text'
+            raise errors.Problem(f'{name}: {value}: {reason}') from error
+        if not content:
+            raise errors.Problem(f'{name}: {value} is empty')
+        # oslo.config substitutes $name in values.
+        result[secret] = (
+            content.replace('$', '$$') if secret[:3] == 'OS_' else content
+        )
+    return result
+
+
+def _warn_of_unknown(environ):
+    for name in sorted(environ):
+        if not name.startswith('KEYSTONE_') or name in NAMES:
+            continue
+        if _SERVICE_LINK.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f', did you mean {near[0]}?' if near else ''
+        log.say(f'{name} is no setting of this image{hint}')
+
+
+def _number(values, name, least):
+    try:
+        number = int(values[name])
+    except ValueError:
+        number = None
+    if number is None or number < least:
+        raise errors.Problem(
+            f'{name} is a whole number from {least}, not {values[name]!r}'
+        )
+    return number
+
+
+def _flag(values, name):
+    words = {
+        '1': True, 'true': True, 'yes': True, 'on': True,
+        '0': False, 'false': False, 'no': False, 'off': False,
+    }  # fmt: skip
+    try:
+        return words[values[name].lower()]
+    except KeyError as error:
+        raise errors.Problem(
+            f'{name} is true or false, not {values[name]!r}'
+        ) from error
+
+
+def _listen(values):
+    try:
+        return listen.parse(values['KEYSTONE_LISTEN'])
+    except ValueError as error:
+        raise errors.Problem(
+            'KEYSTONE_LISTEN is ADDRESS:PORT such as 0.0.0.0:5000 or '
+            f'[::]:5000, not {values["KEYSTONE_LISTEN"]!r}'
+        ) from error
+
+
+def database_url(text, password=None):
+    """Return the URL of the database, with a driver that the image has.
+
+    :param text: an SQLAlchemy URL
+    :type text: str
+    :param password: one that is not in the URL
+    :type password: str
+    :rtype: sqlalchemy.engine.URL
+    :raises Problem: without quoting the URL, as it may hold a password
+    """
+    try:
+        url = sqlalchemy.make_url(text)
+    except (exc.ArgumentError, ValueError) as error:
+        raise errors.Problem(
+            'the database URL is not of the form cockroachdb+psycopg://'
+            'USER:PASSWORD@HOST:26257/DATABASE (characters such as @ : / % '
+            'in the password are percent-encoded)'
+        ) from error
+    dialect, _, driver = url.drivername.partition('+')
+    if dialect == 'cockroachdb':
+        if driver != 'psycopg':
+            log.say(
+                f'{url.drivername}:// is read as cockroachdb+psycopg://: '
+                'psycopg is the driver in this image'
+            )
+        url = url.set(drivername='cockroachdb+psycopg')
+    elif url.drivername in ('postgres', 'postgresql'):
+        raise errors.Problem(
+            f'the database URL begins with {url.drivername}://, which would '
+            'speak to CockroachDB as if it were PostgreSQL: write '
+            'cockroachdb+psycopg:// (or postgresql+psycopg:// for a '
+            'PostgreSQL server)'
+        )
+    elif url.drivername not in ('postgresql+psycopg', 'sqlite'):
+        raise errors.Problem(
+            f'this image has no driver for {url.drivername}://: write '
+            'cockroachdb+psycopg://'
+        )
+    if password is not None:
+        url = url.set(password=password)
+    return url
+
+
+def _configured(environ):
+    """Return the values of `_OPTIONS`, by (group, option)."""
+    conf = cfg.ConfigOpts()
+    for group, name, default in _OPTIONS:
+        conf.register_opt(cfg.StrOpt(name, default=default), group)
+    saved = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    try:
+        conf([], project='keystone', prog='keystone')
+        return {
+            (group, name): getattr(conf[group], name)
+            for group, name, _ in _OPTIONS
+        }
+    except cfg.Error as error:
+        raise errors.Problem(f'keystone.conf: {error}') from error
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def read(environ):
+    """Work out the settings.
+
+    :param environ: the container's environment
+    :type environ: dict
+    :rtype: Settings
+    :raises Problem: naming the setting that is wrong
+    """
+    environ = read_secret_files(environ)
+    _warn_of_unknown(environ)
+    values = {
+        name: environ.pop(name, None) or default
+        for name, default in NAMES.items()
+    }
+    environ = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith('KEYSTONE_')
+    }
+    configured = _configured(environ)
+    text = (
+        values['KEYSTONE_DATABASE_URL']
+        or configured['database', 'connection']
+    )
+    evaluation = text is None
+    if evaluation:
+        text = f'sqlite:///{STATE / "keystone.sqlite"}'
+    url = database_url(text, values['KEYSTONE_DATABASE_PASSWORD'])
+
+    for (group, name), value in configured.items():
+        if value is not None:
+            environ[f'OS_{group}__{name}'.upper()] = value.replace('$', '$$')
+    environ['OS_DATABASE__CONNECTION'] = url.render_as_string(
+        hide_password=False
+    ).replace('$', '$$')
+
+    host, port = _listen(values)
+    public = values['KEYSTONE_PUBLIC_URL'] or f'http://localhost:{port}/v3'
+    internal = values['KEYSTONE_INTERNAL_URL'] or public
+    bootstrap = {
+        'OS_BOOTSTRAP_USERNAME': values['KEYSTONE_ADMIN_USERNAME'],
+        'OS_BOOTSTRAP_PROJECT_NAME': values['KEYSTONE_ADMIN_PROJECT'],
+        'OS_BOOTSTRAP_REGION_ID': values['KEYSTONE_REGION'],
+        'OS_BOOTSTRAP_PUBLIC_URL': public,
+        'OS_BOOTSTRAP_INTERNAL_URL': internal,
+        'OS_BOOTSTRAP_ADMIN_URL': internal,
+    }
+    if values['KEYSTONE_ADMIN_PASSWORD']:
+        bootstrap['OS_BOOTSTRAP_PASSWORD'] = values['KEYSTONE_ADMIN_PASSWORD']
+    if values['KEYSTONE_PROCESSES'] is None:
+        processors = len(os.sched_getaffinity(0))
+        values['KEYSTONE_PROCESSES'] = str(max(2, min(8, processors)))
+
+    return Settings(
+        environ=environ,
+        bootstrap=bootstrap,
+        database=url,
+        database_wait=_number(values, 'KEYSTONE_DATABASE_WAIT', 0),
+        evaluation=evaluation,
+        db_sync=_flag(values, 'KEYSTONE_DB_SYNC'),
+        drain=_number(values, 'KEYSTONE_DRAIN', 1),
+        host=host,
+        port=port,
+        processes=_number(values, 'KEYSTONE_PROCESSES', 1),
+        threads=_number(values, 'KEYSTONE_THREADS', 1),
+        fernet_keys=pathlib.Path(
+            configured['fernet_tokens', 'key_repository']
+        ),
+        receipt_keys=pathlib.Path(
+            configured['fernet_receipts', 'key_repository']
+        ),
+        credential_keys=pathlib.Path(
+            configured['credential', 'key_repository']
+        ),
+    )
