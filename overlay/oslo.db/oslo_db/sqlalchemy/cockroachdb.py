@@ -11,9 +11,20 @@
 #    under the License.
 
 
-"""The texts of CockroachDB's errors, as far as filters need to read them."""
+"""What is particular to CockroachDB: its errors, its connections."""
 
+import random
 import re
+import ssl
+import time
+import urllib.parse
+
+from sqlalchemy import exc
+
+# CockroachDB advises 5 to 30 minutes, so that connections spread over the
+# nodes again after one was away, and a tenth of jitter.
+CONNECTION_LIFETIME = 900
+_LIFETIME_JITTER = 0.1
 
 
 # NOTE: in the DETAIL of an error the values of a key are SQL literals. They
@@ -99,3 +110,71 @@ def parse_values(text):
         if separator is None:
             return values
         position = separator.end()
+
+
+def limit_lifetime(lifetime):
+    """Return listeners that end each connection of a pool at its own time.
+
+    Connections that are made together, when a service starts or a node goes
+    away, would otherwise all be made anew together, and again each time.
+
+    :param lifetime: how long a connection may be used, in seconds
+    :type lifetime: float
+    :return: what to do on the events "connect" and "checkout" of a pool
+    :rtype: tuple of two functions
+    """
+    def connect(dbapi_connection, connection_record):
+        connection_record.info['lifetime_end'] = (
+            time.monotonic() +
+            lifetime * random.uniform(1 - _LIFETIME_JITTER, 1))
+
+    def checkout(dbapi_connection, connection_record, connection_proxy):
+        if time.monotonic() > connection_record.info['lifetime_end']:
+            raise exc.DisconnectionError(
+                'The connection has reached the end of its lifetime')
+
+    return connect, checkout
+
+
+# parameters of libpq that asyncpg takes from an address only
+_LIBPQ_PARAMETERS = (
+    'application_name', 'options', 'ssl_max_protocol_version',
+    'ssl_min_protocol_version', 'sslcert', 'sslcrl', 'sslkey', 'sslmode',
+    'sslnegotiation', 'sslpassword', 'sslrootcert',
+)
+
+
+def _is_unreachable(error):
+    """Whether a failure to connect is the network's, and may pass.
+
+    A certificate that can't be read or does not convince is an OSError too.
+    """
+    return isinstance(error, OSError) and not isinstance(
+        error, (ssl.SSLError, FileNotFoundError, PermissionError))
+
+
+def connect_asyncpg(dialect, connection_record, cargs, cparams):
+    """Connect as psycopg does; a listener to the event "do_connect".
+
+    The parameters of libpq, such as sslmode and sslrootcert, may be in the
+    URL; and what goes wrong is an OperationalError, with an SQLSTATE, where
+    SQLAlchemy would let pass whatever the driver or the socket raises.
+    """
+    parameters = {name: cparams.pop(name)
+                  for name in _LIBPQ_PARAMETERS if name in cparams}
+    if parameters:
+        cparams['dsn'] = 'postgresql://?' + urllib.parse.urlencode(parameters)
+    if 'connect_timeout' in cparams:
+        cparams['timeout'] = float(cparams.pop('connect_timeout'))
+
+    asyncpg = dialect.loaded_dbapi.asyncpg
+    try:
+        return dialect.connect(*cargs, **cparams)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        translated = dialect.loaded_dbapi.OperationalError(
+            f'{type(error)}: {error}')
+        # 08001: unable to establish a connection
+        translated.pgcode = translated.sqlstate = (
+            '08001' if _is_unreachable(error)
+            else getattr(error, 'sqlstate', None))
+        raise translated from error

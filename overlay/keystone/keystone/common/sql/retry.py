@@ -23,10 +23,15 @@ import functools
 
 from oslo_db import api as oslo_db_api
 from oslo_db import exception as db_exception
+from sqlalchemy.orm import exc as orm_exc
 
 from keystone.common import driver_hints
 from keystone.common.sql import core
 from keystone import exception
+
+# StaleDataError is how SQLAlchemy says that somebody else has changed or
+# deleted a row since this transaction read it, where the database didn't.
+_CONFLICTS = (db_exception.DBDeadlock, orm_exc.StaleDataError)
 
 
 class _Arguments:
@@ -88,17 +93,20 @@ def retry_transaction(method):
 
     :param method: a function that opens a session
     :type method: callable
-    :returns: the method, which raises ConcurrentTransactions in place of
-        DBDeadlock when the last attempt failed
+    :returns: the method, which raises ConcurrentTransactions when the last
+        attempt failed too
     :rtype: callable
     """
 
-    @oslo_db_api.wrap_db_retry(retry_on_deadlock=True)
+    @oslo_db_api.wrap_db_retry(
+        retry_on_deadlock=True,
+        exception_checker=lambda e: isinstance(e, _CONFLICTS),
+    )
     @functools.wraps(method)
     def attempt(arguments, args, kwargs):
         try:
             return method(*args, **kwargs)
-        except db_exception.DBDeadlock:
+        except _CONFLICTS:
             arguments.restore()
             raise
 
@@ -109,7 +117,7 @@ def retry_transaction(method):
         arguments = _Arguments((*args, *kwargs.values()))
         try:
             return attempt(arguments, args, kwargs)
-        except db_exception.DBDeadlock as e:
+        except _CONFLICTS as e:
             raise exception.ConcurrentTransactions() from e
 
     return wrapper

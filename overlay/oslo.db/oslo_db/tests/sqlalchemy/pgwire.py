@@ -53,6 +53,9 @@ class FailingServer(fixtures.Fixture):
     :ivar on_ssl_request: bytes that answer a client which asks for TLS
     :ivar on_startup: bytes that answer a client's start, then the connection
         is closed; None to let it in
+    :ivar tls: the :class:`ssl.SSLContext` for clients that ask for TLS; None
+        to answer them with `on_ssl_request`
+    :ivar parameters: what the last client sent at its start
     :ivar wants_password: whether the client has to send a password first
     :ivar failing: statements that begin with this text fail
     :ivar response: bytes that answer a failing statement
@@ -62,6 +65,8 @@ class FailingServer(fixtures.Fixture):
     def __init__(self):
         super().__init__()
         self.on_ssl_request = b'N'
+        self.tls = None
+        self.parameters = None
         self.on_startup = None
         self.wants_password = False
         self.failing = None
@@ -126,22 +131,22 @@ class _Session:
 
     def _read_startup(self):
         size, code = struct.unpack('!ii', self._read(8))
-        self._read(size - 8)
-        return code
+        return code, self._read(size - 8)
 
     def _read_message(self):
         kind, size = struct.unpack('!ci', self._read(5))
         return kind, self._read(size - 4)
 
     def _start(self):
-        code = self._read_startup()
+        code, body = self._read_startup()
         if code == _SSL_REQUEST:
-            self.client.sendall(self.server.on_ssl_request)
-            if self.server.on_ssl_request != b'N':
+            if not self._start_tls():
                 return False
-            code = self._read_startup()
+            code, body = self._read_startup()
         if code == _CANCEL_REQUEST:
             return False
+        texts = body.decode().split('\0')
+        self.server.parameters = dict(zip(texts[::2], texts[1::2]))
         if self.server.on_startup is not None:
             self.client.sendall(self.server.on_startup)
             return False
@@ -155,6 +160,20 @@ class _Session:
                                 ('standard_conforming_strings', 'on'),
                                 ('integer_datetimes', 'on'))
         ) + self._ready_for_query())
+        return True
+
+    def _start_tls(self):
+        """Answer a client that asks for TLS.
+
+        :return: whether the client may go on
+        """
+        if self.server.tls is None:
+            self.client.sendall(self.server.on_ssl_request)
+            return self.server.on_ssl_request == b'N'
+        self.client.sendall(b'S')
+        self.client = self.server.tls.wrap_socket(
+            self.client, server_side=True)
+        self.stream = self.client.makefile('rb')
         return True
 
     def _ready_for_query(self):

@@ -18,18 +18,28 @@ protocol gives the answers again, so that the drivers raise what they raise.
 """
 
 import asyncio
+import functools
 import importlib
 import json
 import os
 import socket
+import ssl
+import sys
+import time
 from unittest import mock
 
+import fixtures
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.ext import asyncio as sqla_asyncio
+from sqlalchemy_cockroachdb import asyncpg
 import testscenarios
+import trustme
 
+from oslo_db import backoff
 from oslo_db import exception
+from oslo_db.sqlalchemy import asyncio_facade
+from oslo_db.sqlalchemy import engines
 from oslo_db.sqlalchemy import exc_filters
 from oslo_db.tests import base as test_base
 from oslo_db.tests.sqlalchemy import pgwire
@@ -225,64 +235,249 @@ class TestTranslationAtConnect(testscenarios.WithScenarios,
             importlib.import_module(module), name)(self.observation['str'])
 
 
-class TestConnect(testscenarios.WithScenarios, TranslationTestCase):
+@asyncio_facade.async_transaction_context_provider
+class Context:
+    pass
+
+
+class EngineTestCase(TranslationTestCase):
+    """Engines as services make them, by any driver.
+
+    The server has nothing to tell of what the dialect asks when it first
+    connects, so the dialect does not.
+    """
+
+    scenarios = [(driver, {'driver': driver})
+                 for driver in ('psycopg', 'psycopg2', 'asyncpg')]
+
+    def _connect(self, **query):
+        """Connect once with a new engine, and execute a statement."""
+        if self.driver == 'asyncpg':
+            return asyncio.run(self._connect_async(query))
+        with self._create_engine(query).connect() as connection:
+            connection.exec_driver_sql(FAILING_STATEMENT)
+
+    async def _connect_async(self, query):
+        engine = self._create_engine(query)
+        with mock.patch.object(
+            engine.dialect, 'setup_asyncpg_jsonb_codec', mock.AsyncMock(),
+        ):
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql(FAILING_STATEMENT)
+        await engine.dispose()
+
+    def _create_engine(self, query, **kwargs):
+        if self.driver == 'asyncpg':
+            target = asyncio_facade._create_async_engine
+        else:
+            target = engines._create_engine
+        engine = engines.create_engine(
+            self._url(self.driver, **query), max_retries=0,
+            _engine_target=functools.partial(target, _initialize=False),
+            **kwargs)
+        if self.driver != 'asyncpg':
+            self.addCleanup(engine.dispose)
+        return engine
+
+
+class TestConnect(testscenarios.WithScenarios, EngineTestCase):
     """What the drivers make of what happens while they connect."""
-
-    scenarios = [('psycopg', {'driver': 'psycopg'}),
-                 ('psycopg2', {'driver': 'psycopg2'})]
-
-    def _connect(self, expected, **query):
-        engine = self._engine(self.driver, **query)
-        return self.assertRaises(expected, engine.connect)
 
     def _refuse(self, message, sqlstate):
         self.server.on_startup = pgwire.error_response(
             S='ERROR', C=sqlstate, M=message)
 
+    def test_connect(self):
+        self._connect(sslmode='disable')
+
     def test_refused(self):
         self._refuse_connections()
-        self._connect(exception.DBConnectionError)
+        self.assertRaises(exception.DBConnectionError, self._connect)
 
     def test_draining(self):
         self._refuse('server is not accepting clients', '57P03')
-        self._connect(exception.DBConnectionError, sslmode='disable')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
 
     def test_draining_with_tls(self):
         self.server.on_ssl_request = pgwire.error_response(
             S='ERROR', C='57P03', M='server is not accepting clients')
-        self._connect(exception.DBConnectionError, sslmode='require')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='require')
 
     def test_closed(self):
         self.server.on_startup = b''
-        self._connect(exception.DBConnectionError, sslmode='disable')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
 
     def test_too_many_clients(self):
         self._refuse('sorry, too many clients already', '53300')
-        self._connect(exception.DBConnectionError, sslmode='disable')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
 
     def test_wrong_password(self):
         self._refuse('password authentication failed for user keystone',
                      '28P01')
-        error = self._connect(sqlalchemy.exc.OperationalError,
-                              sslmode='disable')
+        error = self.assertRaises(sqlalchemy.exc.OperationalError,
+                                  self._connect, sslmode='disable')
         self.assertIn('password authentication failed', str(error))
 
-    def test_no_password(self):
-        self.server.wants_password = True
-        error = self._connect(sqlalchemy.exc.OperationalError,
-                              sslmode='disable')
-        self.assertIn('no password supplied', str(error))
-
-    def test_no_tls(self):
-        error = self._connect(sqlalchemy.exc.OperationalError,
-                              sslmode='require')
-        self.assertIn('server does not support SSL', str(error))
+    def test_secure_mode(self):
+        self._refuse('node is running secure mode, SSL connection required',
+                     '08004')
+        self.assertRaises(sqlalchemy.exc.OperationalError, self._connect,
+                          sslmode='disable')
 
     def test_missing_database(self):
         self._refuse('database "nodb" does not exist', '3D000')
-        error = self._connect(exception.DBNonExistentDatabase,
-                              sslmode='disable')
+        error = self.assertRaises(exception.DBNonExistentDatabase,
+                                  self._connect, sslmode='disable')
         self.assertEqual('nodb', error.database)
+
+    def test_application_name(self):
+        self._connect(sslmode='disable')
+        self.assertEqual(os.path.basename(sys.argv[0]),
+                         self.server.parameters['application_name'])
+
+    def test_application_name_of_url(self):
+        self._connect(sslmode='disable', application_name='nova')
+        self.assertEqual('nova', self.server.parameters['application_name'])
+
+    def test_options(self):
+        self._connect(sslmode='disable', connect_timeout='60',
+                      options='-c statement_timeout=1s')
+        self.assertEqual('-c statement_timeout=1s',
+                         self.server.parameters['options'])
+
+
+class TestTLS(testscenarios.WithScenarios, EngineTestCase):
+    """Parameters of TLS in the URL, for a server that wants a certificate."""
+
+    def setUp(self):
+        super().setUp()
+        self.authority = authority = trustme.CA()
+        self._serve_as('127.0.0.1')
+        client = authority.issue_cert('keystone@openstack.invalid')
+        self.query = {
+            'sslmode': 'verify-full',
+            'sslrootcert': self._write('ca.crt', authority.cert_pem),
+            'sslcert': self._write('client.crt', client.cert_chain_pems[0]),
+            'sslkey': self._write('client.key', client.private_key_pem),
+        }
+
+    def _serve_as(self, name):
+        """Give the server a certificate for a name or an address."""
+        self.server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.server.tls.verify_mode = ssl.CERT_REQUIRED
+        # so that the lack of a certificate shows in the handshake
+        self.server.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.authority.configure_trust(self.server.tls)
+        self.authority.issue_cert(name).configure_cert(self.server.tls)
+
+    def _write(self, name, blob):
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, name)
+        blob.write_to_path(path)
+        os.chmod(path, 0o600)
+        return path
+
+    def test_verify_full(self):
+        self._connect(**self.query)
+        self.assertEqual('keystone', self.server.parameters['user'])
+
+    def test_other_authority(self):
+        self.query['sslrootcert'] = self._write(
+            'other.crt', trustme.CA().cert_pem)
+        self.assertRaises(sqlalchemy.exc.OperationalError,
+                          self._connect, **self.query)
+
+    def test_other_host(self):
+        self._serve_as('db.openstack.invalid')
+        self.assertRaises(sqlalchemy.exc.OperationalError,
+                          self._connect, **self.query)
+
+    def test_missing_authority(self):
+        self.query['sslrootcert'] = '/nonexistent/ca.crt'
+        self.assertRaises(sqlalchemy.exc.OperationalError,
+                          self._connect, **self.query)
+
+    def test_no_client_certificate(self):
+        del self.query['sslcert'], self.query['sslkey']
+        self.assertRaises(Exception, self._connect, **self.query)
+        self.assertIsNone(self.server.parameters)
+
+
+class TestPool(testscenarios.WithScenarios, EngineTestCase):
+
+    scenarios = [(driver, {'driver': driver})
+                 for driver in ('psycopg', 'psycopg2')]
+
+    def setUp(self):
+        super().setUp()
+        self.engine = self._create_engine({'sslmode': 'disable'})
+
+    def _driver_connection(self):
+        with self.engine.connect() as connection:
+            return connection.connection.driver_connection
+
+    def test_lifetime(self):
+        first = self._driver_connection()
+        self.assertIs(first, self._driver_connection())
+        with self.engine.connect() as connection:
+            left = connection.info['lifetime_end'] - time.monotonic()
+            connection.info['lifetime_end'] -= 900
+        self.assertTrue(800 < left <= 900, left)
+        self.assertIsNot(first, self._driver_connection())
+
+    def test_drained(self):
+        """A connection that was told to go is not used again."""
+        first = self._driver_connection()
+        self.server.failing = FAILING_STATEMENT
+        self.server.closes = True
+        self.server.response = pgwire.error_response(
+            S='ERROR', C='57P01', M='server is shutting down')
+        with self.engine.connect() as connection:
+            self.assertRaises(
+                exception.DBConnectionError,
+                connection.exec_driver_sql, FAILING_STATEMENT)
+            self.assertTrue(connection.invalidated)
+        self.assertIsNot(first, self._driver_connection())
+        self.assertTrue(first.closed)
+
+
+class TestAsyncioFacade(testscenarios.WithScenarios, EngineTestCase):
+    """Errors reach users of the asyncio facade, by either of its drivers."""
+
+    scenarios = [(driver, {'driver': driver})
+                 for driver in ('psycopg', 'asyncpg')]
+
+    def test_retryable(self):
+        self.server.failing = FAILING_STATEMENT
+        self.server.response = pgwire.error_response(
+            S='ERROR', C='40001', M='restart transaction: x')
+        error = asyncio.run(self._execute())
+        self.assertIsInstance(error, exception.DBDeadlock)
+        self.assertEqual(backoff.Backoff(), error.backoff)
+
+    async def _execute(self):
+        context_manager = asyncio_facade.transaction_context()
+        context_manager.configure(
+            connection=self._url(self.driver, sslmode='disable'),
+            max_retries=0)
+        with mock.patch.object(
+            asyncio_facade, '_create_async_engine',
+            functools.partial(asyncio_facade._create_async_engine,
+                              _initialize=False),
+        ), mock.patch.object(
+            asyncpg.CockroachDBDialect_asyncpg, 'setup_asyncpg_jsonb_codec',
+            mock.AsyncMock(),
+        ):
+            try:
+                async with context_manager.writer.using(Context()) as session:
+                    await session.execute(sqlalchemy.text(FAILING_STATEMENT))
+            except Exception as error:
+                return error
+            finally:
+                await context_manager._factory.dispose_pool_async()
 
 
 class TestParameters(testscenarios.WithScenarios, TranslationTestCase):

@@ -16,6 +16,7 @@ from unittest import mock
 import fixtures
 from oslo_db import exception as db_exception
 from oslo_log import log
+from sqlalchemy.orm import exc as orm_exc
 
 from keystone.common import driver_hints
 from keystone.common import sql
@@ -110,6 +111,20 @@ class RetryTransactionTestCase(unit.BaseTestCase):
 
         self.assertEqual([((1,), {'b': 2})] * 4, driver.calls)
         self.assertEqual(3, self.sleep.call_count)
+
+    def test_stale_data(self):
+        driver = Driver(
+            orm_exc.StaleDataError(), *self._driver(1).failures
+        )
+
+        driver.plain()
+
+        self.assertEqual(3, len(driver.calls))
+
+    def test_stale_data_exhausted(self):
+        driver = Driver(*(orm_exc.StaleDataError() for _ in range(1000)))
+
+        self.assertRaises(exception.ConcurrentTransactions, driver.plain)
 
     def test_the_method_is_still_itself(self):
         self.assertEqual('plain', Driver.plain.__name__)
