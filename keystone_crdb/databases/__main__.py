@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument(
         '--provider', choices=databases.PROVIDERS,
         help='take this one and no other',
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--image', help="reference of CockroachDB's container image"
     )

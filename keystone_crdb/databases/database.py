@@ -5,6 +5,7 @@ import dataclasses
 import re
 
 import psycopg
+from psycopg import sql
 import sqlalchemy
 
 from keystone_crdb import errors
@@ -55,7 +56,7 @@ class Database:
         :returns: SQLAlchemy URL of it
         :rtype: str
         """
-        self._execute('CREATE DATABASE', name)
+        self._execute('CREATE DATABASE {}', name)
         url = sqlalchemy.make_url(self.url).set(database=name)
         return url.render_as_string(hide_password=False)
 
@@ -64,17 +65,13 @@ class Database:
 
         :type name: str
         """
-        self._execute('DROP DATABASE', name, 'CASCADE')
+        self._execute('DROP DATABASE {} CASCADE', name)
 
-    def _execute(self, verb, name, *options):
-        engine = sqlalchemy.create_engine(
-            self.url,
-            isolation_level='AUTOCOMMIT',
-            poolclass=sqlalchemy.NullPool,
-        )
-        quoted = engine.dialect.identifier_preparer.quote_identifier(name)
-        with engine.connect() as connection:
-            connection.exec_driver_sql(' '.join((verb, quoted) + options))
+    def _execute(self, statement, name):
+        with connect(sqlalchemy.make_url(self.url)) as connection:
+            connection.execute(
+                sql.SQL(statement).format(sql.Identifier(name))
+            )
 
 
 def parse_url(text, setting):
@@ -92,7 +89,7 @@ def parse_url(text, setting):
         url = None
     if url is None or url.get_backend_name() not in (
         'cockroachdb', 'postgres', 'postgresql'
-    ):  # fmt: skip
+    ):
         raise errors.Failure(
             f'{setting} is not the URL of a CockroachDB',
             remedy='write it as '

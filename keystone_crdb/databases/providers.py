@@ -28,7 +28,6 @@ _NODE = (
     'start-single-node',
     '--insecure',
     '--store=type=mem,size=1GiB',
-    '--logtostderr=WARNING',
 )
 _NO_DIAGNOSTICS = 'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING'
 # For a node that only tests use, as CockroachDB's documentation advises:
@@ -188,7 +187,7 @@ def container(image):
         identifier = _engine(
             engine, 'run', '--detach', '--publish', '127.0.0.1::26257',
             '--env', f'{_NO_DIAGNOSTICS}=true', *options, image, *_NODE,
-        )  # fmt: skip
+        )
         scratch.remember_container(folder, engine, identifier)
         port = _engine(engine, 'port', identifier, '26257/tcp')
         found = database.parse_url(
@@ -230,7 +229,7 @@ def standin(image):
             '-m', 'keystone_crdb.databases.standin',
             '--scratch', folder,
             '--listening-url-file', url_file,
-        ]  # fmt: skip
+        ]
         env = os.environ | {'PYTHONPATH': str(paths.ROOT)}
         with process.serving(
             command, 'the stand-in', folder, url_file, _START_SECONDS, env

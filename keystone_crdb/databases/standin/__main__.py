@@ -54,7 +54,7 @@ async def _serve(cluster, url_file):
             raise errors.Failure(_ENDED)
         try:
             await asyncio.wait_for(ended.wait(), 1)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             continue
     await server.stop()
 
@@ -71,11 +71,11 @@ def main():
     parser.add_argument(
         '--scratch', type=pathlib.Path, required=True,
         help='an empty folder, for the data, the log and the socket',
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--listening-url-file', type=pathlib.Path, required=True,
         help='written once connections are accepted',
-    )  # fmt: skip
+    )
     args = parser.parse_args()
     logging.basicConfig(format='%(asctime)s %(levelname)s %(message)s')
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))

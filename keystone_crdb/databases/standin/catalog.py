@@ -80,6 +80,8 @@ class Catalog:
                 user=self._user,
                 dbname=database,
                 autocommit=True,
+                # A table that a client has locked is not waited for.
+                options='-c statement_timeout=1s',
             )
             async with connection:
                 cursor = await connection.execute(

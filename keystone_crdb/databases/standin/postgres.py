@@ -183,7 +183,7 @@ class Cluster:
             stderr=log,
             cwd=self.folder,
             **self._run_as,
-        )  # fmt: skip
+        )
         if result.returncode:
             raise self._failure('initdb failed')
 

@@ -168,22 +168,21 @@ class _Client(_Half):
         """Return what to send on in the place of a message."""
         body = message[5:]
         if kind == wire.BIND:
-            name = body.split(b'\0', 2)[1]
+            _, name, _ = wire.strings(body, 2)
             self.statement = self._prepared.get(name, self.statement)
             return message
         if kind == wire.QUERY:
-            self.statement = statement = body[:-1]
-            rewritten = sql.rewrite(statement)
-            if rewritten is statement:
+            self.statement, rest = wire.strings(body, 1)
+            rewritten = sql.rewrite(self.statement)
+            if rewritten is self.statement:
                 return message
-            return wire.message(kind, rewritten + b'\0')
-        name, statement, types = body.split(b'\0', 2)
-        self.statement = statement
-        self._prepared[name] = statement
+            return wire.message(kind, rewritten + b'\0' + rest)
+        name, self.statement, types = wire.strings(body, 2)
+        self._prepared[name] = self.statement
         if len(self._prepared) > _MAX_PREPARED:
             del self._prepared[next(iter(self._prepared))]
-        rewritten = sql.rewrite(statement)
-        if rewritten is statement and _TEXT_OID not in types:
+        rewritten = sql.rewrite(self.statement)
+        if rewritten is self.statement and _TEXT_OID not in types:
             return message
         return wire.message(
             kind, b'\0'.join((name, rewritten, _untyped(types)))
@@ -261,9 +260,12 @@ class _Server(_Half):
             database=client.database,
             constraint=constraint,
         )
-        client.transport.write(
-            wire.error_response(errors.reword(fields, context))
-        )
+        try:
+            fields = errors.reword(fields, context)
+        except Exception:
+            # The client waits for an answer: better this one than none.
+            LOG.exception('error not reworded: %s', fields)
+        client.transport.write(wire.error_response(fields))
 
     def connection_lost(self, exc):
         self._lost = True

@@ -7,27 +7,30 @@ template.sql, by PostgreSQL itself.
 
 import re
 
+_FLAGS = re.IGNORECASE | re.DOTALL
+# What may stand between words: spaces and comments.
+_GAP = rb'(?:\s|--[^\n]*|/\*.*?\*/)'
 _NAME = rb'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 _QUALIFIED = _NAME + rb'(?:\s*\.\s*' + _NAME + rb')*'
-_BEGIN = rb'(?:\s|--[^\n]*\n|/\*.*?\*/)*'
-_END = rb'\s*;?\s*'
-_FLAGS = re.IGNORECASE | re.DOTALL
 
-_DROP = re.compile(_BEGIN + rb'DROP\b', _FLAGS)
-_DROP_INDEX = re.compile(
-    _BEGIN
-    + rb'DROP\s+INDEX\s+(?P<missing_ok>IF\s+EXISTS\s+)?'
-    + rb'(?:(?P<table>' + _QUALIFIED + rb')\s*@\s*)?'
-    + rb'(?P<index>' + _QUALIFIED + rb')'
-    + rb'(?:\s+(?:(?P<cascade>CASCADE)|RESTRICT))?' + _END,
-    _FLAGS,
-)  # fmt: skip
-_DROP_DATABASE = re.compile(
-    _BEGIN
-    + rb'(?P<drop>DROP\s+DATABASE\s+(?:IF\s+EXISTS\s+)?' + _NAME + rb')'
-    + rb'(?:\s+CASCADE)?' + _END,
-    _FLAGS,
-)  # fmt: skip
+
+def _pattern(text):
+    """Compile a statement, in which a space stands for a gap."""
+    text = text.replace(b'NAME', _NAME).replace(b'QUALIFIED', _QUALIFIED)
+    end = _GAP + rb'*;?' + _GAP + rb'*'
+    words = text.replace(b' ', _GAP + rb'+')
+    return re.compile(_GAP + rb'*' + words + end, _FLAGS)
+
+
+_DROP = re.compile(_GAP + rb'*DROP\b', _FLAGS)
+_DROP_INDEX = _pattern(
+    rb'DROP INDEX (?P<missing_ok>IF EXISTS )?'
+    rb'(?:(?P<table>QUALIFIED)\s*@\s*)?(?P<index>QUALIFIED)'
+    rb'(?: (?:(?P<cascade>CASCADE)|RESTRICT))?'
+)
+_DROP_DATABASE = _pattern(
+    rb'(?P<drop>DROP DATABASE (?:IF EXISTS )?NAME)(?: CASCADE)?'
+)
 
 
 def _literal(name):

@@ -27,9 +27,21 @@ BEGIN
 END
 $$;
 
+CREATE PROCEDURE standin.refuse_to_serialize(message text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    CALL standin.refuse('40001', message, hint =>
+        'See: https://www.cockroachlabs.com/docs/v21.2/'
+        'transaction-retry-error-reference.html');
+END
+$$;
+
 CREATE FUNCTION crdb_internal.force_error(code text, message text)
 RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
+    IF code = '40001' THEN
+        CALL standin.refuse_to_serialize(message);
+    END IF;
     CALL standin.refuse(code, message);
     RETURN 0;
 END
@@ -39,12 +51,10 @@ CREATE FUNCTION crdb_internal.force_retry(lasting interval)
 RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF clock_timestamp() < transaction_timestamp() + lasting THEN
-        CALL standin.refuse('40001',
+        CALL standin.refuse_to_serialize(
             'restart transaction: crdb_internal.force_retry(): '
             'TransactionRetryWithProtoRefreshError: '
-            'forced by crdb_internal.force_retry()',
-            hint => 'See: https://www.cockroachlabs.com/docs/v21.2/'
-            'transaction-retry-error-reference.html');
+            'forced by crdb_internal.force_retry()');
     END IF;
     RETURN 0;
 END

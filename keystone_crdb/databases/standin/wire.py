@@ -115,10 +115,10 @@ def startup_parameters(startup):
     :type startup: bytes
     :rtype: dict
     """
-    words = startup[8:].split(b'\0')
+    words = startup[8:].decode(errors='replace').split('\0')
     return {
-        name.decode(errors='replace'): value.decode(errors='replace')
-        for name, value in zip(words[::2], words[1::2])
+        name: value
+        for name, value in zip(words[::2], words[1::2], strict=False)
         if name
     }
 
@@ -136,6 +136,21 @@ def startup_message(startup, parameters):
     return struct.pack('!I', len(body) + 9) + startup[4:8] + body + b'\0'
 
 
+def strings(body, count):
+    """Cut strings, which end with a zero byte, off a message's body.
+
+    :type body: bytes
+    :type count: int
+    :returns: the strings, and what follows
+    :rtype: list
+    :raises ProtocolError: when there are fewer
+    """
+    parts = body.split(b'\0', count)
+    if len(parts) <= count:
+        raise ProtocolError('string without end')
+    return parts
+
+
 def parse_error(response):
     """Return the fields of an ErrorResponse.
 
@@ -144,11 +159,8 @@ def parse_error(response):
     :returns: text by one-letter field type
     :rtype: dict
     """
-    return {
-        field[:1].decode(errors='replace'): field[1:].decode(errors='replace')
-        for field in response[5:].split(b'\0')
-        if field
-    }
+    fields = response[5:].decode(errors='replace').split('\0')
+    return {field[0]: field[1:] for field in fields if field}
 
 
 def error_response(fields):
@@ -159,6 +171,6 @@ def error_response(fields):
     :rtype: bytes
     """
     body = b''.join(
-        kind.encode() + text.encode() + b'\0' for kind, text in fields.items()
+        f'{kind}{text}\0'.encode() for kind, text in fields.items()
     )
     return message(ERROR_RESPONSE, body + b'\0')

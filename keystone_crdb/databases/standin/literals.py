@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys in an error's DETAIL, with the values as SQL literals."""
+
+import re
+
+_ESCAPES = {
+    '\\': r'\\',
+    "'": r'\'',
+    '\b': r'\b',
+    '\f': r'\f',
+    '\n': r'\n',
+    '\r': r'\r',
+    '\t': r'\t',
+}
+_INTEGERS = ('smallint', 'integer', 'bigint')
+_UNQUOTED = _INTEGERS + ('numeric', 'real', 'double precision')
+
+
+def quote(text):
+    """Return a string literal as CockroachDB prints it.
+
+    Plain ASCII stays as it is between quotes; anything else makes it an
+    escaped literal.
+
+    :type text: str
+    :rtype: str
+    """
+    escaped = ''.join(map(_escape, text))
+    return f"'{text}'" if escaped == text else f"e'{escaped}'"
+
+
+def _escape(character):
+    code = ord(character)
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if 0x20 <= code < 0x7F:
+        return character
+    if code < 0x80:
+        return f'\\x{code:02x}'
+    return f'\\u{code:04X}' if code <= 0xFFFF else f'\\U{code:08X}'
+
+
+def literal(text, type_name):
+    """Return a value as CockroachDB prints it.
+
+    :param text: as PostgreSQL prints it
+    :type text: str
+    :param type_name: of its column, in PostgreSQL's words, or None when it
+        is not known; then digits are taken for a number
+    :type type_name: str
+    :rtype: str
+    """
+    if text == 'null':
+        return 'NULL'
+    if type_name == 'boolean':
+        return {'t': 'true', 'f': 'false'}.get(text, text)
+    if type_name == 'bytea':
+        return f"'{text}'"
+    if type_name == 'timestamp with time zone':
+        return quote(re.sub(r'([+-]\d\d)$', r'\1:00', text))
+    if type_name in _UNQUOTED:
+        return text
+    if type_name is None and re.fullmatch(r'-?\d+', text):
+        return text
+    return quote(text)
+
+
+def _pattern(type_name):
+    if type_name in _INTEGERS:
+        return r'(-?\d+|null)'
+    if type_name == 'boolean':
+        return '([tf]|null)'
+    return '(.*?)'
+
+
+def _split(values, types):
+    """Cut a list of values, which may have the separator in themselves."""
+    found = re.fullmatch(
+        ', '.join(map(_pattern, types)), values, re.DOTALL
+    )
+    return found.groups() if found else values.split(', ')
+
+
+def key(columns, values, types, separator):
+    """Return the columns and the values of a key, as two lists in text.
+
+    :param columns: PostgreSQL's list
+    :type columns: str
+    :param values: PostgreSQL's list, of plain texts
+    :type values: str
+    :param types: of the columns, in PostgreSQL's words, or None when they
+        are not known
+    :type types: tuple
+    :param separator: to put into both lists
+    :type separator: str
+    :returns: the two lists; the columns are without quotes
+    :rtype: tuple
+    """
+    names = [name.strip('"') for name in columns.split(', ')]
+    types = types or (None,) * len(names)
+    texts = _split(values, types)
+    return (
+        separator.join(names),
+        separator.join(map(literal, texts, types)),
+    )
