@@ -18,7 +18,6 @@ in a database of its own, and what a test writes is deleted after the test.
 """
 
 import atexit
-import functools
 import os
 import re
 
@@ -28,12 +27,19 @@ from oslo_db.sqlalchemy import enginefacade
 from oslo_db.sqlalchemy import provision
 from oslo_utils import uuidutils
 import sqlalchemy
+from testtools import content
 
 from keystone.common import sql
 import keystone.conf
-from keystone.tests import unit
+from keystone.tests.unit.ksfixtures import sql_trace
 
 CONF = keystone.conf.CONF
+
+# What tests that don't use a database fixture get.
+_NO_SCHEMA = 'sqlite://'
+
+# Set to attach the SQL of every test, not only of those that fail.
+_TRACE_ALL = 'KEYSTONE_TEST_TRACE_SQL'
 
 _INSERT = re.compile(r'\s*(?:insert|upsert)\s+into\s+"?(\w+)', re.IGNORECASE)
 
@@ -62,7 +68,7 @@ class SharedSchema:
 
     def __init__(self, backend):
         self._backend = backend
-        self.name = '{}_{}'.format(
+        self.name = '{}_w{}'.format(
             backend.url.database, uuidutils.generate_uuid(dashed=False)
         )
         backend.create_named_database(self.name)
@@ -86,6 +92,8 @@ class SharedSchema:
             for name in tables
         )
         self.written = set()
+        self.in_use = 0
+        self.trace = sql_trace.SQLTrace(self.engine)
         sqlalchemy.event.listen(
             self.engine, 'after_cursor_execute', self._note_written
         )
@@ -133,21 +141,26 @@ class SharedSchema:
         self._backend.drop_named_database(self.name)
 
 
-@functools.cache
+_schema = None
+
+
 def get():
-    """Return this process's schema.
+    """Return this process's schema, and make it the first time.
+
+    Keystone's models have to be imported before.
 
     :returns: None when no server is named
     :rtype: SharedSchema
     """
-    if not os.environ.get('OS_TEST_DBAPI_ADMIN_CONNECTION'):
-        return None
-    for name in provision.Backend.backends_by_database_type:
-        if name != 'sqlite':
-            return SharedSchema(
-                provision.Backend.backend_for_database_type(name)
-            )
-    return None
+    global _schema
+    if _schema is None and os.environ.get('OS_TEST_DBAPI_ADMIN_CONNECTION'):
+        for name in provision.Backend.backends_by_database_type:
+            if name != 'sqlite':
+                _schema = SharedSchema(
+                    provision.Backend.backend_for_database_type(name)
+                )
+                break
+    return _schema
 
 
 class CleanSchema(fixtures.Fixture):
@@ -165,16 +178,48 @@ class CleanSchema(fixtures.Fixture):
             CONF,
             connection=self._schema.url.render_as_string(hide_password=False),
         )
-        self.addCleanup(
-            db_options.set_defaults,
-            CONF,
-            connection=unit.IN_MEM_DB_CONN_STRING,
-        )
+        self.addCleanup(db_options.set_defaults, CONF, connection=_NO_SCHEMA)
         sql.core._main_context_manager = self._schema.context_manager
         self.addCleanup(sql.cleanup)
+        self._schema.in_use += 1
         self.addCleanup(self._clean)
 
     def _clean(self):
+        self._schema.in_use -= 1
         tables = self._schema.clean()
         if tables:
+            raise TablesNotEmpty(tables)
+
+
+class Watch(fixtures.Fixture):
+    """Attach the SQL of a test to its failure, and see what it leaves.
+
+    The first fixture of a test, so that it is the last to be cleaned up.
+
+    :type test: testtools.TestCase
+    """
+
+    def __init__(self, test):
+        super().__init__()
+        self._test = test
+
+    def _setUp(self):
+        if _schema:
+            _schema.trace.clear()
+        if os.environ.get(_TRACE_ALL):
+            self.addCleanup(self._attach_trace)
+        else:
+            self._test.addOnException(self._attach_trace)
+        self.addCleanup(self._check)
+
+    def _attach_trace(self, exc_info=None):
+        if _schema:
+            self._test.addDetail(
+                'sql', content.text_content(_schema.trace.text())
+            )
+
+    def _check(self):
+        if _schema and not _schema.in_use and _schema.written:
+            tables = sorted(_schema.written)
+            _schema.clean()
             raise TablesNotEmpty(tables)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Keystone's own unit suite on CockroachDB, or on the stand-in.
+
+Without REGEX all of it. What a run leaves to read is in build/suite: the
+summary, the HTML report and, for each test that failed, its SQL, log and
+traceback.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import sys
+import time
+
+from keystone_crdb import console
+from keystone_crdb import databases
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb.suite import report
+from keystone_crdb.suite import run_database
+from keystone_crdb.suite import stestr_run
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog='tox -e keystone --', description=__doc__
+    )
+    parser.add_argument(
+        'regexes', nargs='*', metavar='REGEX',
+        help='run the tests whose ids one of them matches',
+    )
+    parser.add_argument(
+        '--provider', choices=databases.PROVIDERS,
+        help='take this database and no other',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=0, metavar='N',
+        help='processes that run tests; by default as many as CPUs',
+    )
+    parser.add_argument(
+        '--part', type=_part, default=(1, 1), metavar='I/N',
+        help='run only the I-th of N parts of the tests',
+    )
+    parser.add_argument(
+        '--trace-sql', action='store_true',
+        help='keep the SQL of all tests in the subunit stream, not only of '
+        'those that fail',
+    )
+    return parser
+
+
+def _part(text):
+    number, _, count = text.partition('/')
+    if not (
+        number.isdecimal()
+        and count.isdecimal()
+        and 1 <= int(number) <= int(count)
+    ):
+        raise argparse.ArgumentTypeError(f'{text} is not like 1/4')
+    return int(number), int(count)
+
+
+def _tree():
+    keystone = paths.SOURCES / 'keystone'
+    if not keystone.is_dir():
+        raise errors.Failure(
+            f'there is no patched Keystone in {keystone}',
+            remedy='make it: ./build.sh source',
+        )
+    return stestr_run.Tree(keystone, (paths.SOURCES / 'oslo.db',))
+
+
+def _image():
+    return pins.load().cockroachdb.image
+
+
+def _folder():
+    """Make the folder of this run, which build/suite/latest points to."""
+    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
+    folder = paths.BUILD / 'suite' / f'{now}-{os.getpid()}'
+    folder.mkdir(parents=True)
+    link = folder.parent / f'.latest-{os.getpid()}'
+    link.symlink_to(folder.name)
+    link.replace(folder.parent / 'latest')
+    return folder
+
+
+def run(args, tree, server, folder):
+    """Run the suite on a server.
+
+    :param args: of the command line
+    :type args: argparse.Namespace
+    :type tree: keystone_crdb.suite.stestr_run.Tree
+    :type server: keystone_crdb.databases.database.Database
+    :param folder: for what is left to read
+    :type folder: pathlib.Path
+    :returns: the results
+    :rtype: list
+    """
+    for name in run_database.sweep(server):
+        console.note(f'removed what a killed run left: {name}')
+    with run_database.make(server) as (url, scratch):
+        settings = {'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}'}
+        if args.trace_sql:
+            settings['KEYSTONE_TEST_TRACE_SQL'] = '1'
+        env = tree.environment(scratch, settings)
+        number, count = args.part
+        tests = tree.list_tests(env, folder, args.regexes)
+        tests = tests[number - 1 :: count]
+        console.say(f'{len(tests)} tests; all reports: {folder}')
+        progress = report.Progress(len(tests))
+        start = time.monotonic()
+        stream = tree.run(tests, env, folder, args.workers, progress.add)
+        seconds = time.monotonic() - start
+    database = server.describe()
+    text = report.summary(database, progress.results, seconds)
+    (folder / 'summary.txt').write_text(text)
+    report.write_details(folder / 'failures', progress.results)
+    report.write_html(stream, folder / 'report.html', database)
+    console.say(text)
+    return progress.results
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 all as it should be, 1 not so
+    :rtype: int
+    """
+    args = _parser().parse_args(argv)
+    try:
+        tree = _tree()
+        with databases.start(args.provider, _image()) as server:
+            console.say(server.describe())
+            results = run(args, tree, server, _folder())
+    except errors.Failure as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return int(any(result.status not in ('success', 'skip', 'xfail')
+                   for result in results))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
