@@ -12,6 +12,7 @@ import subunit
 import testtools
 
 from keystone_crdb import errors
+from keystone_crdb import paths
 
 _TEST_PATH = 'keystone/tests/unit'
 
@@ -65,10 +66,15 @@ class Tree:
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_TEST_'))
         }
-        folders = (self.folder, *self.path)
+        folders = (self.folder, *self.path, paths.ROOT)
         return env | {
+            'PYTHON': f'{sys.executable} -m keystone_crdb.suite.worker',
             'PYTHONPATH': os.pathsep.join(map(str, folders)),
             'PYTHONDONTWRITEBYTECODE': '1',
+            # Tests run programs that are installed beside Python.
+            'PATH': os.pathsep.join(
+                (os.path.dirname(sys.executable), os.environ['PATH'])
+            ),
             # CONF looks for keystone.conf in ~/.keystone and in ~.
             'HOME': str(scratch),
             'KEYSTONE_TEST_TEMP_DIR': str(scratch),

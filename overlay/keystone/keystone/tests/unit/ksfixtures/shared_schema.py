@@ -75,8 +75,13 @@ class SharedSchema:
         atexit.register(self._drop)
         self.url = backend.provisioned_database_url(self.name)
         self.context_manager = enginefacade.transaction_context()
-        self.context_manager.configure(connection=self.url)
+        self.context_manager.configure(
+            connection=self.url, thread_checkin=False
+        )
         self.engine = self.context_manager.writer.get_engine()
+        # A connection that is lost between two tests is an error, and asking
+        # for it before each transaction takes a fifth of all round trips.
+        self.engine.dialect.do_ping = lambda connection: True
         sql.ModelBase.metadata.create_all(bind=self.engine)
 
         quote = self.engine.dialect.identifier_preparer.quote
