@@ -85,11 +85,6 @@ RUN set -eu; \
         --invalidation-mode unchecked-hash /opt/keystone/lib
 
 FROM base AS keystone
-ARG BASE_NAME
-ARG BASE_DIGEST
-ARG INPUTS
-ARG REVISION
-ARG VERSION
 ENV PATH=/opt/keystone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -97,6 +92,11 @@ ENV PATH=/opt/keystone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 COPY --from=trimmed /usr/share/keystone-crdb /usr/share/keystone-crdb
 COPY --from=trimmed /opt/keystone /opt/keystone
 RUN ln -s /opt/keystone/etc/keystone/sso_callback_template.html /etc/keystone/
+ARG BASE_NAME
+ARG BASE_DIGEST
+ARG INPUTS
+ARG REVISION
+ARG VERSION
 LABEL org.opencontainers.image.title="keystone-crdb" \
       org.opencontainers.image.description="OpenStack Keystone, patched to run on CockroachDB" \
       org.opencontainers.image.version="${VERSION}" \

@@ -36,7 +36,7 @@ def python_components(python):
         ],
         check=True,
         stdout=subprocess.PIPE,
-    ).stdout  # fmt: skip
+    ).stdout
     return bom.Bom.from_json(json.loads(text))
 
 
@@ -62,11 +62,11 @@ def debian_components(status):
             purl = packageurl.PackageURL(
                 'deb', release['ID'], name, version,
                 {'arch': architecture, 'distro': distro},
-            )  # fmt: skip
+            )
             yield component.Component(
                 name=name, version=version, purl=purl,
                 bom_ref=purl.to_string(),
-            )  # fmt: skip
+            )
 
 
 def main():

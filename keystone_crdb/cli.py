@@ -15,6 +15,10 @@ VERBS = {
     'image': 'build the container image',
     'run': 'run the image on a database, until Ctrl-C',
     'test': "run the project's tests",
+    'apply': 'apply the patches to a tree of your own',
+    'drift': 'say what becomes of the patches on other trees',
+    'refresh': 'refresh every patch, byte-stably',
+    'bump': 'raise a pin, and take the patches along',
     'lock': 'renew the locked Python dependencies',
 }
 

@@ -28,6 +28,26 @@ def warn(text):
     print(f'warning: {text}', file=sys.stderr, flush=True)
 
 
+def table(heads, rows):
+    """Print rows below heads, each column as wide as its longest cell.
+
+    :param heads: the titles of the columns
+    :type heads: list
+    :param rows: lists of cells
+    :type rows: list
+    """
+    rows = [heads, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(
+        *rows, strict=True)]
+    rows.insert(1, ['-' * width for width in widths])
+    for row in rows:
+        cells = (
+            cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        )
+        say('  '.join(cells).rstrip())
+
+
 @contextlib.contextmanager
 def step(title):
     """Announce a step of a longer work, and say how long it took.

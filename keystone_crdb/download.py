@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pinned sdists: from the Python index, through a cache, verified."""
+"""sdists from the Python index: the pinned ones are verified and cached."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ import tempfile
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 
 
 def sha256(path):
@@ -50,6 +51,61 @@ def sdist(source):
     return cached
 
 
+def release(project, version):
+    """Fetch the sdist of a release that is not pinned, into the cache.
+
+    pip compares it with the hash that the index gives.
+
+    :type project: str
+    :type version: str
+    :returns: the release, with the SHA-256 of what came
+    :rtype: keystone_crdb.pins.Source
+    :raises Failure: when it can't be had
+    """
+    cache = paths.CACHE / 'sdists'
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix='.fetch-') as folder:
+        try:
+            _download(folder, project, f'{project}=={version}')
+        except errors.Failure as exc:
+            raise errors.Failure(
+                f'could not fetch {project} {version} from the Python index',
+                details=exc.details,
+                remedy=f'pip index versions {project} lists what there is; '
+                "pip config list shows pip's index, proxy and CA settings",
+            ) from exc
+        (name,) = os.listdir(folder)
+        os.replace(os.path.join(folder, name), cache / name)
+    source = pins.Source(project, version, name, sha256(cache / name))
+    console.note(f'{name}: fetched, SHA-256 {source.sha256}')
+    return source
+
+
+def unpack(path, folder):
+    """Unpack an sdist into a new folder.
+
+    :param path: the sdist
+    :type path: pathlib.Path
+    :param folder: to make; gets what is in the only folder of the sdist
+    :type folder: pathlib.Path
+    :raises Failure: when it is no sdist
+    """
+    folder.mkdir(parents=True)
+    try:
+        console.run(
+            [
+                'tar', '--extract', '--file', path, '--directory', folder,
+                '--strip-components', '1', '--no-same-owner',
+            ],
+            log='unpack',
+        )
+    except errors.Failure as exc:
+        shutil.rmtree(folder)
+        raise errors.Failure(
+            f'{path} is no sdist', details=exc.details
+        ) from exc
+
+
 def _fetch(source, folder):
     requirement = os.path.join(folder, 'requirement.txt')
     with open(requirement, 'w') as stream:
@@ -58,15 +114,9 @@ def _fetch(source, folder):
             f'--hash=sha256:{source.sha256}\n'
         )
     try:
-        console.run(
-            [
-                sys.executable, '-m', 'pip', 'download',
-                '--disable-pip-version-check', '--no-deps',
-                '--no-binary', ':all:', '--no-build-isolation',
-                '--require-hashes', '--requirement', requirement,
-                '--dest', folder,
-            ],
-            log=f'download-{source.project}',
+        _download(
+            folder, source.project, '--require-hashes', '--requirement',
+            requirement,
         )
     except errors.Failure as exc:
         raise _explained(source, exc) from exc
@@ -78,6 +128,18 @@ def _fetch(source, folder):
             remedy=f'set sources."{source.project}".sdist in {paths.PINS}',
         )
     return shutil.move(fetched, fetched + '.verified')
+
+
+def _download(folder, project, *words):
+    console.run(
+        [
+            sys.executable, '-m', 'pip', 'download',
+            '--disable-pip-version-check', '--no-deps',
+            '--no-binary', ':all:', '--no-build-isolation',
+            '--dest', folder, *words,
+        ],
+        log=f'download-{project}',
+    )
 
 
 def _explained(source, failure):

@@ -72,6 +72,9 @@ class Pins:
     :type source_date_epoch: int
     :param sources: by project
     :type sources: dict
+    :param releases: the other releases that drift is tried on: Source
+        objects by project, oldest first
+    :type releases: dict
     :type image: Image
     :type cockroachdb: CockroachDB
     """
@@ -79,6 +82,7 @@ class Pins:
     revision: int
     source_date_epoch: int
     sources: dict
+    releases: dict
     image: Image
     cockroachdb: CockroachDB
 
@@ -90,15 +94,36 @@ class Pins:
         """
         return f'{self.sources[project].version}+crdb.{self.revision}'
 
+    def find(self, project, version):
+        """Return a release whose hash is known, or None.
 
-def load(path=paths.PINS):
+        :type project: str
+        :type version: str
+        :rtype: Source
+        """
+        known = [self.sources[project], *self.releases.get(project, ())]
+        return next((one for one in known if one.version == version), None)
+
+
+def sdist_name(project, version):
+    """Return the name of a release's sdist on the index.
+
+    :type project: str
+    :type version: str
+    :rtype: str
+    """
+    return f'{project.replace(".", "_")}-{version}.tar.gz'
+
+
+def load(path=None):
     """Read the pins.
 
-    :param path: the file to read
+    :param path: the file to read, or None for the project's own
     :type path: pathlib.Path
     :rtype: Pins
     :raises Failure: naming the file and the setting that is wrong
     """
+    path = path or paths.PINS
     try:
         data = tomllib.loads(path.read_text())
         return Pins(
@@ -107,6 +132,13 @@ def load(path=paths.PINS):
             sources={
                 project: Source(project=project, **source)
                 for project, source in data['sources'].items()
+            },
+            releases={
+                project: [
+                    Source(project, version, sdist_name(project, version), sha)
+                    for version, sha in releases.items()
+                ]
+                for project, releases in data['releases'].items()
             },
             image=Image(**data['image']),
             cockroachdb=CockroachDB(**data['cockroachdb']),

@@ -69,24 +69,24 @@ def _parser():
         return verb
 
     add('serve', _serve, 'wait for the database, bring the schema up, '
-        'bootstrap when an admin password is set, and serve')  # fmt: skip
+        'bootstrap when an admin password is set, and serve')
     db_sync = add('db-sync', _db_sync, 'bring the schema up')
     phases = db_sync.add_mutually_exclusive_group()
     for phase in ('--expand', '--migrate', '--contract'):
         phases.add_argument(
             phase, dest='phase', action='append_const', const=phase,
             help='only this phase',
-        )  # fmt: skip
+        )
     db_sync.set_defaults(phase=[])
     add('bootstrap', _bootstrap, 'create the admin, its roles and the '
-        'identity service, or set them right again')  # fmt: skip
+        'identity service, or set them right again')
     add('check', _check, 'say what is wrong with database, schema and keys')
     rotate = add('rotate-keys', _rotate_keys, 'rotate the keys of tokens')
     rotate.add_argument(
         '--credential', action='store_true',
         help='rotate those of stored credentials instead, and encrypt the '
         'credentials anew',
-    )  # fmt: skip
+    )
     return parser, verbs.choices
 
 
@@ -109,7 +109,7 @@ def main():
         settings = settings_module.read(dict(os.environ))
         if is_verb:
             return args.function(settings, args)
-        os.execvpe(words[0], words, settings.environ)
+        os.execvpe(words[0], words, settings.environ)  # noqa: S606
     except errors.Problem as problem:
         log.say(problem)
     except exc.DBAPIError as error:

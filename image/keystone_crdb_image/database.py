@@ -42,7 +42,10 @@ def describe(url):
     """
     if url.get_backend_name() == 'sqlite':
         return f'SQLite in {url.database}'
-    return f'{url.host or "localhost"}:{url.port or 26257}/{url.database}'
+    hosts = url.query.get('host') or f'{url.host or "localhost"}'
+    if isinstance(hosts, str):
+        hosts = (f'{hosts}:{url.port}' if url.port else hosts,)
+    return f'{",".join(hosts)}/{url.database}'
 
 
 def create_engine(url):

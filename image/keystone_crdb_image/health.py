@@ -9,11 +9,10 @@ from keystone_crdb_image import listen
 
 
 def main():
-    host, port = listen.parse(os.environ.get('KEYSTONE_LISTEN') or listen.DEFAULT)
-    address = {'0.0.0.0': '127.0.0.1', '[::]': '::1'}.get(host, host)
-    connection = http.client.HTTPConnection(
-        address.strip('[]'), port, timeout=4
-    )
+    setting = os.environ.get('KEYSTONE_LISTEN') or listen.DEFAULT
+    host, port = listen.parse(setting)
+    address = listen.LOCAL.get(host, host).strip('[]')
+    connection = http.client.HTTPConnection(address, port, timeout=4)
     connection.request('GET', '/healthcheck')
     response = connection.getresponse()
     print(response.status, response.reason)

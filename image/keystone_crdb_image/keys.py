@@ -102,26 +102,27 @@ def problem(folder):
     return None
 
 
-def _rotate(folder, settings, *commands):
-    handle = os.open(folder, os.O_RDONLY)
+def _rotate(folders, settings, *commands):
+    """Let keystone-manage rotate, one caller at a time."""
+    for folder in folders:
+        wrong = problem(folder)
+        if not wrong and not os.access(folder, os.W_OK):
+            wrong = f'{folder} is read-only: rotate where the keys come from'
+        if wrong:
+            raise errors.Problem(wrong)
+    handle = os.open(folders[0], os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         for command in commands:
             manage.run([command], settings.environ)
-        # Keystone's own rotation leaves 0600.
-        for number in numbers(folder):
-            os.chmod(folder / str(number), 0o400)
+        for folder in folders:
+            found = numbers(folder)
+            for number in found:
+                # Keystone leaves 0600.
+                os.chmod(folder / str(number), 0o400)
+            log.say(f'the primary key in {folder} is now {found[-1]}')
     finally:
         os.close(handle)
-
-
-def _rotatable(folder):
-    wrong = problem(folder)
-    if not wrong and not os.access(folder, os.W_OK):
-        wrong = f'{folder} is read-only: rotate where the keys come from'
-    if wrong:
-        raise errors.Problem(wrong)
-    return folder
 
 
 def rotate_fernet_keys(settings):
@@ -130,11 +131,8 @@ def rotate_fernet_keys(settings):
     :type settings: Settings
     :raises Problem: when the keys can't be written
     """
-    folder = _rotatable(settings.fernet_keys)
-    _rotate(folder, settings, 'fernet_rotate')
-    if settings.receipt_keys != folder:
-        _rotate(_rotatable(settings.receipt_keys), settings, 'receipt_rotate')
-    log.say(f'the primary key is now {numbers(folder)[-1]} in {folder}')
+    folders = dict.fromkeys([settings.fernet_keys, settings.receipt_keys])
+    _rotate(list(folders), settings, 'fernet_rotate')
 
 
 def rotate_credential_keys(settings):
@@ -143,6 +141,7 @@ def rotate_credential_keys(settings):
     :type settings: Settings
     :raises Problem: when the keys or the credentials can't be written
     """
-    folder = _rotatable(settings.credential_keys)
-    _rotate(folder, settings, 'credential_rotate', 'credential_migrate')
-    log.say(f'the primary key is now {numbers(folder)[-1]} in {folder}')
+    _rotate(
+        [settings.credential_keys], settings,
+        'credential_rotate', 'credential_migrate',
+    )

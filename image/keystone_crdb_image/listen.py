@@ -3,6 +3,9 @@
 
 DEFAULT = '0.0.0.0:5000'
 
+#: Where a server answers that listens on all addresses.
+LOCAL = {'0.0.0.0': '127.0.0.1', '[::]': '::1'}  # noqa: S104
+
 
 def parse(text):
     """Split ADDRESS:PORT.

@@ -10,15 +10,13 @@ import traceback
 from keystone_crdb_image import errors
 
 
-def _child(words, environ):
+def _child(cli, words, environ):
     """Run keystone-manage and end this process with its status."""
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.environ.clear()
         os.environ.update(environ)
-        from keystone.cmd import cli
-
         cli.main(argv=['keystone-manage', *words])
         status = 0
     except SystemExit as leave:
@@ -34,8 +32,6 @@ def _child(words, environ):
 def run(words, environ, every=None, tick=None):
     """Run a command of keystone-manage and wait for its end.
 
-    It is forked, so that what is loaded already need not be loaded again.
-
     :param words: the command and its arguments; they hold no secret
     :type words: list
     :param environ: its whole environment
@@ -46,11 +42,15 @@ def run(words, environ, every=None, tick=None):
     :type tick: callable
     :raises Problem: when it ends with non-zero, or tick ended it
     """
+    # Loaded here, a second of work, so that a later call need not; the verbs
+    # that don't come here never do.
+    from keystone.cmd import cli
+
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _child(words, environ)
+        _child(cli, words, environ)
     process = os.pidfd_open(pid)
     status = None
     try:

@@ -5,8 +5,8 @@ import contextlib
 import enum
 import time
 
-from alembic.runtime import migration
 from alembic import script as alembic_script
+from alembic.runtime import migration
 import sqlalchemy
 
 from keystone_crdb_image import database
@@ -138,7 +138,7 @@ def sync(settings, engine, *options):
         manage.run(
             ['db_sync', *options], settings.environ,
             every=lease.BEAT, tick=held.beat,
-        )  # fmt: skip
+        )
 
 
 def is_bootstrapped(engine):
@@ -183,4 +183,4 @@ def bootstrap(settings, engine, only_if_new=False):
         manage.run(
             ['bootstrap'], {**settings.environ, **settings.bootstrap},
             every=lease.BEAT, tick=held.beat,
-        )  # fmt: skip
+        )

@@ -70,7 +70,8 @@ _OPTIONS = (
 class Settings:
     """What the entrypoint goes by.
 
-    :param environ: the environment that Keystone's processes get
+    :param environ: the environment that Keystone's processes get; without
+        the admin's password
     :type environ: dict
     :param bootstrap: what `keystone-manage bootstrap` gets besides
     :type bootstrap: dict
@@ -172,7 +173,7 @@ def _flag(values, name):
     words = {
         '1': True, 'true': True, 'yes': True, 'on': True,
         '0': False, 'false': False, 'no': False, 'off': False,
-    }  # fmt: skip
+    }
     try:
         return words[values[name].lower()]
     except KeyError as error:
@@ -266,13 +267,12 @@ def read(environ):
     environ = read_secret_files(environ)
     _warn_of_unknown(environ)
     values = {
-        name: environ.pop(name, None) or default
-        for name, default in NAMES.items()
+        name: environ.get(name) or default for name, default in NAMES.items()
     }
     environ = {
         name: value
         for name, value in environ.items()
-        if not name.startswith('KEYSTONE_')
+        if not (name.startswith('KEYSTONE_') and _SECRET.fullmatch(name))
     }
     configured = _configured(environ)
     text = (

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheelhouse: the locked dependencies of the image, as files.
+"""Wheelhouses: locked dependencies, as files in a folder.
 
-The image's builder stage installs from it alone, so a build needs the Python
-index once, from the host, with whatever index, proxy and CA pip is set up
-for. What was downloaded is kept in the cache and found again without the
-network.
+What installs from one needs no network, as the image's builder stage. Filling
+one needs the Python index once, from the host, with whatever index, proxy and
+CA pip is set up for; what was downloaded is kept in the cache and found again
+without the network.
 """
 
 import hashlib
@@ -14,14 +14,15 @@ import shutil
 import sys
 import tempfile
 
+from packaging import markers
 from packaging import requirements
 
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 
-#: The lock files that the builder stage installs.
-LOCKS = ('image.txt', 'builder.txt')
+#: The lock files that the image's builder stage installs.
+IMAGE_LOCKS = ('image.txt', 'builder.txt')
 
 #: Downloads, kept between builds.
 CACHE = paths.CACHE / 'wheelhouse'
@@ -30,35 +31,36 @@ CACHE = paths.CACHE / 'wheelhouse'
 GLIBC_MINOR = 41
 
 
-def _stamp_text(python):
+def _stamp_text(locks, python):
     digest = hashlib.sha256()
-    for name in LOCKS:
+    for name in locks:
         digest.update((paths.REQUIREMENTS / name).read_bytes())
-    return f'{digest.hexdigest()} {python} {platform.machine()}\n'
+    return (
+        f'{digest.hexdigest()} {python or sys.version} {platform.machine()}\n'
+    )
 
 
 def _environment(python):
-    """Return the markers' environment inside the image.
+    """Return the environment of markers, in the image or here.
 
     pip evaluates markers for the Python that runs it, whatever
-    --python-version says, so they are evaluated here instead.
+    --python-version says.
     """
-    return {
-        'implementation_name': 'cpython',
-        'os_name': 'posix',
-        'platform_machine': platform.machine(),
-        'platform_python_implementation': 'CPython',
-        'platform_system': 'Linux',
-        'python_full_version': f'{python}.0',
-        'python_version': python,
-        'sys_platform': 'linux',
-    }
+    environment = markers.default_environment()
+    if python:
+        environment.update(
+            implementation_name='cpython',
+            platform_python_implementation='CPython',
+            python_full_version=f'{python}.0',
+            python_version=python,
+        )
+    return environment
 
 
-def _needed(python):
-    """Yield the locked lines that the image's Python needs, with hashes."""
+def _needed(locks, python):
+    """Yield the locked lines that apply, each with its hashes."""
     environment = _environment(python)
-    for name in LOCKS:
+    for name in locks:
         text = (paths.REQUIREMENTS / name).read_text().replace('\\\n', ' ')
         for line in text.splitlines():
             if not line or line.lstrip().startswith('#'):
@@ -73,57 +75,67 @@ def _needed(python):
                 ])
 
 
+def _target_options(python):
+    """Return pip's options that choose files for the image's Python."""
+    machine = platform.machine()
+    tags = [f'manylinux_2_{minor}' for minor in range(GLIBC_MINOR, 16, -1)]
+    options = ['--implementation', 'cp', '--python-version', python]
+    for tag in [*tags, 'manylinux2014', 'linux']:
+        options += ['--platform', f'{tag}_{machine}']
+    return options
+
+
 def _pip_download(python, locked, target, *options):
-    """Run pip download for the image's Python and this machine's processor.
+    """Run pip download.
 
     What has no wheel comes as an sdist. pip asks an sdist for its metadata,
     with the locked setuptools of this environment (no build isolation), and
-    never builds it here: the builder stage does.
+    never builds it here.
     """
-    machine = platform.machine()
-    command = [
-        sys.executable, '-m', 'pip', 'download',
-        '--disable-pip-version-check', '--no-input', '--no-deps',
-        '--require-hashes', '--no-build-isolation',
-        '--implementation', 'cp', '--python-version', python,
-        '--platform', f'manylinux2014_{machine}',
-        '--platform', f'linux_{machine}',
-        '--cache-dir', paths.CACHE / 'pip',
-        '--requirement', locked, '--dest', target,
-        *options,
-    ]  # fmt: skip
-    for minor in range(GLIBC_MINOR, 16, -1):
-        command += ['--platform', f'manylinux_2_{minor}_{machine}']
-    console.run(command, log='wheelhouse')
+    console.run(
+        [
+            sys.executable, '-m', 'pip', 'download',
+            '--disable-pip-version-check', '--no-input', '--no-deps',
+            '--require-hashes', '--no-build-isolation',
+            '--cache-dir', paths.CACHE / 'pip',
+            '--requirement', locked, '--dest', target,
+            *(_target_options(python) if python else []), *options,
+        ],
+        log='wheelhouse',
+    )
 
 
-def ensure(python):
-    """Fill build/wheelhouse with all that the builder stage installs.
+def ensure(folder, locks, python=None):
+    """Fill a folder with all that lock files ask for.
 
-    Does nothing when it holds what the lock files ask for. Otherwise takes
-    the files from the cache, and from the index only when one is missing or
-    does not have its locked hash.
+    Does nothing when it is there already. Otherwise takes the files from the
+    cache, and from the index only when one is missing or does not have its
+    locked hash.
 
-    :param python: X.Y of the image's Python
+    :param folder: the wheelhouse
+    :type folder: pathlib.Path
+    :param locks: file names below requirements/
+    :type locks: tuple
+    :param python: X.Y of the image's Python, or None for this one
     :type python: str
     :returns: whether there was anything to do
     :rtype: bool
     :raises Failure: naming the requirement that could not be downloaded, or
-        whose hash is wrong; the wheelhouse is then as it was
+        whose hash is wrong; the folder is then as it was
     """
-    stamp = paths.WHEELHOUSE / 'stamp'
-    wanted = _stamp_text(python)
+    stamp = folder / 'stamp'
+    wanted = _stamp_text(locks, python)
     if stamp.exists() and stamp.read_text() == wanted:
         return False
     CACHE.mkdir(parents=True, exist_ok=True)
-    paths.BUILD.mkdir(exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
-        dir=paths.BUILD, prefix='wheelhouse.'
+        dir=folder.parent, prefix='.wheelhouse.'
     ) as scratch:
         locked = os.path.join(scratch, 'requirements.txt')
         new = os.path.join(scratch, 'new')
         with open(locked, 'w') as output:
-            output.writelines(f'{line}\n' for line in _needed(python))
+            output.writelines(f'{line}\n' for line in _needed(locks, python))
         offline = ('--no-index', '--find-links', CACHE)
         try:
             _pip_download(python, locked, new, *offline)
@@ -136,6 +148,6 @@ def ensure(python):
             _pip_download(python, locked, new, *offline)
         with open(os.path.join(new, 'stamp'), 'w') as output:
             output.write(wanted)
-        shutil.rmtree(paths.WHEELHOUSE, ignore_errors=True)
-        os.rename(new, paths.WHEELHOUSE)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(new, folder)
     return True

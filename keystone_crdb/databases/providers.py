@@ -10,24 +10,25 @@ import contextlib
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
-import time
 
 import psycopg
 
+from keystone_crdb import console
 from keystone_crdb import errors
-from keystone_crdb import paths
+from keystone_crdb.containers import base
+from keystone_crdb.containers import engine
 from keystone_crdb.databases import database
 from keystone_crdb.databases import process
 from keystone_crdb.databases import scratch
 
 _START_SECONDS = 120
-_PULL_SECONDS = 900
 _NODE = (
     'start-single-node',
     '--insecure',
     '--store=type=mem,size=1GiB',
+    '--listen-addr=127.0.0.1:0',
+    '--http-addr=127.0.0.1:0',
 )
 _NO_DIAGNOSTICS = 'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING'
 # For a node that only tests use, as CockroachDB's documentation advises:
@@ -48,12 +49,19 @@ class Unavailable(errors.Failure):
     """There is no such provider here."""
 
 
-def _prepare_for_tests(url):
-    """Apply the settings, passing over what this release does not know."""
-    with database.connect(url) as connection:
-        for statement in _TEST_SETTINGS:
-            with contextlib.suppress(psycopg.Error):
-                connection.execute(statement)
+def _node(provider, command, source, folder, url_file, env):
+    """Run a node for tests; it yields the Database once."""
+    with process.serving(
+        command, source, folder, url_file, _START_SECONDS, env
+    ) as text:
+        url = database.parse_url(text, source)
+        found = database.identify(provider, url, source, source)
+        with database.connect(url) as connection:
+            for statement in _TEST_SETTINGS:
+                # A release may not know one of them.
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute(statement)
+        yield found
 
 
 @contextlib.contextmanager
@@ -71,7 +79,7 @@ def url(image):
 
 
 def _find_binary():
-    """Return the program, and what told us about it.
+    """Return the program.
 
     :raises Failure: when COCKROACH_BIN names none
     :raises Unavailable: when there is none on PATH
@@ -86,20 +94,20 @@ def _find_binary():
                 else 'does not exist'
             )
             raise errors.Failure(f'COCKROACH_BIN: {name} {problem}')
-        return os.path.abspath(program), 'COCKROACH_BIN'
+        return os.path.abspath(program)
     program = shutil.which('cockroach')
     if not program:
         raise Unavailable(
             'there is no cockroach on PATH',
             remedy='install it, or set COCKROACH_BIN to it',
         )
-    return os.path.abspath(program), program
+    return os.path.abspath(program)
 
 
 @contextlib.contextmanager
 def binary(image):
     """Start a node from a cockroach program, with its store in memory."""
-    program, setting = _find_binary()
+    program = _find_binary()
     env = {
         name: value
         for name, value in os.environ.items()
@@ -107,48 +115,12 @@ def binary(image):
     } | {_NO_DIAGNOSTICS: 'true'}
     with scratch.folder('binary') as folder:
         url_file = folder / 'url'
-        command = [
-            program,
-            *_NODE,
-            '--listen-addr=127.0.0.1:0',
-            '--http-addr=127.0.0.1:0',
-            f'--listening-url-file={url_file}',
-        ]
-        with process.serving(
-            command, program, folder, url_file, _START_SECONDS, env
-        ) as text:
-            found = database.parse_url(text, setting)
-            result = database.identify('binary', found, program, setting)
-            _prepare_for_tests(found)
-            yield result
-
-
-def _engine(engine, *words, seconds=60):
-    """Run a container engine's command and return what it printed.
-
-    :raises Failure: with the last line of its complaint
-    """
-    command = f'{engine} {words[0]}'
-    try:
-        result = subprocess.run(
-            [engine, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise errors.Failure(
-            f'{command} takes longer than {seconds} s'
-        ) from exc
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or ['']
-        raise errors.Failure(f'{command} failed: {lines[-1]}')
-    return result.stdout.strip()
+        command = [program, *_NODE, f'--listening-url-file={url_file}']
+        yield from _node('binary', command, program, folder, url_file, env)
 
 
 def _find_engine(image):
-    """Return an engine that has, or gets, the image.
+    """Return a container engine that has, or gets, the image.
 
     :raises Unavailable: when none does
     """
@@ -157,66 +129,49 @@ def _find_engine(image):
             'no container image of CockroachDB is named',
             remedy='set KEYSTONE_CRDB_COCKROACH_IMAGE',
         )
-    engines = [name for name in ('docker', 'podman') if shutil.which(name)]
-    if not engines:
-        raise Unavailable(
-            'there is neither docker nor podman',
-            remedy='install one of them',
-        )
-    problems = []
-    for engine in engines:
+    # Standard output is for the URL.
+    with contextlib.redirect_stdout(sys.stderr):
         try:
-            _engine(engine, 'info')
-            if not _engine(engine, 'images', '--quiet', image):
-                _engine(engine, 'pull', image, seconds=_PULL_SECONDS)
+            found = engine.find()
         except errors.Failure as exc:
-            problems.append(exc.what)
-        else:
-            return engine
-    raise Unavailable(
-        f'the image {image} can not be had', details='\n'.join(problems)
-    )
+            raise Unavailable(exc.what, exc.remedy, exc.details) from exc
+        if found.name == 'buildah':
+            raise Unavailable(
+                'buildah is no engine to run CockroachDB with',
+                remedy='install podman or docker',
+            )
+        if not found.inspect(image):
+            console.note(f'{found}: pulling {image}')
+            why = base.pull(found, image)
+            if why:
+                raise Unavailable(
+                    f'the image {image} can not be pulled: {why}'
+                )
+    return found
 
 
 @contextlib.contextmanager
 def container(image):
-    """Start a node from a container image, with its store in memory."""
-    engine = _find_engine(image)
-    options = os.environ.get('KEYSTONE_CRDB_ENGINE_OPTIONS', '').split()
+    """Start a node from a container image, with its store in memory.
+
+    It has the host's network, and tells its port in a file of a volume.
+    """
+    found = _find_engine(image)
     with scratch.folder('container') as folder:
-        identifier = _engine(
-            engine, 'run', '--detach', '--publish', '127.0.0.1::26257',
-            '--env', f'{_NO_DIAGNOSTICS}=true', *options, image, *_NODE,
+        volume = folder / 'volume'
+        volume.mkdir()
+        # Whoever the image's user is.
+        volume.chmod(0o777)
+        scratch.remember_container(folder, found.name, folder.name)
+        command = found.command(
+            'run', '--rm', '--name', folder.name, '--network', 'host',
+            *engine.LIMITS, '--env', f'{_NO_DIAGNOSTICS}=true',
+            '--volume', f'{volume}:/keystone-crdb', image,
+            *_NODE, '--listening-url-file=/keystone-crdb/url',
         )
-        scratch.remember_container(folder, engine, identifier)
-        port = _engine(engine, 'port', identifier, '26257/tcp')
-        found = database.parse_url(
-            f'postgresql://root@{port.splitlines()[0]}'
-            '/defaultdb?sslmode=disable',
-            image,
+        yield from _node(
+            'container', command, image, folder, volume / 'url', None
         )
-        _wait_until_up(found, image, engine, identifier)
-        result = database.identify('container', found, image, image)
-        _prepare_for_tests(found)
-        yield result
-
-
-def _wait_until_up(url, image, engine, identifier):
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            database.connect(url).close()
-            return
-        except psycopg.Error as exc:
-            running = _engine(
-                engine, 'inspect', '--format', '{{.State.Running}}', identifier
-            )
-            if running != 'true' or time.monotonic() > deadline:
-                raise errors.Failure(
-                    f'{image} does not come up: {database.reason(exc, url)}',
-                    remedy=f'see {engine} logs, {engine} run {image}',
-                ) from exc
-            time.sleep(0.1)
 
 
 @contextlib.contextmanager
@@ -230,7 +185,8 @@ def standin(image):
             '--scratch', folder,
             '--listening-url-file', url_file,
         ]
-        env = os.environ | {'PYTHONPATH': str(paths.ROOT)}
+        modules = os.pathsep.join(map(os.path.abspath, sys.path))
+        env = os.environ | {'PYTHONPATH': modules}
         with process.serving(
             command, 'the stand-in', folder, url_file, _START_SECONDS, env
         ) as text:

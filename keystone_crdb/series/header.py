@@ -57,3 +57,31 @@ def check(patch):
             f'{patch.name}: its Last-Update is no date: {exc}'
         ) from exc
     return fields
+
+
+def title(patch):
+    """Return the first line of the Description.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :rtype: str
+    """
+    return check(patch)['Description'].partition('\n')[0]
+
+
+def message(patch):
+    """Return a patch's header as the message of a commit.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :returns: title, body, and the other fields as trailers; Patch-Name has
+        the name in the series
+    :rtype: str
+    """
+    fields = check(patch)
+    first, _, body = fields.pop('Description').partition('\n')
+    body = '\n'.join(
+        '' if line.strip() == '.' else line.removeprefix(' ')
+        for line in body.splitlines()
+    )
+    trailers = [f'{name}: {value}' for name, value in fields.items()]
+    trailers.append(f'Patch-Name: {patch.path.name}')
+    return '\n\n'.join([first, body, '\n'.join(trailers)]) + '\n'

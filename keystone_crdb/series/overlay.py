@@ -26,6 +26,22 @@ def files(project):
     return result
 
 
+def check(project, tree):
+    """Check that a tree has none of the overlay's files.
+
+    :type project: str
+    :param tree: the tree
+    :type tree: pathlib.Path
+    :raises Failure: naming a file that upstream has
+    """
+    for path in files(project):
+        if (tree / path).exists():
+            raise errors.Failure(
+                f'overlay/{project}/{path}: upstream has this file',
+                remedy='change it with a patch in patches/',
+            )
+
+
 def lay(project, tree):
     """Copy the overlay over a tree.
 
@@ -37,12 +53,7 @@ def lay(project, tree):
     :raises Failure: naming a file that upstream has; then none is laid
     """
     laid = files(project)
-    for path in laid:
-        if (tree / path).exists():
-            raise errors.Failure(
-                f'overlay/{project}/{path}: upstream has this file',
-                remedy='change it with a patch in patches/',
-            )
+    check(project, tree)
     for path in laid:
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(paths.OVERLAY / project / path, tree / path)

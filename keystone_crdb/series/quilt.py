@@ -3,10 +3,12 @@
 
 import dataclasses
 import io
+import os
 import pathlib
 
 import unidiff
 
+from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 
@@ -33,14 +35,29 @@ class Patch:
         return '/'.join(self.path.parts[-3:])
 
 
-def names(project):
-    """Return the names in a project's series file, in order.
+def diff(file, before, after):
+    """Return the diff of one file of a patch, under other names.
 
-    :type project: str
+    :type file: unidiff.PatchedFile
+    :param before: the name after `---`
+    :type before: str
+    :param after: the name after `+++`
+    :type after: str
+    :rtype: str
+    """
+    hunks = ''.join(str(hunk) for hunk in file)
+    return f'--- {before}\n+++ {after}\n{hunks}'
+
+
+def names(folder):
+    """Return the names in a series file, in order.
+
+    :param folder: where it lies
+    :type folder: pathlib.Path
     :rtype: list
     :raises Failure: when there is no series file
     """
-    series = paths.PATCHES / project / 'series'
+    series = folder / 'series'
     try:
         lines = series.read_text().splitlines()
     except FileNotFoundError as exc:
@@ -49,17 +66,19 @@ def names(project):
     return [word for word in words if word]
 
 
-def load(project):
+def load(project, folder=None):
     """Read all patches of a project.
 
     :type project: str
+    :param folder: where they lie, or None for patches/
+    :type folder: pathlib.Path
     :returns: the patches in their order
     :rtype: list
     :raises Failure: naming the patch that is missing or can't be read
     """
-    check_files(project)
-    folder = paths.PATCHES / project
-    return [read(folder / name) for name in names(project)]
+    folder = folder or paths.PATCHES / project
+    check_files(folder)
+    return [read(folder / name) for name in names(folder)]
 
 
 def read(path):
@@ -99,14 +118,13 @@ def read(path):
     return patch
 
 
-def check_files(project):
-    """Check that each file in the folder is in the series, once.
+def check_files(folder):
+    """Check that each file in a folder is in its series, once.
 
-    :type project: str
+    :type folder: pathlib.Path
     :raises Failure: naming the file
     """
-    folder = paths.PATCHES / project
-    listed = names(project)
+    listed = names(folder)
     for name in listed:
         if listed.count(name) > 1:
             raise errors.Failure(f'{folder}/series names {name} twice')
@@ -116,3 +134,26 @@ def check_files(project):
                 f'{path} is not in {folder}/series',
                 remedy='add it to the series or remove it',
             )
+
+
+def run(tree, patches, *words):
+    """Run a command of quilt, whatever the user's own settings are.
+
+    :param tree: the folder that is patched
+    :type tree: pathlib.Path
+    :param patches: the folder with the series
+    :type patches: pathlib.Path
+    :param words: the command and its options
+    :type words: str
+    :returns: what quilt printed
+    :rtype: str
+    :raises Failure: with the end of what it printed
+    """
+    env = dict(
+        os.environ, QUILT_PATCHES=str(patches), QUILT_SERIES='series',
+        QUILT_PC='.pc', LC_ALL='C',
+    )
+    return console.run(
+        ['quilt', '--quiltrc=-', *words],
+        log=f'quilt-{patches.name}', cwd=tree, env=env,
+    )

@@ -6,14 +6,13 @@ import json
 import os
 import pathlib
 import shutil
-import tarfile
 
 from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.series import exact
 from keystone_crdb.series import header
+from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 
@@ -73,12 +72,14 @@ def make(source, force=False):
 def _make_new(source, patches, new):
     """Make the patched tree in a new folder, and say what was overlaid."""
     shutil.rmtree(new, ignore_errors=True)
-    _unpack(download.sdist(source), new)
-    texts = exact.apply(patches, lambda path: _read(new / path))
+    download.unpack(download.sdist(source), new)
+    texts = hunks.Texts(lambda path: read(new / path))
+    hunks.apply(patches, texts)
     if patches:
-        _push(new, source.project)
+        quilt.run(new, paths.PATCHES / source.project, 'push', '-a',
+                  '--fuzz=0')
     for path, text in texts.items():
-        if text != (_read(new / path) if (new / path).exists() else None):
+        if text != (read(new / path) if (new / path).exists() else None):
             raise errors.Failure(f'quilt made another {path} than we did')
     return overlay.lay(source.project, new)
 
@@ -143,35 +144,14 @@ def _changes(tree, recorded):
     )
 
 
-def _unpack(sdist, folder):
-    staging = folder.with_suffix('.unpack')
-    shutil.rmtree(staging, ignore_errors=True)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(staging, filter='data')
-    (top,) = staging.iterdir()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    top.rename(folder)
-    staging.rmdir()
+def read(path):
+    """Return the text of a file with its own line ends.
 
-
-def _read(path):
+    :type path: pathlib.Path
+    :rtype: str
+    """
     with open(path, encoding='utf-8', newline='') as stream:
         return stream.read()
-
-
-def _push(tree, project):
-    env = dict(
-        os.environ,
-        QUILT_PATCHES=str(paths.PATCHES / project),
-        QUILT_SERIES='series',
-        QUILT_PC='.pc',
-    )
-    console.run(
-        ['quilt', '--quiltrc=-', 'push', '-a', '--fuzz=0'],
-        log=f'quilt-{project}',
-        cwd=tree,
-        env=env,
-    )
 
 
 def _replace(tree, new):

@@ -1,10 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
-"""build."""
+"""All of it: source, wheels, image, then a token served.
+
+What is there already is not made again. The database of the proof is the
+first that can be had; see ./build.sh run --help.
+"""
+
+from keystone_crdb import console
+from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
+from keystone_crdb.verbs import image
+from keystone_crdb.verbs import run as run_verb
 
 
 def add_arguments(parser):
     """Declare the options of this verb."""
+    image.add_arguments(parser)
+    run_verb.add_database_arguments(parser)
+    parser.add_argument(
+        '--port',
+        type=int,
+        default=0,
+        help='for Keystone to listen on while it is proved (default: a free '
+        'one)',
+    )
 
 
 def run(args):
     """Run this verb."""
+    port = run_verb.free_port(args.port)
+    engine = image.find_engine(args.engine, args.engine_option)
+    built = image.make(engine, args.base_image)
+    with run_verb.database(args) as (description, url):
+        console.say(description)
+        proof = run_verb.prove(engine, built.reference, url, port)
+    for line in summary(pins.load(), built, description, proof):
+        console.say(line)
+
+
+def summary(pinned, built, description, proof):
+    """Say what was built from what, and what to do with it.
+
+    :type pinned: keystone_crdb.pins.Pins
+    :type built: keystone_crdb.verbs.image.Built
+    :param description: the database of the proof, for people
+    :type description: str
+    :type proof: keystone_crdb.verbs.run.Proof
+    :returns: lines
+    :rtype: list
+    """
+    lines = ['', 'Built']
+    for project, source in pinned.sources.items():
+        lines.append(
+            f'    {project} {pinned.local_version(project)}: '
+            f'{source.sdist}, {len(quilt.names(project))} patches, '
+            f'{len(overlay.files(project))} overlay files'
+        )
+    lines.append(
+        f'    {built.reference}: {built.size / 1e6:.0f} MB, '
+        f'on {built.base.name}'
+    )
+    lines += ['', 'Proved', f'    {description}']
+    lines += [f'    {fact}' for fact in proof.facts]
+    lines += ['', 'Time']
+    lines += [
+        f'    {seconds:7.1f} s  {title}'
+        for title, seconds in console.finished_steps
+    ]
+    lines += [
+        '',
+        'Next',
+        '    ./build.sh run     serve on a database, until Ctrl-C',
+        "    ./build.sh test    run the project's tests",
+        f'    {paths.ROOT / "docs" / "run.rst"}: the settings of the image',
+    ]
+    return lines

@@ -1,14 +1,189 @@
 # SPDX-License-Identifier: Apache-2.0
-"""image."""
+"""Build the container image.
+
+It is made of the wheels in build/wheels, their locked dependencies in
+build/wheelhouse and a Debian base image. docker, podman and buildah will do;
+the first one that works is taken. Where the pinned base can't be pulled, one
+is made of Debian's packages with mmdebstrap. A second run does nothing.
+"""
+
+import dataclasses
+import hashlib
+import shutil
+import subprocess
+
+from keystone_crdb import console
+from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb import system
+from keystone_crdb.containers import base
+from keystone_crdb.containers import engine
+from keystone_crdb.containers import wheelhouse
+from keystone_crdb.verbs import wheels
+
+NAME = 'keystone-crdb'
+
+#: The label that holds what an image was built of.
+LABEL = 'keystone-crdb.inputs'
+
+
+def add_engine_arguments(parser):
+    """Declare the options that choose an engine."""
+    parser.add_argument(
+        '--engine',
+        metavar='NAME',
+        help='docker, podman or buildah; also by KEYSTONE_CRDB_ENGINE '
+        '(default: the first that works)',
+    )
+    parser.add_argument(
+        '--engine-option',
+        action='append',
+        default=[],
+        metavar='WORD',
+        help="a word that follows the engine's name in every call; may be "
+        'given several times, as --engine-option=--runtime '
+        '--engine-option=runc',
+    )
 
 
 def add_arguments(parser):
     """Declare the options of this verb."""
+    add_engine_arguments(parser)
+    parser.add_argument(
+        '--base-image',
+        metavar='REF',
+        help='build on this image instead of the one that pins.toml names',
+    )
 
 
 def run(args):
     """Run this verb."""
+    built = make(
+        find_engine(args.engine, args.engine_option), args.base_image
+    )
+    console.say(f'{built.reference}: {built.size / 1e6:.0f} MB')
 
 
-def make():
-    """Build the image."""
+def find_engine(wanted=None, options=()):
+    """Find a container engine; root gets one installed.
+
+    :param wanted: its name, or None
+    :type wanted: str
+    :param options: words for each of its calls
+    :type options: list
+    :rtype: keystone_crdb.containers.engine.Engine
+    """
+    found = engine.find(
+        wanted, options, install=lambda: system.require('image-engine')
+    )
+    console.note(f'container engine: {found}')
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """The image, and what is known of it.
+
+    :param reference: its name in the engine
+    :type reference: str
+    :param size: bytes, uncompressed, as the engine reports them
+    :type size: int
+    :param base: what it is built on
+    :type base: keystone_crdb.containers.base.Base
+    """
+
+    reference: str
+    size: int
+    base: base.Base
+
+
+def version(pinned):
+    """Return the image's version, which is also its tag.
+
+    A tag may hold no "+".
+
+    :type pinned: keystone_crdb.pins.Pins
+    :rtype: str
+    """
+    return pinned.local_version('keystone').replace('+', '-')
+
+
+def _inputs(pinned, built_on):
+    """Return a digest of everything that the image is built of."""
+    digest = hashlib.sha256()
+    digest.update(f'{built_on.identity} {pinned}'.encode())
+    files = [
+        paths.ROOT / 'Dockerfile',
+        paths.ROOT / '.dockerignore',
+        paths.BUILD / 'patches.json',
+        *(paths.REQUIREMENTS / name for name in wheelhouse.IMAGE_LOCKS),
+        *sorted((paths.BUILD / 'wheels').glob('*.whl')),
+        *sorted(
+            path
+            for path in (paths.ROOT / 'image').rglob('*')
+            if path.is_file() and '__pycache__' not in path.parts
+        ),
+    ]
+    for path in files:
+        digest.update(str(path.relative_to(paths.ROOT)).encode() + b'\0')
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _revision():
+    """Return the commit that is checked out, or '' where git can't tell."""
+    if shutil.which('git') is None:
+        return ''
+    result = subprocess.run(
+        ['git', 'describe', '--always', '--abbrev=40', '--dirty'],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip()
+
+
+def make(with_engine=None, base_image=None):
+    """Build the image, if anything that it is built of changed.
+
+    :param with_engine: the engine, or None to find one
+    :type with_engine: keystone_crdb.containers.engine.Engine
+    :param base_image: reference of a base image, or None for the pinned one
+    :type base_image: str
+    :rtype: Built
+    :raises Failure: naming the step that failed
+    """
+    pinned = pins.load()
+    with_engine = with_engine or find_engine()
+    wheels.make()
+    with console.step('Wheelhouse of the dependencies'):
+        if not wheelhouse.ensure(
+            paths.WHEELHOUSE, wheelhouse.IMAGE_LOCKS, pinned.image.python
+        ):
+            console.note('up to date')
+    built_on = base.ensure(
+        with_engine, pinned, base_image, lambda: system.require('image')
+    )
+    reference = f'{NAME}:{version(pinned)}'
+    with console.step(f'Image {reference}'):
+        inputs = _inputs(pinned, built_on)
+        found = with_engine.inspect(reference)
+        if found and found.labels.get(LABEL) == inputs:
+            console.note('up to date')
+        else:
+            with_engine.build(
+                paths.ROOT,
+                [reference, f'{NAME}:latest'],
+                {
+                    'BASE': built_on.reference,
+                    'BASE_NAME': built_on.name,
+                    'BASE_DIGEST': built_on.digest,
+                    'INPUTS': inputs,
+                    'REVISION': _revision(),
+                    'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
+                    'VERSION': version(pinned),
+                },
+            )
+            found = with_engine.inspect(reference)
+        console.note(f'{found.size / 1e6:.0f} MB on {built_on.reference}')
+    return Built(reference, found.size, built_on)

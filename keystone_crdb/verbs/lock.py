@@ -30,16 +30,32 @@ def add_arguments(parser):
 
 def run(args):
     """Run this verb."""
-    known = sorted(path.stem for path in paths.REQUIREMENTS.glob('*.in'))
+    known = _known()
     for name in args.names:
         if name not in known:
             raise errors.Failure(
                 f'requirements/{name}.in does not exist',
                 remedy=f'one of: {", ".join(known)}',
             )
-    for name in args.names or known:
+    renew(args.names or known, args.upgrade)
+
+
+def renew(names=None, upgrade=False):
+    """Renew locks.
+
+    :param names: files in requirements/, without suffix; None for all
+    :type names: list
+    :param upgrade: take the newest versions
+    :type upgrade: bool
+    :raises Failure: with what uv said
+    """
+    for name in names or _known():
         with console.step(f'Lock of requirements/{name}.txt'):
-            _compile(name, args.upgrade)
+            _compile(name, upgrade)
+
+
+def _known():
+    return sorted(path.stem for path in paths.REQUIREMENTS.glob('*.in'))
 
 
 def _compile(name, upgrade):

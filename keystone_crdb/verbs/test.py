@@ -22,7 +22,7 @@ from keystone_crdb.verbs import source
 NEEDS = {
     'pep8': None,
     'unit': source.make,
-    'functional': image.make,
+    'functional': lambda: image.make(image.find_engine()),
 }
 
 VERDICTS = {

@@ -14,6 +14,8 @@ from keystone_crdb import download
 from keystone_crdb import paths
 from keystone_crdb import pins
 
+ROOT = paths.ROOT
+
 HEADER = textwrap.dedent("""\
     Description: Change a line
      Because the test wants it so.
@@ -57,6 +59,11 @@ class ProjectTestCase(TestCase):
     def setUp(self):
         super().setUp()
         for name, folder in (
+            ('PINS', 'pins.toml'),
+            ('ROOT', ''),
+            ('BUILD', 'build'),
+            ('CACHE', 'CACHE'),
+            ('REQUIREMENTS', 'requirements'),
             ('PATCHES', 'patches'),
             ('OVERLAY', 'overlay'),
             ('SOURCES', 'build/src'),
@@ -77,7 +84,21 @@ class ProjectTestCase(TestCase):
                 'keystone_crdb.download.sdist', lambda source: self.sdist
             )
         )
+        self.pin(self.source)
         self.tree = paths.SOURCES / self.PROJECT
+
+    def pin(self, source):
+        """Write pins.toml: the project's own, with this source only."""
+        text = (ROOT / 'pins.toml').read_text()
+        before, _, rest = text.partition('[sources.')
+        after = rest[rest.index('[image]') :]
+        self.write(
+            'pins.toml',
+            f'{before}[sources.{source.project}]\n'
+            f'version = "{source.version}"\nsdist = "{source.sdist}"\n'
+            f'sha256 = "{source.sha256}"\n\n'
+            f'[releases.{source.project}]\n\n{after}',
+        )
 
     def _sdist(self):
         path = self.path / 'thing-1.0.tar.gz'

@@ -56,7 +56,7 @@ async def _serve(cluster, url_file):
             await asyncio.wait_for(ended.wait(), 1)
         except TimeoutError:
             continue
-    await server.stop()
+    server.stop()
 
 
 def main():

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PostgreSQL's errors in the words that tests/data/crdb-errors.json records.
+"""PostgreSQL's errors in the words of CockroachDB.
+
+The words are those that were recorded on a live server: see tests/facts.py.
 
 A rule belongs to an SQLSTATE and a pattern of PostgreSQL's message.  Most
 are lines of a table; those that take more than the message are functions.

@@ -19,6 +19,7 @@ USER = 'root'
 #: The oldest PostgreSQL with all that template.sql and sql.py use.
 OLDEST = 13
 
+_DEBIAN = pathlib.Path('/usr/lib/postgresql')
 _TEMPLATE = pathlib.Path(__file__).with_name('template.sql')
 _PORT = 5432
 _START_SECONDS = 60
@@ -58,7 +59,7 @@ def find_programs():
     :rtype: pathlib.Path
     :raises Failure: when there is none, or only too old ones
     """
-    folders = list(pathlib.Path('/usr/lib/postgresql').glob('*/bin'))
+    folders = list(_DEBIAN.glob('*/bin'))
     on_path = shutil.which('postgres')
     if on_path:
         folders.append(pathlib.Path(on_path).resolve().parent)

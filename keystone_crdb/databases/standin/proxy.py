@@ -100,10 +100,13 @@ class _Client(_Half):
             self._startup += data
             self._take_startup()
             return
-        for kind, piece in self._splitter.feed(data):
-            if kind is not None:
-                piece = self._handle(kind, piece)
-            self.peer.transport.write(piece)
+        # In one piece: PostgreSQL is to wake up once.
+        self.peer.transport.write(
+            b''.join(
+                piece if kind is None else self._handle(kind, piece)
+                for kind, piece in self._splitter.feed(data)
+            )
+        )
 
     def _take_startup(self):
         if self._task is not None:
@@ -149,8 +152,9 @@ class _Client(_Half):
         server = await self._open()
         if server:
             server.transport.write(request)
-            server.transport.close()
-        self.transport.close()
+            # PostgreSQL closes once it has seen to it, and not before that
+            # may the client go on.
+            self.peer = server
 
     async def _connect(self, startup):
         server = await self._open()
@@ -303,9 +307,8 @@ class Proxy:
         )
         return self._server.sockets[0].getsockname()[1]
 
-    async def stop(self):
-        """Stop to listen and drop all clients."""
+    def stop(self):
+        """Stop to listen, and drop all clients."""
         self._server.close()
         for client in list(self.clients):
             client.abort()
-        await self._server.wait_closed()

@@ -9,7 +9,7 @@ import re
 
 _FLAGS = re.IGNORECASE | re.DOTALL
 # What may stand between words: spaces and comments.
-_GAP = rb'(?:\s|--[^\n]*|/\*.*?\*/)'
+_GAP = rb'(?>\s|--[^\n]*|/\*.*?\*/)'
 _NAME = rb'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 _QUALIFIED = _NAME + rb'(?:\s*\.\s*' + _NAME + rb')*'
 

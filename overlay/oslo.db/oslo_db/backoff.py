@@ -23,39 +23,35 @@ class Backoff:
     The wait before the n-th retry is anything from nothing to `interval`
     times two to the power of n - 1 or, if that is less, to `max_interval`.
     The first retry is spread as well: transactions that fail together would
-    otherwise meet again.
+    otherwise meet again. The limit is low, for whoever has failed before
+    competes with others that come for the first time and do not wait.
 
     :param interval: what the first wait is less than, in seconds
     :type interval: float
     :param max_interval: what every wait is less than, in seconds
     :type max_interval: float
-    :param max_retries: number of retries; None for as many as
-        :class:`oslo_db.api.wrap_db_retry` was told
-    :type max_retries: int or None
+    :param max_retries: number of retries
+    :type max_retries: int
     :param max_time: when retries end, in seconds since the first attempt
     :type max_time: float
     """
 
     interval: float = 0.02
-    max_interval: float = 0.5
-    max_retries: int | None = None
+    max_interval: float = 0.1
+    max_retries: int = 200
     max_time: float = 30.0
 
-    def wait(self, retries, elapsed, max_retries):
+    def wait(self, retries, elapsed):
         """Return the time to wait before the next retry.
 
         :param retries: number of retries so far
         :type retries: int
         :param elapsed: seconds since the first attempt
         :type elapsed: float
-        :param max_retries: number of retries where this object sets none
-        :type max_retries: int
         :return: seconds, or None when there is to be no other retry
         :rtype: float or None
         """
-        if self.max_retries is not None:
-            max_retries = self.max_retries
-        if retries >= max_retries:
+        if retries >= self.max_retries:
             return None
         # 2 ** 32 is more than any interval, 2 ** 1024 more than a float
         seconds = random.uniform(

@@ -7,7 +7,7 @@ from unittest import mock
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.series import exact
+from keystone_crdb.series import hunks
 from keystone_crdb.series import tree
 from tests.unit import base
 
@@ -140,7 +140,9 @@ class TreeTest(base.ProjectTestCase):
         self.assertIn('one.patch: its header has no Origin', self.failure())
 
     def test_quilt_and_we_agree(self):
-        wrong = {'README.rst': 'Something else.\n'}
-        with mock.patch.object(exact, 'apply', return_value=wrong):
+        def wrong(patches, texts):
+            texts['README.rst'] = 'Something else.\n'
+
+        with mock.patch.object(hunks, 'apply', side_effect=wrong):
             self.assertIn('quilt made another README.rst', self.failure())
         self.assertFalse(self.tree.exists())

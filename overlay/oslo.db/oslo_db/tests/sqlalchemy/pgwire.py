@@ -57,7 +57,8 @@ class FailingServer(fixtures.Fixture):
         to answer them with `on_ssl_request`
     :ivar parameters: what the last client sent at its start
     :ivar wants_password: whether the client has to send a password first
-    :ivar failing: statements that begin with this text fail
+    :ivar failing: statements that begin with this text, or with one of
+        these, fail; None for none
     :ivar response: bytes that answer a failing statement
     :ivar closes: whether the connection is closed after a failing statement
     """
@@ -85,8 +86,14 @@ class FailingServer(fixtures.Fixture):
     def _stop(self, listener):
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        for client in self._clients:
+        self.close_connections()
+
+    def close_connections(self, farewell=b''):
+        """Close all connections, after a last message."""
+        while self._clients:
+            client = self._clients.pop()
             try:
+                client.sendall(farewell)
                 client.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass

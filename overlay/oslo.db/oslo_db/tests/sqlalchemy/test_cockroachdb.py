@@ -24,7 +24,7 @@ import json
 import os
 import socket
 import ssl
-import sys
+import threading
 import time
 from unittest import mock
 
@@ -36,12 +36,15 @@ from sqlalchemy_cockroachdb import asyncpg
 import testscenarios
 import trustme
 
+from oslo_db import api
 from oslo_db import backoff
 from oslo_db import exception
 from oslo_db.sqlalchemy import asyncio_facade
+from oslo_db.sqlalchemy import cockroachdb
 from oslo_db.sqlalchemy import engines
 from oslo_db.sqlalchemy import exc_filters
 from oslo_db.tests import base as test_base
+from oslo_db.tests.sqlalchemy import base as db_test_base
 from oslo_db.tests.sqlalchemy import pgwire
 
 with open(os.path.join(os.path.dirname(__file__),
@@ -335,13 +338,14 @@ class TestConnect(testscenarios.WithScenarios, EngineTestCase):
         self.assertEqual('nodb', error.database)
 
     def test_application_name(self):
-        self._connect(sslmode='disable')
-        self.assertEqual(os.path.basename(sys.argv[0]),
-                         self.server.parameters['application_name'])
+        with mock.patch.object(engines.cfg, 'CONF',
+                               mock.Mock(project='nova')):
+            self._connect(sslmode='disable')
+        self.assertEqual('nova', self.server.parameters['application_name'])
 
     def test_application_name_of_url(self):
-        self._connect(sslmode='disable', application_name='nova')
-        self.assertEqual('nova', self.server.parameters['application_name'])
+        self._connect(sslmode='disable', application_name='cinder')
+        self.assertEqual('cinder', self.server.parameters['application_name'])
 
     def test_options(self):
         self._connect(sslmode='disable', connect_timeout='60',
@@ -428,6 +432,13 @@ class TestPool(testscenarios.WithScenarios, EngineTestCase):
         self.assertTrue(800 < left <= 900, left)
         self.assertIsNot(first, self._driver_connection())
 
+    def test_drained_while_idle(self):
+        """A pool finds out before it hands the connection on."""
+        first = self._driver_connection()
+        self.server.close_connections(pgwire.error_response(
+            S='ERROR', C='57P01', M='server is shutting down'))
+        self.assertIsNot(first, self._driver_connection())
+
     def test_drained(self):
         """A connection that was told to go is not used again."""
         first = self._driver_connection()
@@ -495,6 +506,125 @@ class TestParameters(testscenarios.WithScenarios, TranslationTestCase):
                 sqlalchemy.text('SELECT :value'),
                 {'value': PARAMETERS[self.observation['id']]})
         self._assert_expected(self.observation, error)
+
+
+class TestSavepoint(testscenarios.WithScenarios, EngineTestCase):
+    """After a real 40001 a savepoint can't be rolled back to either."""
+
+    scenarios = [(driver, {'driver': driver})
+                 for driver in ('psycopg', 'psycopg2')]
+
+    def test_retryable(self):
+        self.server.failing = (FAILING_STATEMENT, 'ROLLBACK TO SAVEPOINT')
+        self.server.response = pgwire.error_response(
+            S='ERROR', C='40001', M='restart transaction: x')
+        engine = self._create_engine({'sslmode': 'disable'})
+        error = self.assertRaises(
+            exception.DBDeadlock, self._execute_in_savepoint, engine)
+        self.assertEqual(backoff.Backoff(), error.backoff)
+        # the connection is as good as new
+        self.server.failing = None
+        self._execute_in_savepoint(engine)
+
+    def _execute_in_savepoint(self, engine):
+        with engine.begin() as connection, connection.begin_nested():
+            connection.exec_driver_sql(FAILING_STATEMENT)
+
+
+class TestContendedCounter(db_test_base._CockroachDBOpportunisticTestCase):
+    """Increments by clients that all read and write one row."""
+
+    CLIENTS = 4
+    INCREMENTS = 10     # of each client
+
+    def setUp(self):
+        super().setUp()
+        self.counter = sqlalchemy.Table(
+            'counter', sqlalchemy.MetaData(),
+            sqlalchemy.Column('value', sqlalchemy.Integer))
+        self.counter.create(self.engine)
+        with self.engine.begin() as connection:
+            connection.execute(self.counter.insert().values(value=0))
+        self.attempts = 0
+        self.errors = []
+
+    @api.wrap_db_retry(retry_on_deadlock=True)
+    def _increment(self):
+        self.attempts += 1
+        with self.engine.begin() as connection:
+            value = connection.scalar(sqlalchemy.select(self.counter.c.value))
+            connection.execute(self.counter.update().values(value=value + 1))
+
+    def _run_client(self, barrier):
+        try:
+            for _ in range(self.INCREMENTS):
+                barrier.wait()
+                self._increment()
+        except Exception as error:
+            barrier.abort()
+            self.errors.append(error)
+
+    def test_none_is_lost(self):
+        barrier = threading.Barrier(self.CLIENTS)
+        clients = [threading.Thread(target=self._run_client, args=(barrier,))
+                   for _ in range(self.CLIENTS)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        self.assertEqual([], self.errors)
+        with self.engine.connect() as connection:
+            value = connection.scalar(sqlalchemy.select(self.counter.c.value))
+        self.assertEqual(self.CLIENTS * self.INCREMENTS, value)
+        # or it was no test of retries
+        self.assertTrue(self.attempts > value, self.attempts)
+
+
+class TestKeys(test_base.BaseTestCase):
+    """The literals of a key, of which the observations have not all forms."""
+
+    def _assert_values(self, expected, text):
+        self.assertEqual(expected, cockroachdb.parse_values(text))
+
+    def test_columns(self):
+        self.assertEqual(['a', 'b c'], cockroachdb.parse_columns('a,b c'))
+        self.assertEqual(['a', 'b'], cockroachdb.parse_columns('a, b'))
+
+    def test_bare(self):
+        self._assert_values(['1', 'true', 'NULL', '-1.5'], '1,true,NULL,-1.5')
+        self._assert_values(['1', '2'], '1, 2')
+
+    def test_quoted(self):
+        self._assert_values(['', 'a,b', "it's", r'\x01'],
+                            r"'','a,b','it''s','\x01'")
+
+    def test_escaped(self):
+        self._assert_values(
+            ["o'b", 'a\\b', 'a\tb\n', 'za\u017c\u00f3\U0001f600'],
+            r"e'o\'b',e'a\\b',e'a\tb\n',e'za\u017C\u00F3\U0001F600'")
+
+    def test_escaped_bytes(self):
+        self._assert_values(['\u017cAA'], r"e'\xc5\xbc\x41\101'")
+        self._assert_values(['\ufffd'], r"e'\xff'")
+
+    def test_separators_in_a_value(self):
+        self._assert_values(["a','b", "), (", 'c'],
+                            r"e'a\',\'b','), (','c'")
+
+    def test_collation_and_type(self):
+        self._assert_values(['x', 'y', '1'], "'x' COLLATE de,'y':::STRING,1")
+
+    def test_bits(self):
+        self._assert_values(['101'], "B'101'")
+
+    def test_array(self):
+        self._assert_values(["ARRAY['a,b','c']", '(-1)', '2'],
+                            "ARRAY['a,b','c'],(-1),2")
+
+    def test_not_a_literal(self):
+        """Whatever a later release writes, there is a value."""
+        self._assert_values(["'open", 'x'], "'open,x")
+        self._assert_values([''], '')
 
 
 class TestObservations(test_base.BaseTestCase):

@@ -9,7 +9,7 @@ import textwrap
 import testtools
 
 from keystone_crdb import errors
-from keystone_crdb import retry_coverage
+from keystone_crdb.retries import coverage
 
 DRIVER = """
     from keystone.common import sql
@@ -49,9 +49,9 @@ class _TreeTestCase(testtools.TestCase):
         file.write_text(textwrap.dedent(text))
 
 
-class RetryCoverageTestCase(_TreeTestCase):
+class CoverageTestCase(_TreeTestCase):
     def openers(self, exempt=None):
-        return retry_coverage.openers(self.tree, exempt or {})
+        return coverage.openers(self.tree, exempt or {})
 
     def problem(self, text):
         """Return what is wrong with the one opener of a module."""
@@ -59,7 +59,7 @@ class RetryCoverageTestCase(_TreeTestCase):
         (opener,) = self.openers()
         self.assertIsNone(opener.protection)
         error = self.assertRaises(
-            errors.Failure, retry_coverage.check, [opener]
+            errors.Failure, coverage.check, [opener]
         )
         self.assertIn(f'{opener} {opener.problem}', str(error))
         return f'{opener.name} {opener.problem}'
@@ -84,7 +84,7 @@ class RetryCoverageTestCase(_TreeTestCase):
                 for opener in found
             ],
         )
-        retry_coverage.check(found)
+        coverage.check(found)
 
     def test_decorator_removed_from_any_method(self):
         decorator = '        @sql.retry_transaction\n'
@@ -94,7 +94,7 @@ class RetryCoverageTestCase(_TreeTestCase):
             self.write(decorator.join(parts))
 
             error = self.assertRaises(
-                errors.Failure, retry_coverage.check, self.openers()
+                errors.Failure, coverage.check, self.openers()
             )
 
             self.assertIn('1 of 2 functions', str(error))
@@ -134,7 +134,7 @@ class RetryCoverageTestCase(_TreeTestCase):
                     return list(names())
         """)
 
-        retry_coverage.check(self.openers())
+        coverage.check(self.openers())
 
     def test_coroutine(self):
         self.assertIn(
@@ -195,7 +195,7 @@ class RetryCoverageTestCase(_TreeTestCase):
         (opener,) = self.openers({path: {'sync': 'only the engine'}})
 
         self.assertEqual('exempt: only the engine', opener.protection)
-        retry_coverage.check([opener])
+        coverage.check([opener])
 
     def test_exemption_of_what_is_gone(self):
         self.write(DRIVER)
@@ -234,12 +234,12 @@ class RetryCoverageTestCase(_TreeTestCase):
         self.assertIn('backends/sql.py:1: ', str(error))
 
 
-class RetryCoverageCommandTestCase(_TreeTestCase):
+class CoverageCommandTestCase(_TreeTestCase):
     """The command, with the exemptions that it really has."""
 
     def setUp(self):
         super().setUp()
-        for path, functions in retry_coverage.EXEMPT.items():
+        for path, functions in coverage.EXEMPT.items():
             self.write(
                 ''.join(
                     f'def {name}():\n    sql.session_for_read()\n'
@@ -254,7 +254,7 @@ class RetryCoverageCommandTestCase(_TreeTestCase):
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(complaints),
         ):
-            status = retry_coverage.main([str(self.tree)])
+            status = coverage.main([str(self.tree)])
         return status, output.getvalue(), complaints.getvalue()
 
     def test_all_protected(self):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from keystone_crdb import errors
-from keystone_crdb.series import exact
+from keystone_crdb.series import hunks
 from keystone_crdb.series import quilt
 from tests.unit import base
 
 
-class ExactTest(base.ProjectTestCase):
+class HunksTest(base.ProjectTestCase):
     def apply(self, **patches):
         self.series(**patches)
 
@@ -15,7 +15,9 @@ class ExactTest(base.ProjectTestCase):
             except KeyError:
                 raise FileNotFoundError(path) from None
 
-        return exact.apply(quilt.load(self.PROJECT), read)
+        texts = hunks.Texts(read)
+        hunks.apply(quilt.load(self.PROJECT), texts)
+        return dict(texts)
 
     def failure(self, **patches):
         return str(self.assertRaises(errors.Failure, self.apply, **patches))
@@ -72,7 +74,7 @@ class ExactTest(base.ProjectTestCase):
 
     def test_file_that_is_not_there(self):
         message = self.failure(one=self.diff(10, file='thing/none.py'))
-        self.assertIn('thing/none.py: there is no such file', message)
+        self.assertIn('there is no such file', message)
 
     def test_deletes_a_file(self):
         diff = (

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serialization failures for a test suite that knows nothing of them.
+
+Loaded into the processes that run Keystone's unit tests, stock or patched. A
+failure is raised where the driver would raise it, from a cursor's execute or
+a connection's commit, so that SQLAlchemy's and oslo.db's handling of errors,
+the pool and enginefacade all take part; after it the transaction is lost, and
+any further statement of it is refused (25P02), as by a real server.
+
+Only transactions of enginefacade are hit, and of those not the ones that a
+test opens itself: whose session is opened in a file below keystone/tests.
+Schemas are created and migrated on connections of their own.
+
+Modes:
+
+commit      the first COMMIT of each transaction fails
+statement   the first statement of each transaction fails, reads too
+random      any statement or COMMIT may fail, up to three times in a row for
+            one operation; the seed and the test's id say where
+"""
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import pathlib
+import random
+import sys
+import threading
+import time
+import types
+
+MODES = ('commit', 'statement', 'random')
+
+#: Environment of the processes: mode, seed, and folder for the counts.
+MODE = 'KEYSTONE_CRDB_INJECT'
+SEED = 'KEYSTONE_CRDB_INJECT_SEED'
+COUNTS = 'KEYSTONE_CRDB_INJECT_COUNTS'
+
+_MESSAGE = (
+    'restart transaction: TransactionRetryWithProtoRefreshError: '
+    'TransactionRetryError: retry txn (RETRY_SERIALIZABLE - injected)'
+)
+_LOST = (
+    'current transaction is aborted, commands ignored until end of '
+    'transaction block'
+)
+#: Chance of a failure, for each statement and COMMIT in the mode random.
+_CHANCE = 0.2
+_MOST_IN_A_ROW = {'commit': 1, 'statement': 1, 'random': 3}
+
+
+class _Transaction:
+    """A transaction that may be hit.
+
+    :param place: file and line that opened it: what runs it again is there
+    :type place: tuple
+    """
+
+    def __init__(self, place):
+        self.place = place
+        self.statements = 0
+        self.lost = False
+
+
+class Injector:
+    """Decides what fails, and raises it.
+
+    :param mode: one of MODES
+    :type mode: str
+    :param seed: of the mode random
+    :type seed: str
+    """
+
+    def __init__(self, mode, seed='0'):
+        self.mode = mode
+        self.seed = seed
+        self.injected = 0
+        self._thread = threading.local()
+        self.start_test('')
+
+    def start_test(self, test_id):
+        """Begin anew, so that a test meets the same failures in any run.
+
+        :type test_id: str
+        """
+        self._random = random.Random(f'{self.seed}:{test_id}')
+        self._in_a_row = {}
+
+    @property
+    def _current(self):
+        return getattr(self._thread, 'transaction', None)
+
+    @contextlib.contextmanager
+    def transaction(self, place):
+        """Cover an outermost transaction of enginefacade.
+
+        :param place: file and line that opened it, or None to spare it
+        :type place: tuple
+        """
+        outer = self._current
+        current = self._thread.transaction = (
+            _Transaction(place) if place else None
+        )
+        try:
+            yield
+        finally:
+            self._thread.transaction = outer
+            if current and current.statements and not current.lost:
+                self._in_a_row.pop(current.place, None)
+
+    def statement(self, dbapi):
+        """Raise what a statement meets, if anything.
+
+        :param dbapi: the driver's module
+        :type dbapi: module
+        """
+        current = self._current
+        if current is None:
+            return
+        self._refuse_lost(dbapi)
+        current.statements += 1
+        if self.mode == 'random' or (
+            self.mode == 'statement' and current.statements == 1
+        ):
+            self._maybe_fail(dbapi)
+
+    def commit(self, dbapi):
+        """Raise what a COMMIT meets, if anything.
+
+        :param dbapi: the driver's module
+        :type dbapi: module
+        """
+        if self._current is None:
+            return
+        self._refuse_lost(dbapi)
+        if self.mode != 'statement':
+            self._maybe_fail(dbapi)
+
+    def _refuse_lost(self, dbapi):
+        if self._current.lost:
+            raise _driver_error(dbapi, 'InFailedSqlTransaction', '25P02')
+
+    def _maybe_fail(self, dbapi):
+        current = self._current
+        in_a_row = self._in_a_row.get(current.place, 0)
+        if in_a_row >= _MOST_IN_A_ROW[self.mode]:
+            return
+        if self.mode == 'random' and self._random.random() >= _CHANCE:
+            return
+        self._in_a_row[current.place] = in_a_row + 1
+        self.injected += 1
+        current.lost = True
+        raise _driver_error(dbapi, 'SerializationFailure', '40001')
+
+
+def _driver_error(dbapi, name, sqlstate):
+    """Make an error as the driver would.
+
+    :param dbapi: the driver's module
+    :type dbapi: module
+    :param name: of the class in the drivers of PostgreSQL's protocol
+    :type name: str
+    :type sqlstate: str
+    :rtype: Exception
+    """
+    lost = sqlstate == '25P02'
+    base = getattr(
+        getattr(dbapi, 'errors', None),
+        name,
+        dbapi.InternalError if lost else dbapi.OperationalError,
+    )
+    error = type(name, (base,), {'sqlstate': sqlstate, 'pgcode': sqlstate})
+    return error(_LOST if lost else _MESSAGE)
+
+
+def _opened_at(package):
+    """Return where in Keystone the session is being opened.
+
+    :param package: Keystone's folder
+    :type package: str
+    :returns: file and line, or None when a test opens it
+    :rtype: tuple
+    """
+    helpers = tuple(
+        os.path.join(package, 'common', 'sql', name)
+        for name in ('core.py', 'retry.py')
+    )
+    frame = sys._getframe(1)
+    while frame:
+        path = frame.f_code.co_filename
+        if path.startswith(package + os.sep) and path not in helpers:
+            if path.startswith(os.path.join(package, 'tests') + os.sep):
+                return None
+            return path, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def install(injector):
+    """Put an injector between Keystone and the driver.
+
+    :type injector: Injector
+    """
+    import keystone
+    from oslo_db import api
+    from oslo_db import exception
+    from oslo_db.sqlalchemy import enginefacade
+    from oslo_db.sqlalchemy import exc_filters
+    import sqlalchemy
+    from sqlalchemy.engine import default
+    import testtools
+
+    package = os.path.dirname(os.path.realpath(keystone.__file__))
+
+    # SQLite has no such error, so oslo.db has no rule for it. The real
+    # dialects have theirs.
+    @exc_filters.filters(
+        'sqlite', sqlalchemy.exc.OperationalError, r'^.*restart transaction: '
+    )
+    def serialization_failure(error, match, engine_name, is_disconnect):
+        raise exception.DBDeadlock(error)
+
+    # No time is slept away before a retry, but tests may count the naps.
+    api.time = types.SimpleNamespace(
+        **{**vars(api.time), 'sleep': lambda seconds: time.sleep(0)}
+    )
+
+    def outermost(method):
+        @functools.wraps(method)
+        @contextlib.contextmanager
+        def wrapper(self, *args, **kwargs):
+            with contextlib.ExitStack() as stack:
+                if self.session is None and self.connection is None:
+                    stack.enter_context(
+                        injector.transaction(_opened_at(package))
+                    )
+                yield stack.enter_context(method(self, *args, **kwargs))
+
+        return wrapper
+
+    context = enginefacade._TransactionContext
+    context._session = outermost(context._session)
+    context._connection = outermost(context._connection)
+
+    def execute(cursor, statement, parameters, context=None):
+        # oslo.db begins SQLite's transactions with a statement
+        if statement != 'BEGIN':
+            injector.statement(context.dialect.dbapi)
+
+    for event in ('do_execute', 'do_executemany'):
+        sqlalchemy.event.listen(sqlalchemy.engine.Engine, event, execute)
+    sqlalchemy.event.listen(
+        sqlalchemy.engine.Engine,
+        'do_execute_no_params',
+        lambda cursor, statement, context=None: execute(
+            cursor, statement, None, context
+        ),
+    )
+
+    do_commit = default.DefaultDialect.do_commit
+
+    def commit(self, dbapi_connection):
+        injector.commit(self.dbapi)
+        do_commit(self, dbapi_connection)
+
+    default.DefaultDialect.do_commit = commit
+
+    run = testtools.TestCase.run
+
+    def run_test(self, result=None):
+        injector.start_test(self.id())
+        return run(self, result)
+
+    testtools.TestCase.run = run_test
+
+
+def install_from_environment():
+    """Install what the environment asks for, if anything."""
+    mode = os.environ.get(MODE)
+    if not mode:
+        return
+    injector = Injector(mode, os.environ.get(SEED, '0'))
+    install(injector)
+    folder = os.environ.get(COUNTS)
+    if folder:
+        atexit.register(
+            lambda: (pathlib.Path(folder) / f'{os.getpid()}.json').write_text(
+                json.dumps(injector.injected)
+            )
+        )
+
+
+def counted(folder):
+    """Return how many failures the processes injected in all.
+
+    :param folder: what COUNTS named
+    :type folder: pathlib.Path
+    :rtype: int
+    """
+    return sum(json.loads(file.read_text()) for file in folder.glob('*.json'))

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judgement of a series on a tree that it was not made for."""
+
+import dataclasses
+import enum
+import itertools
+
+from keystone_crdb import paths
+from keystone_crdb.series import git
+from keystone_crdb.series import hunks
+from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
+from keystone_crdb.series import tree
+
+#: How far back a patch is looked for in a history without the pinned tag.
+COMMITS = 1000
+
+
+class State(enum.Enum):
+    """What can become of a patch, in order of how much work it is."""
+
+    APPLIES = 'applies'
+    MOVED = 'moved'
+    UPSTREAMED = 'upstreamed'
+    CONFLICTS = 'conflicts'
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What became of one patch, or of one file of the overlay.
+
+    :param name: of the patch or file
+    :type name: str
+    :type state: State
+    :param placements: of its hunks
+    :type placements: list
+    :param how: of what is upstreamed: how that was found
+    :type how: str
+    """
+
+    name: str
+    state: State
+    placements: tuple = ()
+    how: str = None
+
+    @property
+    def conflicts(self):
+        """Return the placements that have a problem."""
+        return [one for one in self.placements if one.problem]
+
+    @property
+    def offsets(self):
+        """Return by how many lines hunks moved, each number once."""
+        return sorted({one.offset for one in self.placements if one.offset})
+
+    def summary(self):
+        """Say in a few words what there is to know beside the state.
+
+        :rtype: str
+        """
+        if self.state is State.CONFLICTS:
+            if not self.placements:
+                return 'upstream has a file of this name'
+            count = len(self.conflicts)
+            return f'{count} of {len(self.placements)} hunks'
+        if self.state is State.MOVED:
+            return f'by {_range(self.offsets)} lines{self._doubts()}'
+        return self.how or ''
+
+    def _doubts(self):
+        doubted = [one for one in self.placements if one.others]
+        if not doubted:
+            return ''
+        return f'; {len(doubted)} hunks fit at more than one line'
+
+    def data(self):
+        """Return all of it for JSON.
+
+        :rtype: dict
+        """
+        result = {'name': self.name, 'state': self.state.value}
+        if self.how:
+            result['how'] = self.how
+        if self.placements:
+            result['hunks'] = [
+                {
+                    'file': one.path, 'hunk': one.number, 'line': one.line,
+                    'offset': one.offset, 'also_fits': list(one.others),
+                    'problem': one.problem, 'details': one.details,
+                }
+                for one in self.placements
+            ]
+        return result
+
+
+def _range(offsets):
+    if len(offsets) == 1:
+        return f'{offsets[0]:+}'
+    return f'{offsets[0]:+} to {offsets[-1]:+}'
+
+
+def judge(target, history=None):
+    """Judge a project's series and overlay on a tree.
+
+    A patch that conflicts is applied as far as it goes, and one that is
+    upstreamed not at all, so that those after it are judged on what they
+    would meet.
+
+    :type target: keystone_crdb.series.target.Target
+    :param history: upstream's commits, to find patches in, or None
+    :type history: History
+    :returns: a Judgement for each patch and each file of the overlay, and
+        the tree's new texts
+    :rtype: tuple
+    """
+    texts = hunks.Texts(lambda path: tree.read(target.path / path))
+    judgements = []
+    for patch in quilt.load(target.project):
+        placeable = target.placeable(patch)
+        if placeable:
+            judgements.append(_judge(placeable, texts, history))
+    for path in overlay.files(target.project):
+        if target.has_place_for(str(path)):
+            judgements.append(_judge_file(target.project, path, texts))
+    return judgements, texts
+
+
+def _judge(patch, texts, history):
+    forward, forward_texts = _trial(patch, texts, reverse=False)
+    backward, _ = _trial(patch, texts, reverse=True)
+    name = patch.path.stem
+    fits = not any(one.problem for one in forward)
+    there = not any(one.problem for one in backward)
+    # NOTE: Where upstream has the patch, it may still fit on other code that
+    # looks the same: then the nearer of the two is the truth.
+    if there and (not fits or _distance(backward) < _distance(forward)):
+        return Judgement(name, State.UPSTREAMED, tuple(backward),
+                         'its reverse applies')
+    if fits:
+        texts.update(forward_texts)
+        moved = any(one.offset for one in forward)
+        state = State.MOVED if moved else State.APPLIES
+        return Judgement(name, state, tuple(forward))
+    commit = history and history.find(patch)
+    if commit:
+        return Judgement(name, State.UPSTREAMED, tuple(forward),
+                         f'same patch-id as commit {commit[:12]}')
+    if all(
+        is_there(hunk, texts[file.path] or '')
+        for file in patch.files
+        for hunk in file
+    ):
+        return Judgement(name, State.UPSTREAMED, tuple(forward),
+                         'the tree has its lines')
+    texts.update(forward_texts)
+    return Judgement(name, State.CONFLICTS, tuple(forward))
+
+
+def _trial(patch, texts, reverse):
+    trial = hunks.Texts(texts.__getitem__)
+    return hunks.attempt(patch, trial, fuzz=0, reverse=reverse), trial
+
+
+def _distance(placements):
+    return sum(abs(one.offset) for one in placements)
+
+
+def _judge_file(project, path, texts):
+    ours = tree.read(paths.OVERLAY / project / path)
+    name = f'overlay/{path}'
+    if texts[str(path)] is None:
+        texts[str(path)] = ours
+        return Judgement(name, State.APPLIES)
+    if texts[str(path)] == ours:
+        return Judgement(name, State.UPSTREAMED, how='the same file')
+    return Judgement(name, State.CONFLICTS)
+
+
+def is_there(hunk, text):
+    """Say whether a text has the lines that a hunk adds, next to its context.
+
+    White space and blank lines do not count; neither does all of the
+    context, which upstream may have changed.
+
+    :type hunk: unidiff.Hunk
+    :type text: str
+    :rtype: bool
+    """
+    lines = _joined(text.splitlines())
+    groups = [
+        (kind, [line.value for line in group])
+        for kind, group in itertools.groupby(
+            (line for line in hunk if line.value.strip()),
+            key=lambda line: line.line_type,
+        )
+    ]
+    for number, (kind, run) in enumerate(groups):
+        if kind not in '+-':
+            continue
+        before = next(
+            (group[-1:] for sort, group in reversed(groups[:number])
+             if sort == ' '), []
+        )
+        after = next(
+            (group[:1] for sort, group in groups[number + 1 :]
+             if sort == ' '), []
+        )
+        found = (
+            _joined(before + run) in lines or _joined(run + after) in lines
+        )
+        if found is (kind == '-'):
+            return False
+        replaced = any(
+            sort == '+' for sort, _ in groups[max(number - 1, 0) : number + 2]
+        )
+        if kind == '-' and not replaced and (
+            _joined(before + after) not in lines
+        ):
+            return False
+    return True
+
+
+def _joined(lines):
+    words = (' '.join(line.split()) for line in lines)
+    return ''.join(f'\n{line}\n' for line in words if line)
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """Upstream's commits up to a revision.
+
+    :type repository: pathlib.Path
+    :type revision: str
+    :param since: the tag of the release that the series is for
+    :type since: str
+    """
+
+    repository: object
+    revision: str
+    since: str
+
+    def find(self, patch):
+        """Return the commit that does to a patch's files what it does.
+
+        :type patch: keystone_crdb.series.quilt.Patch
+        :returns: its hash, or None
+        :rtype: str
+        """
+        diff = ''.join(
+            f'diff --git a/{file.path} b/{file.path}\n'
+            + quilt.diff(file, file.source_file, file.target_file)
+            for file in patch.files
+        )
+        (wanted,) = git.patch_ids(self.repository, diff.encode())
+        known = git.has(self.repository, self.since)
+        span = (
+            [f'{self.since}..{self.revision}'] if known
+            else ['--max-count', str(COMMITS), self.revision]
+        )
+        log = git.run(
+            self.repository, 'log', '--no-merges', '--patch', '--no-renames',
+            *span, '--', *(file.path for file in patch.files),
+        )
+        return git.patch_ids(self.repository, log).get(wanted)

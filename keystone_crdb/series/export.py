@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The series in the forms that other tools take: git am, Kolla."""
+
+import difflib
+import os
+import pathlib
+import shutil
+import tempfile
+
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.series import application
+from keystone_crdb.series import git
+from keystone_crdb.series import hunks
+from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
+from keystone_crdb.series import tree
+
+#: The image whose build installs Keystone: https://opendev.org/openstack/kolla
+KOLLA_IMAGE = 'keystone-base'
+#: Where Kolla's images have their Python packages, below /.
+KOLLA_SITE_PACKAGES = 'var/lib/kolla/venv/lib/python3/site-packages'
+
+
+def mailbox(source, path):
+    """Write a series and its overlay as a mailbox for `git am`.
+
+    :param source: the pinned release that the series is for
+    :type source: keystone_crdb.pins.Source
+    :param path: the file to write
+    :type path: pathlib.Path
+    :returns: how many messages it has
+    :rtype: int
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        texts, commits = _commits(source, scratch)
+        repository = scratch / 'repository'
+        repository.mkdir()
+        git.run(repository, 'init', '--quiet')
+        base = git.Commit('Upstream', git.AUTHOR, commits[0].date, texts)
+        base = git.commit(repository, [base], parent=None)
+        last = git.commit(repository, commits, parent=base)
+        text = git.run(
+            repository, 'format-patch', '--stdout', '--zero-commit',
+            '--no-signature', '--full-index', f'{base}..{last}',
+        )
+    staged = path.with_name(f'.{path.name}.new')
+    staged.write_bytes(text)
+    os.replace(staged, path)
+    return len(commits)
+
+
+def _commits(source, scratch):
+    """Return the files that the series changes, and the commits."""
+    download.unpack(download.sdist(source), scratch / 'tree')
+    texts = hunks.Texts(lambda path: tree.read(scratch / 'tree' / path))
+    patches = quilt.load(source.project)
+    before = {
+        file.path: texts[file.path]
+        for patch in patches
+        for file in patch.files
+    }
+    commits = []
+    for patch in patches:
+        hunks.check(hunks.attempt(patch, texts))
+        commits.append(application.commit(patch, texts))
+    laid = {
+        str(path): tree.read(paths.OVERLAY / source.project / path)
+        for path in overlay.files(source.project)
+    }
+    if laid:
+        date = application.newest(patches)
+        commits.insert(0, application.overlay_commit(laid, date))
+    return before, commits
+
+
+def kolla(projects, folder, site_packages=KOLLA_SITE_PACKAGES):
+    """Write the series into the folder that Kolla's `patches_path` names.
+
+    Kolla runs `patch -p0` in the root of the image, for each patch that the
+    image's own series names, so the paths are those of installed files.
+
+    :param projects: whose series, in the order in which they are applied
+    :type projects: list
+    :type folder: pathlib.Path
+    :param site_packages: where the packages lie in the image, below /
+    :type site_packages: str
+    :returns: the folder of the image
+    :rtype: pathlib.Path
+    :raises Failure: when there is such a folder already
+    """
+    place = folder / KOLLA_IMAGE
+    if place.exists():
+        raise errors.Failure(
+            f'{place} is there already', remedy='remove it, or name another'
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f'.{KOLLA_IMAGE}.new'
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    try:
+        names = []
+        for project in projects:
+            for name, text in _installed_diffs(project, site_packages):
+                (staged / name).write_text(text)
+                names.append(name)
+        (staged / 'series').write_text('\n'.join(names) + '\n')
+        staged.rename(place)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return place
+
+
+def _installed_diffs(project, site_packages):
+    """Yield name and text of each patch, for the files that get installed."""
+    package = f'{project.replace(".", "_")}/'
+    added = [
+        _added(f'{site_packages}/{path}',
+               tree.read(paths.OVERLAY / project / path))
+        for path in overlay.files(project)
+        if str(path).startswith(package)
+    ]
+    if added:
+        yield f'{project}-0000-overlay.patch', ''.join(added)
+    for patch in quilt.load(project):
+        diffs = [
+            _moved(file, f'{site_packages}/{file.path}')
+            for file in patch.files
+            if file.path.startswith(package)
+        ]
+        if diffs:
+            name = f'{project}-{patch.path.name}'
+            yield name, f'{patch.header}\n{"".join(diffs)}'
+
+
+def _moved(file, path):
+    after = '/dev/null' if file.is_removed_file else path
+    return quilt.diff(file, path, after)
+
+
+def _added(path, text):
+    return ''.join(
+        difflib.unified_diff(
+            [], text.splitlines(keepends=True), '/dev/null', path
+        )
+    )

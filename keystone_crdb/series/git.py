@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of git."""
+
+import calendar
+import dataclasses
+import os
+import subprocess
+import time
+
+from keystone_crdb import errors
+
+#: Who made a patch, where its header does not say.
+AUTHOR = 'keystone-crdb <keystone-crdb@localhost>'
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """A commit to be made.
+
+    :type message: str
+    :param author: as `NAME <MAIL>`
+    :type author: str
+    :param date: as YYYY-MM-DD
+    :type date: str
+    :param files: the new text of each file by its path, None to delete it
+    :type files: dict
+    """
+
+    message: str
+    author: str
+    date: str
+    files: dict
+
+
+def run(repository, *words, stdin=None, env=None):
+    """Run a command of git.
+
+    :type repository: pathlib.Path
+    :param words: the command and its arguments
+    :type words: str
+    :param stdin: its input
+    :type stdin: bytes
+    :param env: more environment
+    :type env: dict
+    :returns: what it printed
+    :rtype: bytes
+    :raises Failure: with what it printed on standard error
+    """
+    try:
+        result = subprocess.run(
+            ['git', *words],
+            cwd=repository,
+            input=stdin if stdin is not None else b'',
+            capture_output=True,
+            env=dict(os.environ, LC_ALL='C', **(env or {})),
+        )
+    except FileNotFoundError as exc:
+        raise errors.Failure(
+            'git is not installed', remedy='apt-get install git'
+        ) from exc
+    if result.returncode:
+        raise errors.Failure(
+            f'git {" ".join(words[:2])} in {repository} ended with '
+            f'{result.returncode}',
+            details=result.stderr.decode(errors='replace').strip(),
+        )
+    return result.stdout
+
+
+def show(repository, revision, path):
+    """Return the text of a committed file.
+
+    :type repository: pathlib.Path
+    :type revision: str
+    :type path: str
+    :rtype: str
+    :raises FileNotFoundError: when that revision has no such file
+    """
+    try:
+        return run(repository, 'show', f'{revision}:{path}').decode()
+    except errors.Failure as exc:
+        if 'not in' in exc.details or 'does not exist' in exc.details:
+            raise FileNotFoundError(path) from exc
+        raise
+
+
+def revision(repository, name):
+    """Return the hash of a commit.
+
+    :type repository: pathlib.Path
+    :param name: any name of it
+    :type name: str
+    :rtype: str
+    :raises Failure: when there is none
+    """
+    try:
+        found = run(
+            repository, 'rev-parse', '--verify', f'{name}^{{commit}}'
+        )
+    except errors.Failure as exc:
+        raise errors.Failure(
+            f'{repository} has no revision {name}', details=exc.details
+        ) from exc
+    return found.decode().strip()
+
+
+def has(repository, name):
+    """Say whether there is a commit of some name.
+
+    :type repository: pathlib.Path
+    :type name: str
+    :rtype: bool
+    """
+    try:
+        revision(repository, name)
+    except errors.Failure:
+        return False
+    return True
+
+
+def patch_ids(repository, diffs):
+    """Return what `git patch-id` calls diffs.
+
+    :type repository: pathlib.Path
+    :param diffs: one patch, or the output of `git log --patch`
+    :type diffs: bytes
+    :returns: the commit, or zeros, by the id of its diff
+    :rtype: dict
+    """
+    ids = run(repository, 'patch-id', '--stable', stdin=diffs).decode()
+    return dict(line.split() for line in ids.splitlines())
+
+
+def describe(repository):
+    """Return what `git describe` calls HEAD, or None without a tag.
+
+    :type repository: pathlib.Path
+    :rtype: str
+    """
+    try:
+        return run(repository, 'describe', '--tags').decode().strip()
+    except errors.Failure:
+        return None
+
+
+def check_clean(repository, *within):
+    """Check that a checkout has no changes that are not committed.
+
+    :type repository: pathlib.Path
+    :param within: paths to look at, instead of all
+    :type within: str
+    :raises Failure: naming the files that are changed
+    """
+    status = run(
+        repository, 'status', '--porcelain', '--untracked-files=no', '--',
+        *within,
+    ).decode()
+    if status:
+        raise errors.Failure(
+            f'{repository} has changes that are not committed',
+            details='\n'.join(status.splitlines()[:10]),
+            remedy='commit them, or git stash',
+        )
+
+
+def commit(repository, commits, parent='HEAD', ref=None):
+    """Make commits without touching the work tree.
+
+    :type repository: pathlib.Path
+    :type commits: list
+    :param parent: the revision to put them on, None to begin a history
+    :type parent: str
+    :param ref: the branch to put there, or None
+    :type ref: str
+    :returns: the name of the last commit
+    :rtype: str
+    """
+    if parent:
+        parent = revision(repository, parent)
+    scratch = ref or 'refs/keystone-crdb/new'
+    stream = []
+    for number, one in enumerate(commits):
+        stream += _header(repository, scratch, one)
+        if number == 0 and parent:
+            stream.append(f'from {parent}\n'.encode())
+        modes = _modes(repository, parent, one.files) if parent else {}
+        for path, text in one.files.items():
+            if text is None:
+                stream.append(f'D {path}\n'.encode())
+            else:
+                mode = modes.get(path, '100644')
+                stream.append(f'M {mode} inline {path}\n'.encode())
+                stream.append(_data(text))
+    run(repository, 'fast-import', '--quiet', '--force',
+        stdin=b''.join(stream))
+    last = revision(repository, scratch)
+    if ref is None:
+        run(repository, 'update-ref', '-d', scratch)
+    return last
+
+
+def _header(repository, ref, one):
+    seconds = calendar.timegm(time.strptime(one.date, '%Y-%m-%d'))
+    try:
+        committer = run(repository, 'var', 'GIT_COMMITTER_IDENT').decode()
+    except errors.Failure:
+        committer = f'{AUTHOR} {int(time.time())} +0000'
+    return [
+        f'commit {ref}\n'
+        f'author {one.author} {seconds} +0000\n'
+        f'committer {committer.strip()}\n'.encode(),
+        _data(one.message),
+    ]
+
+
+def _data(text):
+    content = text.encode()
+    return f'data {len(content)}\n'.encode() + content + b'\n'
+
+
+def _modes(repository, parent, files):
+    listing = run(repository, 'ls-tree', '-z', parent, '--', *files)
+    return {
+        row.partition('\t')[2]: row.partition(' ')[0]
+        for row in listing.decode().split('\0')
+        if row
+    }

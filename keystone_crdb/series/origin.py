@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trees by the name that a person gives: a release, an sdist, a git ref."""
+
+import contextlib
+import dataclasses
+import pathlib
+import tarfile
+import tempfile
+
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb.series import drift
+from keystone_crdb.series import git
+from keystone_crdb.series import target
+
+#: How many commits of a remote branch are fetched.
+DEPTH = drift.COMMITS
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """A tree on disk, and where it came from.
+
+    :param name: as messages give it
+    :type name: str
+    :param targets: keystone_crdb.series.target.Target objects in it
+    :type targets: list
+    :param repository: where its history is, or None
+    :type repository: pathlib.Path
+    :param revision: in that repository
+    :type revision: str
+    """
+
+    name: str
+    targets: list
+    repository: pathlib.Path = None
+    revision: str = None
+
+    def history(self, pinned):
+        """Return the commits to look for patches in, or None.
+
+        :param pinned: the release that the series is for
+        :type pinned: keystone_crdb.pins.Source
+        :rtype: keystone_crdb.series.drift.History
+        """
+        if self.repository is None:
+            return None
+        return drift.History(self.repository, self.revision, pinned.version)
+
+
+@contextlib.contextmanager
+def find(name, pinned):
+    """Make a tree readable for as long as the context lasts.
+
+    :param name: PROJECT==VERSION of the Python index, a folder, an sdist, or
+        REPOSITORY@REF with the folder or URL of a git repository
+    :type name: str
+    :type pinned: keystone_crdb.pins.Pins
+    :returns: yields the Origin
+    :rtype: contextlib.AbstractContextManager
+    :raises Failure: when there is no such tree
+    """
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
+        scratch = pathlib.Path(scratch)
+        path = pathlib.Path(name)
+        if '==' in name:
+            yield _release(name, pinned, scratch)
+        elif path.is_file():
+            download.unpack(path, scratch / 'tree')
+            yield _origin(name, scratch / 'tree', pinned)
+        elif path.is_dir():
+            repository = path if (path / '.git').exists() else None
+            yield _origin(name, path, pinned, repository, 'HEAD')
+        elif '@' in name:
+            yield _revision(name, pinned, scratch)
+        else:
+            raise errors.Failure(
+                f'{name}: there is no such folder or sdist',
+                remedy='a release is named as keystone==29.1.0, a branch as '
+                'PATH@REF or URL@REF',
+            )
+
+
+def _origin(name, path, pinned, repository=None, revision=None):
+    targets = target.identify(path, list(pinned.sources))
+    return Origin(name, targets, repository, revision)
+
+
+def _release(name, pinned, scratch):
+    project, _, version = name.partition('==')
+    project = target.canonical(project)
+    if project not in pinned.sources:
+        raise errors.Failure(
+            f'{name}: {project} is no project of ours',
+            remedy=f'one of: {", ".join(pinned.sources)}',
+        )
+    source = pinned.find(project, version)
+    if source is None:
+        source = download.release(project, version)
+    download.unpack(download.sdist(source), scratch / 'tree')
+    return _origin(name, scratch / 'tree', pinned)
+
+
+def _revision(name, pinned, scratch):
+    place, _, ref = name.rpartition('@')
+    repository = pathlib.Path(place)
+    if not repository.is_dir():
+        repository = scratch / 'repository'
+        git.run(
+            scratch, 'clone', '--quiet', '--bare', '--single-branch',
+            '--depth', str(DEPTH), '--branch', ref, '--', place,
+            str(repository),
+        )
+        ref = 'HEAD'
+    revision = git.revision(repository, ref)
+    archive = scratch / 'archive.tar'
+    git.run(repository, 'archive', '--output', str(archive), revision)
+    with tarfile.open(archive) as stream:
+        stream.extractall(scratch / 'tree', filter='data')
+    archive.unlink()
+    date = git.run(
+        repository, 'show', '--no-patch', '--format=%cs', revision
+    ).decode().strip()
+    return _origin(
+        f'{name} ({revision[:12]} of {date})', scratch / 'tree', pinned,
+        repository, revision,
+    )

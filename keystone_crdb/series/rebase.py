@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rebase of a series from one upstream release to another, by git.
+
+In a scratch repository the two releases are two commits, the series is a
+branch on the older one, and `git rebase` takes it to the newer one, with a
+three-way merge where lines changed.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import pathlib
+import re
+import shutil
+import tempfile
+
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.series import application
+from keystone_crdb.series import git
+from keystone_crdb.series import header
+from keystone_crdb.series import hunks
+from keystone_crdb.series import quilt
+from keystone_crdb.series import refresh
+from keystone_crdb.series import tree
+
+SETTINGS = {
+    'user.name': 'keystone-crdb',
+    'user.email': 'keystone-crdb@localhost',
+    'commit.gpgSign': 'false',
+    'core.autocrlf': 'false',
+    'core.hooksPath': '/dev/null',
+    'core.editor': 'true',
+    'merge.conflictStyle': 'diff3',
+    'rebase.autoSquash': 'false',
+    'rerere.enabled': 'false',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A series on its new release.
+
+    :param texts: of the files in the project's folder of patches/ that
+        change, by their name; None for a patch that is dropped
+    :type texts: dict
+    :param outcomes: what became of each patch, by its name: 'as it was',
+        'moved', 'merged' or 'dropped: upstream has it'
+    :type outcomes: dict
+    """
+
+    texts: dict
+    outcomes: dict
+
+
+def begin(repository, old, new):
+    """Make the scratch repository.
+
+    :param repository: the folder to make
+    :type repository: pathlib.Path
+    :param old: the release that the series is for
+    :type old: keystone_crdb.pins.Source
+    :param new: the release to go to
+    :type new: keystone_crdb.pins.Source
+    :raises Failure: when the series does not apply to the old release
+    """
+    staged = repository.with_name(f'.{repository.name}.new')
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        git.run(staged, 'init', '--quiet', '--initial-branch', 'upstream')
+        for name, value in SETTINGS.items():
+            git.run(staged, 'config', name, value)
+        with tempfile.TemporaryDirectory() as scratch:
+            scratch = pathlib.Path(scratch)
+            for name, source in ('old', old), ('new', new):
+                download.unpack(download.sdist(source), scratch / name)
+                _commit_tree(staged, scratch / name, source, name)
+            git.commit(staged, _series(old.project, scratch / 'old'), 'old',
+                       'refs/heads/series')
+        git.run(staged, 'checkout', '--quiet', '--force', 'series')
+        staged.rename(repository)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _commit_tree(repository, folder, source, tag):
+    work_tree = f'--work-tree={folder}'
+    git.run(repository, work_tree, 'add', '--all', '--force', '.')
+    git.run(
+        repository, work_tree, 'commit', '--quiet', '--allow-empty',
+        '--message', f'{source.project} {source.version}',
+    )
+    git.run(repository, 'tag', tag)
+
+
+def _series(project, folder):
+    texts = hunks.Texts(lambda path: tree.read(folder / path))
+    commits = []
+    for patch in quilt.load(project):
+        hunks.check(hunks.attempt(patch, texts))
+        commits.append(application.commit(patch, texts))
+    return commits
+
+
+def go_on(repository, command):
+    """Rebase the series, or go on with it, to the end or the next conflict.
+
+    :type repository: pathlib.Path
+    :param command: what to type to go on, for the message
+    :type command: str
+    :raises Failure: at a conflict, naming patch and files and what to do
+    """
+    if not _is_under_way(repository):
+        words = ['--quiet', '--empty=drop', '--onto', 'new', 'old', 'series']
+    else:
+        _check_resolved(repository, command)
+        words = ['--continue']
+    if _is_on(repository, 'new'):
+        return
+    try:
+        git.run(repository, 'rebase', *words)
+    except errors.Failure as exc:
+        if not _unmerged(repository):
+            raise
+        raise _conflict(repository, command) from exc
+
+
+def _is_under_way(repository):
+    return (repository / '.git/rebase-merge').exists()
+
+
+def _is_on(repository, tag):
+    """Say whether all of the series is on a release already."""
+    if _is_under_way(repository):
+        return False
+    base = git.run(repository, 'merge-base', tag, 'series').decode().strip()
+    return base == git.revision(repository, tag)
+
+
+def _unmerged(repository):
+    names = git.run(
+        repository, 'diff', '--name-only', '--diff-filter=U'
+    ).decode()
+    return names.splitlines()
+
+
+def _check_resolved(repository, command):
+    if _unmerged(repository):
+        raise _conflict(repository, command)
+    # NOTE: It exits with 2 when it finds something, which may be white space.
+    with contextlib.suppress(errors.Failure):
+        git.run(repository, 'diff', '--cached', '--check')
+        return
+    text = git.run(repository, 'diff', '--cached').decode()
+    if re.search(r'^\+(<{7}|\|{7}|>{7}) ', text, re.MULTILINE):
+        raise errors.Failure(
+            f'{repository} has conflict markers that are staged',
+            remedy='git diff --cached --check names the lines',
+        )
+
+
+def _conflict(repository, command):
+    stopped = git.run(
+        repository, 'log', '-1', '--format=%(trailers:key=Patch-Name,'
+        'valueonly)', 'REBASE_HEAD',
+    ).decode().strip()
+    files = _unmerged(repository)
+    return errors.Failure(
+        f'{stopped} conflicts in {", ".join(files)}',
+        details=f'cd {repository}\n'
+        'edit those files: each conflict shows the release, what the patch '
+        'was made for, and the patch\n'
+        f'git add {" ".join(files)}\n'
+        '(or drop the patch: git rebase --skip)',
+        remedy=f'then go on with: {command}; give up with: {command} --abort',
+    )
+
+
+def result(repository, source):
+    """Return the rebased series.
+
+    :type repository: pathlib.Path
+    :param source: the release that it is on now
+    :type source: keystone_crdb.pins.Source
+    :rtype: Result
+    :raises Failure: when a commit is of no patch, or adds a file
+    """
+    folder = paths.PATCHES / source.project
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
+        staged = pathlib.Path(scratch) / source.project
+        shutil.copytree(folder, staged)
+        diffs = _diffs(repository)
+        _write(staged, diffs)
+        for name, text in refresh.changes(source, staged).items():
+            (staged / name).write_text(text)
+        outcomes = {}
+        for name in quilt.names(folder):
+            outcomes[name] = _outcome(folder / name, staged / name)
+            if outcomes[name] == 'merged':
+                _date(staged / name)
+        texts = {
+            path.name: tree.read(staged / path.name)
+            if (staged / path.name).exists() else None
+            for path in folder.iterdir()
+        }
+        return Result(
+            {
+                name: text for name, text in texts.items()
+                if text != tree.read(folder / name)
+            },
+            outcomes,
+        )
+
+
+def _diffs(repository):
+    """Return the diff of each rebased patch by its name."""
+    listing = git.run(
+        repository, 'log', '--reverse', '--format=%H %s%x00'
+        '%(trailers:key=Patch-Name,valueonly)%x00', 'new..series',
+    ).decode().split('\0')
+    diffs = {}
+    for title, name in zip(listing[::2], listing[1::2], strict=False):
+        commit, _, subject = title.strip().partition(' ')
+        if not name.strip():
+            raise errors.Failure(
+                f'"{subject}" in {repository} is the commit of no patch',
+                remedy='squash it into one, or give it a trailer '
+                'Patch-Name: NAME.patch',
+            )
+        text = git.run(
+            repository, 'show', '--format=', '--no-renames', '--no-color',
+            '--no-ext-diff', '--src-prefix=a/', '--dst-prefix=b/', commit,
+        ).decode()
+        diffs[name.strip()] = re.sub(
+            r'^(diff --git|index) .*\n', '', text, flags=re.MULTILINE
+        )
+    return diffs
+
+
+def _write(folder, diffs):
+    lines = tree.read(folder / 'series').splitlines(keepends=True)
+    kept = []
+    for line in lines:
+        name = line.partition('#')[0].strip()
+        if name and name not in diffs:
+            (folder / name).unlink()
+            continue
+        kept.append(line)
+        if name:
+            patch = quilt.read(folder / name)
+            (folder / name).write_text(f'{patch.header}\n{diffs[name]}')
+    (folder / 'series').write_text(''.join(kept))
+
+
+def _outcome(before, after):
+    if not after.exists():
+        return 'dropped: upstream has it'
+    if tree.read(before) == tree.read(after):
+        return 'as it was'
+    without_lines = [
+        re.sub('^@@ .*', '@@', tree.read(path), flags=re.MULTILINE)
+        for path in (before, after)
+    ]
+    return 'moved' if without_lines[0] == without_lines[1] else 'merged'
+
+
+def _date(path):
+    """Put today's date in a patch's Last-Update."""
+    known = header.check(quilt.read(path))['Last-Update']
+    today = datetime.date.today().isoformat()
+    path.write_text(
+        tree.read(path).replace(
+            f'Last-Update: {known}', f'Last-Update: {today}', 1
+        )
+    )

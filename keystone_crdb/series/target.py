@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trees of others: a git checkout, an unpacked sdist, a site-packages."""
+
+import dataclasses
+import email.parser
+import enum
+import importlib.metadata
+import pathlib
+import re
+import tomllib
+
+from keystone_crdb import errors
+from keystone_crdb.series import git
+from keystone_crdb.series import tree
+
+
+class Kind(enum.Enum):
+    """What a tree is, in the words of the messages."""
+
+    CHECKOUT = 'git checkout'
+    SDIST = 'unpacked sdist'
+    INSTALLED = 'installed package'
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One project in a tree.
+
+    :type path: pathlib.Path
+    :type project: str
+    :param version: what the tree says of itself, or None
+    :type version: str
+    :type kind: Kind
+    :param metadata: the .dist-info or .egg-info of an installed package
+    :type metadata: pathlib.Path
+    """
+
+    path: pathlib.Path
+    project: str
+    version: str
+    kind: Kind
+    metadata: pathlib.Path = None
+
+    def __str__(self):
+        return (
+            f'{self.path} ({self.project} {self.version or "of no version"}, '
+            f'{self.kind.value})'
+        )
+
+    @property
+    def package(self):
+        """Return the folder that is the Python package."""
+        return self.project.replace('.', '_')
+
+    def has_place_for(self, path):
+        """Say whether a file of the source belongs into this tree.
+
+        An installed package has none of the source around it, and
+        distributions install packages without their tests.
+
+        :param path: relative to the source
+        :type path: str
+        :rtype: bool
+        """
+        if self.kind is not Kind.INSTALLED:
+            return True
+        tests = f'{self.package}/tests'
+        if path.startswith(f'{tests}/') and not (self.path / tests).exists():
+            return False
+        return path.startswith(f'{self.package}/')
+
+    def placeable(self, patch):
+        """Return a patch without the files that have no place in this tree.
+
+        :type patch: keystone_crdb.series.quilt.Patch
+        :returns: the patch, or None when nothing of it is left
+        :rtype: keystone_crdb.series.quilt.Patch
+        """
+        kept = [file for file in patch.files if self.has_place_for(file.path)]
+        return dataclasses.replace(patch, files=kept) if kept else None
+
+    def read(self, path):
+        """Return the text of a file: in a checkout, what is committed.
+
+        :param path: relative to the tree
+        :type path: str
+        :rtype: str
+        :raises FileNotFoundError: when there is no such file
+        """
+        if self.kind is Kind.CHECKOUT:
+            return git.show(self.path, 'HEAD', path)
+        return tree.read(self.path / path)
+
+
+def identify(path, projects):
+    """Say what lies in a folder.
+
+    :type path: pathlib.Path
+    :param projects: the projects to look for
+    :type projects: list
+    :returns: a Target for each project that is there: one, or more in a
+        site-packages
+    :rtype: list
+    :raises Failure: when none of them is there
+    """
+    path = pathlib.Path(path).resolve()
+    if not path.is_dir():
+        raise errors.Failure(f'{path} is no folder')
+    if (path / '.git').exists():
+        name, version = _source_name(path), git.describe(path)
+        found = [Target(path, name, version, Kind.CHECKOUT)]
+    elif (path / 'PKG-INFO').exists():
+        fields = email.parser.Parser().parsestr(
+            (path / 'PKG-INFO').read_text(), headersonly=True
+        )
+        name = canonical(fields['Name'] or '')
+        found = [Target(path, name, fields['Version'], Kind.SDIST)]
+    else:
+        found = _installed(path, projects) or [
+            Target(path, _source_name(path), None, Kind.SDIST)
+        ]
+    found = [one for one in found if one.project in projects]
+    if not found:
+        raise errors.Failure(
+            f'{path} is no tree of {" or ".join(projects)}',
+            remedy='name a git checkout, an unpacked sdist, or the '
+            'site-packages that it is installed in',
+        )
+    return found
+
+
+def canonical(name):
+    """Return the name of a project as pins.toml has it.
+
+    :param name: any of its spellings, such as oslo_db
+    :type name: str
+    :rtype: str
+    """
+    return re.sub(r'[-_.]+', '.', name).lower()
+
+
+def _source_name(path):
+    """Return the project's name as its build settings give it, or ''."""
+    try:
+        data = tomllib.loads((path / 'pyproject.toml').read_text())
+        if 'name' in data.get('project', {}):
+            return canonical(data['project']['name'])
+    except (FileNotFoundError, tomllib.TOMLDecodeError):
+        pass
+    try:
+        text = (path / 'setup.cfg').read_text()
+    except FileNotFoundError:
+        return ''
+    name = re.search(r'^name\s*=\s*(\S+)', text, re.MULTILINE)
+    return canonical(name[1]) if name else ''
+
+
+def _installed(path, projects):
+    found = []
+    for name in projects:
+        for one in importlib.metadata.distributions(
+            name=name, path=[str(path)]
+        ):
+            target = Target(path, name, one.version, Kind.INSTALLED,
+                            _metadata(path, name))
+            if (path / target.package).is_dir():
+                found.append(target)
+    return found
+
+
+def _metadata(path, name):
+    for pattern in ('*.dist-info', '*.egg-info'):
+        for folder in path.glob(pattern):
+            if canonical(folder.name.partition('-')[0]) == name:
+                return folder
+    return None

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Apply the patches and the overlay to a tree of your own.
+
+TREE is a Keystone or an oslo.db: a git checkout, which gets a commit for each
+patch; an unpacked sdist; or the site-packages that they are installed in,
+which gets the patches for both, without what is not installed. Nothing is
+touched unless all of it will apply. What is there already is left alone.
+
+Every hunk has to match at exactly its line. With --fuzz N it may stand
+elsewhere, and N lines of context at either end of a hunk may differ.
+
+--only leaves the other patches out; the overlay's files are laid all the
+same, for the patches need them, and --reverse --only leaves them.
+"""
+
+import itertools
+import pathlib
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import pins
+from keystone_crdb.series import application
+from keystone_crdb.series import export
+from keystone_crdb.series import hunks
+from keystone_crdb.series import target
+
+
+def add_arguments(parser):
+    """Declare the options of this verb."""
+    parser.add_argument(
+        'tree', nargs='?', metavar='TREE', type=pathlib.Path,
+        help='the folder to change',
+    )
+    parser.add_argument(
+        '--project', metavar='NAME',
+        help='where TREE has both: keystone or oslo.db',
+    )
+    parser.add_argument(
+        '--check', action='store_true',
+        help='say what would be done, and change nothing',
+    )
+    parser.add_argument(
+        '--reverse', action='store_true', help='take the patches back'
+    )
+    parser.add_argument(
+        '--only', action='append', default=[], metavar='NAME',
+        help='this patch only; may be given several times',
+    )
+    parser.add_argument(
+        '--fuzz', type=_lines, default=hunks.EXACT, metavar='N',
+        help='take hunks that moved, and ignore up to N lines of context',
+    )
+    parser.add_argument(
+        '--mailbox', metavar='FOLDER', type=pathlib.Path,
+        help='instead of TREE: write keystone.mbox and oslo.db.mbox for '
+        'git am there',
+    )
+    parser.add_argument(
+        '--kolla', metavar='FOLDER', type=pathlib.Path,
+        help="instead of TREE: write what Kolla's patches_path wants there",
+    )
+    parser.add_argument(
+        '--site-packages', metavar='PATH', default=export.KOLLA_SITE_PACKAGES,
+        help='with --kolla: where its images have their Python packages, '
+        'below / (default: %(default)s)',
+    )
+
+
+def _lines(text):
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+def run(args):
+    """Run this verb.
+
+    :raises Failure: when something does not apply; then nothing is changed
+    """
+    pinned = pins.load()
+    if args.project and args.project not in pinned.sources:
+        raise errors.Failure(
+            f'{args.project} is no project of ours',
+            remedy=f'one of: {", ".join(pinned.sources)}',
+        )
+    wanted = [args.project] if args.project else list(pinned.sources)
+    destinations = [args.tree, args.mailbox, args.kolla]
+    if sum(one is not None for one in destinations) != 1:
+        raise errors.Failure(
+            'name one TREE, or a folder for --mailbox or --kolla',
+            remedy='./build.sh apply --help',
+        )
+    if args.mailbox:
+        _mailboxes(pinned, wanted, args.mailbox)
+    elif args.kolla:
+        place = export.kolla(
+            sorted(wanted, reverse=True), args.kolla,
+            args.site_packages.strip('/'),
+        )
+        console.say(f'{place}: set patches_path = {args.kolla.resolve()}')
+    else:
+        _apply(args, wanted)
+
+
+def _mailboxes(pinned, wanted, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for project in wanted:
+        path = folder / f'{project}.mbox'
+        count = export.mailbox(pinned.sources[project], path)
+        console.say(f'{path}: {count} commits for git am')
+
+
+def _apply(args, wanted):
+    plans = [
+        application.plan(found, _named(args.only, found), args.fuzz,
+                         args.reverse)
+        for found in target.identify(args.tree, wanted)
+        if not args.only or _named(args.only, found)
+    ]
+    if not plans:
+        raise errors.Failure(
+            f'{args.tree} has no project with a patch called '
+            f'{", ".join(args.only)}'
+        )
+    for plan in plans:
+        _report(plan)
+    todo = [plan for plan in plans if plan.commits]
+    if todo and not args.check:
+        application.carry_out(todo)
+    for plan in plans:
+        console.say(f'{plan.target}: {_summary(plan, args.check)}')
+
+
+def _named(only, found):
+    """Return those names that are patches of a target's project."""
+    known = [one.path.stem for one in application.select(found.project, [])]
+    return [name for name in only if name.removesuffix('.patch') in known]
+
+
+def _report(plan):
+    """Print what applies where."""
+    grouped = itertools.groupby(
+        plan.placements, key=lambda one: (one.patch.path.stem, one.path)
+    )
+    rows = [
+        [*key, ', '.join(str(one) for one in group)] for key, group in grouped
+    ]
+    rows += [['overlay', path, 'whole file'] for path in plan.laid]
+    rows += [
+        [name.removesuffix('.patch'), path, 'left out: not installed']
+        for name, path in plan.skipped
+    ]
+    if plan.placements or plan.laid:
+        console.table(['patch', 'file', 'at lines'], rows)
+
+
+def _summary(plan, check):
+    if not plan.commits:
+        done = 'not there' if plan.reverse else 'there already'
+        return f'nothing to do, all of it is {done}'
+    patches = len({one.patch.path for one in plan.placements})
+    done = 'taken back' if plan.reverse else 'applied'
+    if check:
+        done = f'could be {done}'
+    laid = 'taken away' if plan.reverse else 'laid'
+    return (
+        f'{patches} patches {done}, {len(plan.laid)} overlay files '
+        f'{f"could be {laid}" if check else laid}'
+    )

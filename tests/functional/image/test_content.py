@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in the image, and what is not."""
+
+import json
+import subprocess
+
+from tests.functional.image import base
+
+LIMIT = 300e6
+
+
+class ContentTest(base.TestCase):
+    needs_server = False
+
+    def setUp(self):
+        super().setUp()
+        self.engine = base.engine()
+
+    def _shell(self, script):
+        status, output = self.once('sh', '-euc', script)
+        self.assertEqual(0, status, output)
+        return output
+
+    def test_size(self):
+        print(f'image: {self.image.size / 1e6:.0f} MB uncompressed')
+        self.assertLess(self.image.size, LIMIT)
+
+    def test_no_tools_to_build_or_fetch_with(self):
+        found = self._shell(
+            'for name in cc gcc c99 ld make git pip pip3 uv wget curl; do '
+            'command -v $name || true; done; '
+            'python3 -c "import pip" 2>/dev/null && echo pip; true'
+        )
+        self.assertEqual('', found)
+
+    def test_extras_of_a_cloud(self):
+        output = self._shell(
+            'python3 -W ignore -c "import ldap, ldappool, memcache, '
+            'pymemcache, saml2, psycopg; print(psycopg.pq.__impl__)"; '
+            'xmlsec1 --version'
+        )
+        self.assertIn('binary', output)
+        self.assertIn('xmlsec1 1.', output)
+
+    def test_patches_and_sbom(self):
+        folder = '/usr/share/keystone-crdb'
+        patches = json.loads(self._shell(f'cat {folder}/patches.json'))
+        self.assertEqual(
+            {'keystone', 'oslo.db'}, {patch['project'] for patch in patches}
+        )
+        sbom = json.loads(self._shell(f'cat {folder}/sbom.cdx.json'))
+        self.assertEqual('CycloneDX', sbom['bomFormat'])
+        names = {part['name'] for part in sbom['components']}
+        self.assertLessEqual(
+            {'keystone', 'oslo.db', 'psycopg', 'python3', 'xmlsec1'},
+            {name.replace('oslo_db', 'oslo.db') for name in names},
+        )
+        for part in sbom['components']:
+            self.assertIn('version', part, part['name'])
+
+    def test_runs_as_a_number_without_any_right(self):
+        output = self._shell(
+            'id -u; id -g; grep CapEff /proc/self/status; '
+            'find /opt /etc /usr -writable ! -type l 2>/dev/null || true'
+        )
+        self.assertEqual(
+            ['42425', '42425', 'CapEff:\t0000000000000000'],
+            output.splitlines(),
+        )
+
+    def test_configuration(self):
+        (found,) = json.loads(
+            subprocess.run(
+                self.engine.command('image', 'inspect', self.image.reference),
+                check=True,
+                stdout=subprocess.PIPE,
+            ).stdout
+        )
+        config = found['Config']
+        self.assertEqual('42425:42425', config['User'])
+        self.assertIn('/var/lib/keystone', config['Volumes'])
+        self.assertIn('5000/tcp', config['ExposedPorts'])
+        health = config.get('Healthcheck') or found['Healthcheck']
+        self.assertIn('keystone_crdb_image.health', ' '.join(health['Test']))
+        for name in ('title', 'version', 'source', 'licenses', 'base.name'):
+            self.assertTrue(config['Labels'][f'org.opencontainers.image.{name}'])
+
+    def test_any_command_runs_with_the_settings(self):
+        status, output = self.once(
+            'sh', '-c', 'echo $OS_DATABASE__CONNECTION $KEYSTONE_DATABASE_URL',
+            environ={'KEYSTONE_DATABASE_URL': 'cockroachdb://u@h/d'},
+        )
+        self.assertEqual(0, status)
+        self.assertEqual(
+            'cockroachdb+psycopg://u@h/d', output.splitlines()[-1]
+        )
+
+    def test_unknown_command(self):
+        status, output = self.once('no-such-command')
+        self.assertEqual(1, status)
+        self.assertIn('no-such-command: No such file', output)

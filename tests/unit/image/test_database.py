@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+import socket
+
+import fixtures
+from keystone_crdb_image import check
+from keystone_crdb_image import database
+from keystone_crdb_image import errors
+from keystone_crdb_image import schema
+from keystone_crdb_image import settings
+import sqlalchemy
+from sqlalchemy import exc
+
+from tests.unit import base
+
+REFUSED = (
+    'connection failed: connection to server at "127.0.0.1", port 1 failed: '
+    'Connection refused\n\tIs the server running on that host and accepting '
+    'TCP/IP connections?'
+)
+
+
+class WaitTest(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.now = 0
+        self.answers = []
+        self.engine = database.create_engine(
+            sqlalchemy.make_url('cockroachdb+psycopg://u:secret@h/d')
+        )
+        for name, new in (
+            ('time.sleep', self._sleep),
+            ('time.monotonic', lambda: self.now),
+            ('keystone_crdb_image.database.product', self._answer),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, new))
+
+    def _sleep(self, seconds):
+        self.now += seconds
+
+    def _answer(self, engine):
+        answer = self.answers.pop(0) if len(self.answers) > 1 else (
+            self.answers[0]
+        )
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    def _error(self, text):
+        return exc.OperationalError(None, None, Exception(text))
+
+    def test_answers_at_last(self):
+        self.answers = [self._error(REFUSED)] * 3 + ['CockroachDB v25.4.1']
+        self.assertEqual(
+            'CockroachDB v25.4.1', database.wait(self.engine, 60)
+        )
+        self.assertEqual(1, self.output.getvalue().count('waiting for'))
+
+    def test_limit(self):
+        self.answers = [self._error(REFUSED)]
+        problem = self.assertRaises(
+            errors.Problem, database.wait, self.engine, 60
+        )
+        self.assertEqual(
+            'the database h/d did not answer within 60 s '
+            '(KEYSTONE_DATABASE_WAIT): connection failed: connection to '
+            'server at "127.0.0.1", port 1 failed: Connection refused',
+            str(problem),
+        )
+        said = self.output.getvalue()
+        self.assertEqual(6, said.count('waiting for'))
+        self.assertNotIn('secret', said)
+
+    def test_what_waiting_does_not_mend(self):
+        for text in (
+            'FATAL:  password authentication failed for user "u"',
+            'certificate verify failed',
+            'ERROR: node is running secure mode, SSL connection required',
+        ):
+            self.answers = [self._error(text)]
+            problem = self.assertRaises(
+                errors.Problem, database.wait, self.engine, 60
+            )
+            self.assertIn('refuses', str(problem))
+            self.assertEqual(0, self.now)
+
+    def test_missing_database_is_waited_for(self):
+        self.answers = [
+            self._error('database "d" does not exist'), 'CockroachDB v25.4.1'
+        ]
+        database.wait(self.engine, 60)
+
+
+class DescribeTest(base.TestCase):
+    def test_describe(self):
+        for text, name in (
+            ('cockroachdb://u:secret@h:26257/d', 'h:26257/d'),
+            ('cockroachdb://u:secret@/d', 'localhost/d'),
+            ('cockroachdb://u@/d?host=a:1&host=b:2', 'a:1,b:2/d'),
+            ('sqlite:////x/y', 'SQLite in /x/y'),
+        ):
+            url = sqlalchemy.make_url(text)
+            self.assertEqual(name, database.describe(url))
+
+
+class StateTest(base.TestCase):
+    REVISIONS = ({'a', 'b', 'c', 'd'}, {'expand': 'b', 'contract': 'd'})
+
+    def setUp(self):
+        super().setUp()
+        self.engine = database.create_engine(
+            sqlalchemy.make_url(f'sqlite:///{self.path}/db')
+        )
+
+    def _at(self, *revisions):
+        with self.engine.begin() as connection:
+            for statement in (
+                'DROP TABLE IF EXISTS alembic_version',
+                'CREATE TABLE alembic_version (version_num VARCHAR(32))',
+                *(
+                    f"INSERT INTO alembic_version VALUES ('{revision}')"  # noqa: S608
+                    for revision in revisions
+                ),
+            ):
+                connection.execute(sqlalchemy.text(statement))
+        return schema.state(self.engine, self.REVISIONS)
+
+    def test_states(self):
+        self.assertIs(
+            schema.State.EMPTY, schema.state(self.engine, self.REVISIONS)
+        )
+        self.assertIs(schema.State.EMPTY, self._at())
+        self.assertIs(schema.State.BEHIND, self._at('a', 'c'))
+        self.assertIs(schema.State.EXPANDED, self._at('b', 'c'))
+        self.assertIs(schema.State.CURRENT, self._at('b', 'd'))
+        self.assertIs(schema.State.NEWER, self._at('b', 'e'))
+
+    def test_newer_is_refused(self):
+        for state in schema.State:
+            if state is schema.State.NEWER:
+                self.assertRaises(errors.Problem, schema.refuse_newer, state)
+            else:
+                schema.refuse_newer(state)
+
+
+class CheckTest(base.TestCase):
+    def test_says_all_that_is_wrong(self):
+        with socket.socket() as unused:
+            unused.bind(('127.0.0.1', 0))
+            port = unused.getsockname()[1]
+            found = settings.read(
+                {
+                    'KEYSTONE_DATABASE_URL':
+                    f'cockroachdb+psycopg://u:secret@127.0.0.1:{port}/d',
+                    'OS_FERNET_TOKENS__KEY_REPOSITORY': str(self.path),
+                }
+            )
+            self.assertEqual(1, check.check(found))
+        said = self.output.getvalue()
+        self.assertEqual(5, said.count('FAILED '), said)
+        self.assertIn('Connection refused', said)
+        self.assertIn(f'{self.path} has no keys', said)
+        self.assertNotIn('secret', said)
