@@ -134,6 +134,9 @@ class RoleRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
 
 class CatalogRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = catalog_sql.Catalog
+    arguments = {
+        'get_v3_catalog': ('user', None),
+    }
 
 
 class CredentialRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
