@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run Keystone's own unit suite on CockroachDB, or on the stand-in.
 
-Without REGEX all of it. What a run leaves to read is in build/suite: the
-summary, the HTML report and, for each test that failed, its SQL, log and
-traceback.
+Without REGEX all of it. ledger/keystone.toml lists what can't pass. What a
+run leaves to read is in build/suite: the summary, the HTML report and, for
+each test that failed, its SQL, log and traceback.
 """
 
 import argparse
 import datetime
 import os
-import pathlib
 import sys
 import time
 
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
+from keystone_crdb import ledger
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.suite import report
 from keystone_crdb.suite import run_database
 from keystone_crdb.suite import stestr_run
+
+
+#: The only one of one part.
+_ALL = (1, 1)
 
 
 def _parser():
@@ -40,7 +44,7 @@ def _parser():
         help='processes that run tests; by default as many as CPUs',
     )
     parser.add_argument(
-        '--part', type=_part, default=(1, 1), metavar='I/N',
+        '--part', type=_part, default=_ALL, metavar='I/N',
         help='run only the I-th of N parts of the tests',
     )
     parser.add_argument(
@@ -96,8 +100,8 @@ def run(args, tree, server, folder):
     :type server: keystone_crdb.databases.database.Database
     :param folder: for what is left to read
     :type folder: pathlib.Path
-    :returns: the results
-    :rtype: list
+    :returns: whether all went as the ledger has it
+    :rtype: bool
     """
     for name in run_database.sweep(server):
         console.note(f'removed what a killed run left: {name}')
@@ -115,12 +119,33 @@ def run(args, tree, server, folder):
         stream = tree.run(tests, env, folder, args.workers, progress.add)
         seconds = time.monotonic() - start
     database = server.describe()
+    judgement, verdict = _judge(args, server, tests, progress.results)
     text = report.summary(database, progress.results, seconds)
+    text = f'{text}\n\n{verdict}\n'
     (folder / 'summary.txt').write_text(text)
     report.write_details(folder / 'failures', progress.results)
     report.write_html(stream, folder / 'report.html', database)
     console.say(text)
-    return progress.results
+    return judgement.is_good()
+
+
+def _judge(args, server, tests, results):
+    """Judge the results by the ledger.
+
+    :returns: the judgement, and what a person needs to know of it
+    :rtype: tuple
+    """
+    listed = ledger.load(paths.ROOT / 'ledger' / 'keystone.toml')
+    if args.regexes or args.part != _ALL:
+        # The number of skips, and what must be run, are of the whole suite.
+        listed = ledger.Ledger(
+            tuple(entry for entry in listed.entries if entry.test in tests)
+        )
+    outcomes = {result.test: result.status for result in results}
+    judgement = ledger.judge(
+        listed, outcomes, server.product, server.version
+    )
+    return judgement, '\n'.join(ledger.describe(judgement, listed))
 
 
 def main(argv=None):
@@ -128,7 +153,7 @@ def main(argv=None):
 
     :param argv: arguments, or None for the process's own
     :type argv: list
-    :returns: exit status: 0 all as it should be, 1 not so
+    :returns: exit status: 0 all as the ledger has it, 1 not so
     :rtype: int
     """
     args = _parser().parse_args(argv)
@@ -136,14 +161,12 @@ def main(argv=None):
         tree = _tree()
         with databases.start(args.provider, _image()) as server:
             console.say(server.describe())
-            results = run(args, tree, server, _folder())
+            return 0 if run(args, tree, server, _folder()) else 1
     except errors.Failure as exc:
         print(exc, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return int(any(result.status not in ('success', 'skip', 'xfail')
-                   for result in results))
 
 
 if __name__ == '__main__':

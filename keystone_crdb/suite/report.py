@@ -11,14 +11,14 @@ import testtools
 
 from keystone_crdb import console
 
-#: subunit's statuses in the words of the summary, in its order.
+#: subunit's statuses in stestr's words, in the summary's order.
 WORDS = {
-    'success': 'passed',
-    'skip': 'skipped',
-    'xfail': 'expected failures',
-    'fail': 'failed',
-    'uxsuccess': 'unexpected successes',
-    'inprogress': 'not finished',
+    'success': 'Passed',
+    'skip': 'Skipped',
+    'xfail': 'Expected Fail',
+    'uxsuccess': 'Unexpected Success',
+    'fail': 'Failed',
+    'inprogress': 'Not Finished',
 }
 _BAD = ('fail', 'uxsuccess', 'inprogress')
 _PROGRESS_SECONDS = 15
@@ -44,13 +44,18 @@ class Progress:
         """
         self.results.append(result)
         if result.status in _BAD:
-            console.say(f'{WORDS[result.status].upper()}: {result.test}')
+            console.say(f'{WORDS[result.status]}: {result.test}')
         now = time.monotonic()
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
+            numbers = ', '.join(
+                f'{word} {number}'
+                for word, number in counts(self.results)
+                if number
+            )
             console.say(
-                f'{len(self.results)} of {self._total}: '
-                f'{counts(self.results)}, {now - self._start:.0f} s'
+                f'{len(self.results)} of {self._total} after '
+                f'{now - self._start:.0f} s: {numbers}'
             )
 
 
@@ -58,14 +63,11 @@ def counts(results):
     """Return how many tests ended how.
 
     :type results: iterable
-    :rtype: str
+    :returns: pairs of stestr's word and a number
+    :rtype: list
     """
     found = collections.Counter(result.status for result in results)
-    return ', '.join(
-        f'{found[status]} {word}'
-        for status, word in WORDS.items()
-        if found[status] or status in ('success', 'fail')
-    )
+    return [(word, found[status]) for status, word in WORDS.items()]
 
 
 def summary(database, results, seconds):
@@ -78,16 +80,17 @@ def summary(database, results, seconds):
     :type seconds: float
     :rtype: str
     """
-    lines = [database, '', 'slowest tests, in seconds:']
+    lines = [database, '', 'Slowest tests, in seconds:']
     by_time = sorted(results, key=lambda result: -result.seconds)
     lines += [
         f'{result.seconds:8.2f}  {result.test}'
         for result in by_time[:_SLOWEST]
     ]
-    lines += ['', f'{len(results)} tests: {counts(results)}']
     test_seconds = sum(result.seconds for result in results)
-    lines.append(f'{test_seconds:.0f} s of tests in {seconds:.0f} s')
-    return '\n'.join(lines) + '\n'
+    lines += ['', 'Totals', f'Ran: {len(results)} tests in {seconds:.1f} s']
+    lines += [f' - {word}: {number}' for word, number in counts(results)]
+    lines.append(f'Sum of the tests\' times: {test_seconds:.1f} s')
+    return '\n'.join(lines)
 
 
 def write_details(folder, results):
