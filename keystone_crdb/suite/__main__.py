@@ -66,16 +66,6 @@ def _part(text):
     return int(number), int(count)
 
 
-def _tree():
-    keystone = paths.SOURCES / 'keystone'
-    if not keystone.is_dir():
-        raise errors.Failure(
-            f'there is no patched Keystone in {keystone}',
-            remedy='make it: ./build.sh source',
-        )
-    return stestr_run.Tree(keystone, (paths.SOURCES / 'oslo.db',))
-
-
 def _image():
     return pins.load().cockroachdb.image
 
@@ -105,8 +95,12 @@ def run(args, tree, server, folder):
     """
     for name in run_database.sweep(server):
         console.note(f'removed what a killed run left: {name}')
+    cleanings = folder / 'cleanings'
     with run_database.make(server) as (url, scratch):
-        settings = {'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}'}
+        settings = {
+            'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}',
+            'KEYSTONE_TEST_CLEANINGS': str(cleanings),
+        }
         if args.trace_sql:
             settings['KEYSTONE_TEST_TRACE_SQL'] = '1'
         env = tree.environment(scratch, settings)
@@ -120,7 +114,9 @@ def run(args, tree, server, folder):
         seconds = time.monotonic() - start
     database = server.describe()
     judgement, verdict = _judge(args, server, tests, progress.results)
-    text = report.summary(database, progress.results, seconds)
+    text = report.summary(
+        database, progress.results, seconds, report.cleaning_ms(cleanings)
+    )
     text = f'{text}\n\n{verdict}\n'
     (folder / 'summary.txt').write_text(text)
     report.write_details(folder / 'failures', progress.results)
@@ -158,7 +154,7 @@ def main(argv=None):
     """
     args = _parser().parse_args(argv)
     try:
-        tree = _tree()
+        tree = stestr_run.patched_tree()
         with databases.start(args.provider, _image()) as server:
             console.say(server.describe())
             return 0 if run(args, tree, server, _folder()) else 1

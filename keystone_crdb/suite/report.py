@@ -3,6 +3,7 @@
 
 import collections
 import re
+import statistics
 import time
 
 from os_testr import subunit2html
@@ -70,7 +71,20 @@ def counts(results):
     return [(word, found[status]) for status, word in WORDS.items()]
 
 
-def summary(database, results, seconds):
+def cleaning_ms(file):
+    """Return what cleaning after a test cost.
+
+    :param file: that the fixture wrote, of seconds, one a line
+    :type file: pathlib.Path
+    :returns: the median in milliseconds, None when nothing was cleaned
+    :rtype: float
+    """
+    if not file.exists():
+        return None
+    return 1000 * statistics.median(map(float, file.read_text().split()))
+
+
+def summary(database, results, seconds, cleaning):
     """Return what a person wants to know of a run.
 
     :param database: the line that says which one it was
@@ -78,6 +92,8 @@ def summary(database, results, seconds):
     :type results: list
     :param seconds: how long it took
     :type seconds: float
+    :param cleaning: what cleaning_ms() returned
+    :type cleaning: float
     :rtype: str
     """
     lines = [database, '', 'Slowest tests, in seconds:']
@@ -89,7 +105,9 @@ def summary(database, results, seconds):
     test_seconds = sum(result.seconds for result in results)
     lines += ['', 'Totals', f'Ran: {len(results)} tests in {seconds:.1f} s']
     lines += [f' - {word}: {number}' for word, number in counts(results)]
-    lines.append(f'Sum of the tests\' times: {test_seconds:.1f} s')
+    lines.append(f"Sum of the tests' times: {test_seconds:.1f} s")
+    if cleaning is not None:
+        lines.append(f'Cleaning after a test: {cleaning:.1f} ms (median)')
     return '\n'.join(lines)
 
 

@@ -46,10 +46,13 @@ class Tree:
     :type folder: pathlib.Path
     :param path: further folders to import from, oslo.db's among them
     :type path: tuple
+    :param savings: whether to run it by keystone_crdb.suite.worker
+    :type savings: bool
     """
 
     folder: pathlib.Path
     path: tuple
+    savings: bool = True
 
     def environment(self, scratch, settings):
         """Return the environment of its tests.
@@ -66,11 +69,13 @@ class Tree:
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_TEST_'))
         }
+        if self.savings:
+            settings = settings | {
+                'PYTHON': f'{sys.executable} -m keystone_crdb.suite.worker'
+            }
         folders = (self.folder, *self.path, paths.ROOT)
         return env | {
-            'PYTHON': f'{sys.executable} -m keystone_crdb.suite.worker',
             'PYTHONPATH': os.pathsep.join(map(str, folders)),
-            'PYTHONDONTWRITEBYTECODE': '1',
             # Tests run programs that are installed beside Python.
             'PATH': os.pathsep.join(
                 (os.path.dirname(sys.executable), os.environ['PATH'])
@@ -171,6 +176,21 @@ def _command(folder, *words):
         sys.executable, '-m', 'stestr', '--test-path', _TEST_PATH,
         '--top-dir', '.', '--repo-url', str(folder), *words,
     ]
+
+
+def patched_tree():
+    """Return what `./build.sh source` made.
+
+    :rtype: Tree
+    :raises Failure: when it did not
+    """
+    keystone = paths.SOURCES / 'keystone'
+    if not keystone.is_dir():
+        raise errors.Failure(
+            f'there is no patched Keystone in {keystone}',
+            remedy='make it: ./build.sh source',
+        )
+    return Tree(keystone, (paths.SOURCES / 'oslo.db',))
 
 
 def _result(test):

@@ -20,6 +20,7 @@ in a database of its own, and what a test writes is deleted after the test.
 import atexit
 import os
 import re
+import time
 
 import fixtures
 from oslo_db import options as db_options
@@ -40,6 +41,9 @@ _NO_SCHEMA = 'sqlite://'
 
 # Set to attach the SQL of every test, not only of those that fail.
 _TRACE_ALL = 'KEYSTONE_TEST_TRACE_SQL'
+
+# A file that gets the seconds which each cleaning took, one a line.
+_CLEANINGS = 'KEYSTONE_TEST_CLEANINGS'
 
 _INSERT = re.compile(r'\s*(?:insert|upsert)\s+into\s+"?(\w+)', re.IGNORECASE)
 
@@ -191,7 +195,12 @@ class CleanSchema(fixtures.Fixture):
 
     def _clean(self):
         self._schema.in_use -= 1
+        start = time.monotonic()
         tables = self._schema.clean()
+        seconds = time.monotonic() - start
+        if _CLEANINGS in os.environ:
+            with open(os.environ[_CLEANINGS], 'a') as cleanings:
+                cleanings.write(f'{seconds:.6f}\n')
         if tables:
             raise TablesNotEmpty(tables)
 
