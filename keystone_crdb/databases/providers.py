@@ -16,11 +16,13 @@ import psycopg
 
 from keystone_crdb import console
 from keystone_crdb import errors
+from keystone_crdb import system
 from keystone_crdb.containers import base
 from keystone_crdb.containers import engine
 from keystone_crdb.databases import database
 from keystone_crdb.databases import process
 from keystone_crdb.databases import scratch
+from keystone_crdb.databases.standin import postgres
 
 _START_SECONDS = 120
 _NODE = (
@@ -176,7 +178,11 @@ def container(image):
 
 @contextlib.contextmanager
 def standin(image):
-    """Start the stand-in."""
+    """Start the stand-in; root gets PostgreSQL installed for it."""
+    try:
+        postgres.find_programs()
+    except errors.Failure:
+        system.require('stand-in')
     with scratch.folder('standin') as folder:
         url_file = folder / 'url'
         command = [
