@@ -92,7 +92,9 @@ class Injector:
 
         :type test_id: str
         """
-        self._random = random.Random(f'{self.seed}:{test_id}')
+        self._random = random.Random(  # noqa: S311 - nothing is secret
+            f'{self.seed}:{test_id}'
+        )
         self._in_a_row = {}
         self._spare_test = test_id in SPARED
 
