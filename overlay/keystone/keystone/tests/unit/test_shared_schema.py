@@ -12,15 +12,17 @@
 
 import uuid
 
+from oslo_db import exception as db_exception
 import sqlalchemy
 import testtools
+from testtools.testresult import doubles
 
+from keystone.assignment.role_backends import sql_model
 from keystone.common import sql
-from keystone.resource.backends import sql_model
 from keystone.tests.unit.ksfixtures import database
 from keystone.tests.unit.ksfixtures import shared_schema
 
-_TAGS = 'SELECT count(*) FROM project_tag'
+_COUNT = 'SELECT count(*) FROM implied_role'
 
 
 class SharedSchemaTest(testtools.TestCase):
@@ -35,21 +37,22 @@ class SharedSchemaTest(testtools.TestCase):
 
     def _rows(self):
         with self.schema.engine.connect() as connection:
-            return connection.exec_driver_sql(_TAGS).scalar()
+            return connection.exec_driver_sql(_COUNT).scalar()
 
     def _write(self):
-        project = sql_model.Project(
-            id=uuid.uuid4().hex,
-            domain_id=uuid.uuid4().hex,
-            name='a',
-            is_domain=True,
-        )
+        role = sql_model.RoleTable(id=uuid.uuid4().hex, name='a')
         with sql.session_for_write() as session:
-            session.add(project)
+            session.add(role)
             session.flush()
             session.add(
-                sql_model.ProjectTag(project_id=project.id, name='b')
+                sql_model.ImpliedRoleTable(
+                    prior_role_id=role.id, implied_role_id=role.id
+                )
             )
+
+    def _fail(self):
+        with sql.session_for_read() as session:
+            session.execute(sqlalchemy.text('SELECT nothing'))
 
     def _write_by_another_connection(self):
         engine = sqlalchemy.create_engine(self.schema.url)
@@ -91,7 +94,7 @@ class SharedSchemaTest(testtools.TestCase):
             self.schema.engine, 'before_cursor_execute', note
         )
         self.assertEqual(
-            'DELETE FROM project_tag; DELETE FROM project', statements[0]
+            'DELETE FROM implied_role; DELETE FROM "role"', statements[0]
         )
 
     def test_finds_rows_of_another_connection(self):
@@ -112,20 +115,18 @@ class SharedSchemaTest(testtools.TestCase):
         self.addCleanup(sql.cleanup)
         self._write()
         e = self.assertRaises(shared_schema.TablesNotEmpty, watch.cleanUp)
-        self.assertIn('project, project_tag', str(e))
+        self.assertIn('implied_role, role', str(e))
         self.assertEqual(0, self._rows())
 
     def test_trace_has_transactions_and_errors(self):
         self.schema.trace.clear()
         with self.fixture:
             self._write()
-            with testtools.ExpectedException(Exception):
-                with sql.session_for_read() as session:
-                    session.execute(sqlalchemy.text('SELECT nothing'))
+            self.assertRaises(db_exception.DBError, self._fail)
             lines = self.schema.trace.text().splitlines()
         words = [line.split(None, 2)[1:] for line in lines]
         self.assertEqual(['T1', 'BEGIN'], words[0])
-        self.assertTrue(words[1][1].startswith('INSERT INTO project '))
+        self.assertTrue(words[1][1].startswith('INSERT INTO "role" '))
         self.assertEqual(['T1', 'COMMIT'], words[3])
         self.assertEqual(['T2', 'BEGIN'], words[4])
         self.assertEqual('SELECT nothing', words[5][1])
@@ -133,10 +134,18 @@ class SharedSchemaTest(testtools.TestCase):
         self.assertEqual(['T2', 'ROLLBACK'], words[-1])
 
     def test_trace_is_attached_to_a_failure(self):
-        watch = shared_schema.Watch(self)
-        with watch, self.fixture:
-            self._write()
-            self.onException((ValueError, ValueError(), None))
-        self.assertIn('INSERT INTO project ', self.getDetails()['sql'].as_text())
-        # These are of this test's own making.
-        self.getDetails().clear()
+        write = self._write
+
+        class Failing(testtools.TestCase):
+            def test_it(self):
+                self.useFixture(shared_schema.Watch(self))
+                self.useFixture(database.Database())
+                write()
+                self.fail('so that there is a failure')
+
+        result = doubles.ExtendedTestResult()
+        Failing('test_it').run(result)
+        (details,) = [
+            event[2] for event in result._events if event[0] == 'addFailure'
+        ]
+        self.assertIn('INSERT INTO "role" ', details['sql'].as_text())
