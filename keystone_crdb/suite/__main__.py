@@ -22,7 +22,6 @@ from keystone_crdb.suite import report
 from keystone_crdb.suite import run_database
 from keystone_crdb.suite import stestr_run
 
-
 #: The only one of one part.
 _ALL = (1, 1)
 
