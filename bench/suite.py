@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time Keystone's own suite: stock on SQLite, ours on a database server.
+
+Usage::
+
+    tox -e suite-bench
+    tox -e suite-bench -- --part 1/20 --rounds 3
+
+Both run on this machine, one after the other, with the same number of
+workers, the same Python and the same dependencies: the pinned sdists as
+upstream tests them, and the patched trees under the fixture. The time is the
+sum of the tests' own, so that neither start is in it; wall-clock times, the
+time that cleaning takes and a ratio to the limits are printed with it.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+from keystone_crdb import console
+from keystone_crdb import databases
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb.suite import report
+from keystone_crdb.suite import run_database
+from keystone_crdb.suite import stestr_run
+
+#: Of ours to stock's time on SQLite, on the stand-in and on CockroachDB.
+STANDIN_LIMIT = 0.9
+LIVE_LIMIT = 1.5
+#: Milliseconds, the median of the cleanings.
+CLEANING_LIMIT = 20
+
+
+def _stock(folder):
+    """Unpack the pinned sdists.
+
+    :type folder: pathlib.Path
+    :rtype: keystone_crdb.suite.stestr_run.Tree
+    """
+    trees = {}
+    for project, source in pins.load().sources.items():
+        trees[project] = folder / project
+        download.unpack(download.sdist(source), trees[project])
+    return stestr_run.Tree(
+        trees['keystone'], (trees['oslo.db'],), savings=False
+    )
+
+
+def _time(title, tree, env, folder, part, workers):
+    """Run a tree's tests.
+
+    :returns: the sum of the tests' times, in seconds, by id
+    :rtype: dict
+    """
+    folder.mkdir(parents=True)
+    number, count = part
+    tests = tree.list_tests(env, folder, [])[number - 1 :: count]
+    progress = report.Progress(len(tests))
+    start = time.monotonic()
+    tree.run(tests, env, folder, workers, progress.add)
+    wall = time.monotonic() - start
+    times = {result.test: result.seconds for result in progress.results}
+    numbers = ', '.join(
+        f'{word} {number}'
+        for word, number in report.counts(progress.results)
+        if number
+    )
+    console.say(
+        f'{title}: {sum(times.values()):.1f} s of tests in {wall:.1f} s '
+        f'({numbers})'
+    )
+    return times
+
+
+def _compare(args, server, folder):
+    """Time both and print how they compare.
+
+    Only tests that both have are counted: a test of ours that stock has not
+    is no reason to be slower.
+    """
+    cleanings = folder / 'cleanings'
+    stock_seconds = ours_seconds = 0.0
+    with (
+        tempfile.TemporaryDirectory() as sdists,
+        run_database.make(server) as (url, scratch),
+    ):
+        stock = _stock(pathlib.Path(sdists))
+        ours = stestr_run.patched_tree()
+        stock_env = stock.environment(scratch, {})
+        ours_env = ours.environment(
+            scratch,
+            {
+                'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}',
+                'KEYSTONE_TEST_CLEANINGS': str(cleanings),
+            },
+        )
+        for number in range(1, args.rounds + 1):
+            common = (args.part, args.workers)
+            first = _time(
+                'stock on SQLite', stock, stock_env,
+                folder / f'stock-{number}', *common,
+            )
+            second = _time(
+                f'ours on {server.product}', ours, ours_env,
+                folder / f'ours-{number}', *common,
+            )
+            shared = first.keys() & second.keys()
+            stock_seconds += sum(first[test] for test in shared)
+            ours_seconds += sum(second[test] for test in shared)
+    limit = STANDIN_LIMIT if server.provider == 'standin' else LIVE_LIMIT
+    ratio = ours_seconds / stock_seconds
+    cleaning = report.cleaning_ms(cleanings)
+    console.say(
+        f'{server.describe()}\n'
+        f'{len(shared)} tests that both have, {args.rounds} rounds\n'
+        f'stock on SQLite: {stock_seconds:.1f} s\n'
+        f'ours: {ours_seconds:.1f} s, {ratio:.2f} times (limit {limit})\n'
+        f'cleaning: {cleaning:.1f} ms, median (limit {CLEANING_LIMIT})'
+    )
+    return ratio <= limit and cleaning < CLEANING_LIMIT
+
+
+def _part(text):
+    number, _, count = text.partition('/')
+    return int(number), int(count)
+
+
+def main(argv=None):
+    """Run the comparison.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 within the limits, 1 not so
+    :rtype: int
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--provider', choices=databases.PROVIDERS)
+    parser.add_argument(
+        '--part', type=_part, default=(1, 1), metavar='I/N',
+        help='time only the I-th of N parts of the tests',
+    )
+    parser.add_argument('--workers', type=int, default=0)
+    parser.add_argument(
+        '--rounds', type=int, default=1, help='how often, alternating'
+    )
+    args = parser.parse_args(argv)
+    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
+    folder = paths.BUILD / 'bench' / f'{now}-{os.getpid()}'
+    folder.mkdir(parents=True)
+    try:
+        image = pins.load().cockroachdb.image
+        with databases.start(args.provider, image) as server:
+            console.say(server.describe())
+            return 0 if _compare(args, server, folder) else 1
+    except errors.Failure as exc:
+        print(exc, file=sys.stderr)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,222 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Migrations on CockroachDB: from earlier releases, and interrupted."""
+
+import datetime
+import uuid
+
+from alembic import command as alembic_api
+from oslo_db.sqlalchemy import enginefacade
+from oslo_db.sqlalchemy import test_fixtures
+import sqlalchemy
+
+from keystone.common import sql
+from keystone.common.sql import upgrades
+from keystone.tests import unit
+from keystone.tests.unit.ksfixtures import database
+
+_CONTRACT_HEAD = 'c88cdce8f248'
+
+
+class Interrupted(BaseException):
+    """Ends `keystone-manage db_sync` halfway, as Ctrl-C does."""
+
+
+class UpgradeCockroachDBTestCase(
+    test_fixtures.OpportunisticDBTestMixin, unit.BaseTestCase
+):
+    FIXTURE = test_fixtures.CockroachDBOpportunisticFixture
+
+    def setUp(self):
+        super().setUp()
+        database._load_sqlalchemy_models()
+        self.engine = enginefacade.writer.get_engine()
+
+    def _sync(self):
+        upgrades.offline_sync_database_to_version(engine=self.engine)
+
+    def _upgrade(self, *revisions):
+        config = upgrades._find_alembic_conf()
+        with self.engine.connect() as connection:
+            config.attributes['connection'] = connection.execution_options(
+                isolation_level='AUTOCOMMIT'
+            )
+            for revision in revisions:
+                alembic_api.upgrade(config, revision)
+
+    def _schema(self):
+        """Return what there is, to be compared."""
+        inspector = sqlalchemy.inspect(self.engine)
+        found = {}
+        for name in inspector.get_table_names():
+            found[name] = {
+                'columns': sorted(
+                    (column['name'], str(column['type']), column['nullable'])
+                    for column in inspector.get_columns(name)
+                ),
+                'primary key': inspector.get_pk_constraint(name)[
+                    'constrained_columns'
+                ],
+                'unique': sorted(
+                    (unique['name'], tuple(unique['column_names']))
+                    for unique in inspector.get_unique_constraints(name)
+                ),
+                'indexes': sorted(
+                    (index['name'], tuple(index['column_names']))
+                    for index in inspector.get_indexes(name)
+                ),
+                'foreign keys': sorted(
+                    (
+                        tuple(key['constrained_columns']),
+                        key['referred_table'],
+                        tuple(key['referred_columns']),
+                    )
+                    for key in inspector.get_foreign_keys(name)
+                ),
+            }
+        return found
+
+    def _start_again(self):
+        inspector = sqlalchemy.inspect(self.engine)
+        quote = self.engine.dialect.identifier_preparer.quote
+        with self.engine.connect() as connection:
+            connection.execution_options(isolation_level='AUTOCOMMIT')
+            for kind, names in (
+                ('TABLE', inspector.get_table_names()),
+                ('TYPE', [enum['name'] for enum in inspector.get_enums()]),
+            ):
+                cascade = ' CASCADE' if kind == 'TABLE' else ''
+                connection.exec_driver_sql(
+                    f'DROP {kind} {", ".join(map(quote, names))}{cascade}'
+                )
+        self.engine.dispose()
+
+    def _sync_up_to_write(self, number):
+        """Bring the schema up; be interrupted after a write.
+
+        :returns: whether it came to the end before
+        """
+        writes = 0
+
+        def count(
+            connection, cursor, statement, parameters, context, executemany
+        ):
+            nonlocal writes
+            if statement.lstrip()[:6].upper() != 'SELECT':
+                writes += 1
+                if writes == number:
+                    raise Interrupted()
+
+        event = (self.engine, 'after_cursor_execute', count)
+        sqlalchemy.event.listen(*event)
+        try:
+            self._sync()
+            return True
+        except Interrupted:
+            return False
+        finally:
+            sqlalchemy.event.remove(*event)
+
+    def _heads(self):
+        return upgrades._get_current_heads(
+            self.engine, upgrades._find_alembic_conf()
+        )
+
+    def test_interrupted_after_every_statement(self):
+        self._sync()
+        expected = self._schema()
+        self._start_again()
+        number, heads, interruptions = 1, {}, 0
+        while not self._sync_up_to_write(number):
+            interruptions += 1
+            self.assertLess(interruptions, 500)
+            # What was finished is not done again, so the next revision's
+            # statements are counted from the first.
+            if self._heads() == heads:
+                number += 1
+            else:
+                number, heads = 1, self._heads()
+        self.assertGreater(interruptions, len(expected))
+        self.assertEqual(expected, self._schema())
+
+    def _value(self, column, rows):
+        for key in column.foreign_keys:
+            return rows[key.column.table.name][key.column.name]
+        kind = column.type
+        if isinstance(kind, sqlalchemy.types.TypeDecorator):
+            if isinstance(kind, sql.JsonBlob):
+                return {}
+            return datetime.datetime(2026, 1, 2, 3, 4, 5)
+        if isinstance(kind, sqlalchemy.Enum):
+            return kind.enums[0]
+        if isinstance(kind, sqlalchemy.Boolean):
+            return True
+        if isinstance(kind, sqlalchemy.Integer):
+            return 1
+        if isinstance(kind, sqlalchemy.Date):
+            return datetime.date(2026, 1, 2)
+        if isinstance(kind, sqlalchemy.DateTime):
+            return datetime.datetime(2026, 1, 2, 3, 4, 5)
+        return uuid.uuid4().hex[: getattr(kind, 'length', None) or 32]
+
+    def _tables(self):
+        # Other tests bring models of their own.
+        names = sqlalchemy.inspect(self.engine).get_table_names()
+        return [
+            table
+            for table in sql.ModelBase.metadata.sorted_tables
+            if table.name in names
+        ]
+
+    def _fill(self):
+        """Put a row into each table.
+
+        :returns: by table
+        """
+        rows = {'project': {'id': '<<keystone.domain.root>>'}}
+        with self.engine.begin() as connection:
+            for table in self._tables():
+                row = {
+                    column.name: self._value(column, rows)
+                    for column in table.columns
+                    if column is not table.autoincrement_column
+                }
+                result = connection.execute(
+                    table.insert().returning(*table.columns), row
+                )
+                rows[table.name] = dict(result.mappings().one())
+        return rows
+
+    def _test_upgrade_from(self, expand_head):
+        self._sync()
+        expected = self._schema()
+        self._start_again()
+        self._upgrade(expand_head, _CONTRACT_HEAD)
+        rows = self._fill()
+        self._sync()
+        self.assertEqual(expected, self._schema())
+        with self.engine.connect() as connection:
+            for table in self._tables():
+                found = connection.execute(table.select()).mappings().all()
+                self.assertIn(
+                    rows[table.name], [dict(row) for row in found]
+                )
+
+    def test_upgrade_from_2025_1(self):
+        self._test_upgrade_from('47147121')
+
+    def test_upgrade_from_2025_2(self):
+        self._test_upgrade_from('e8725d6fa226')
+
+    def test_upgrade_from_2026_1(self):
+        self._test_upgrade_from('742c857f1dfb')
