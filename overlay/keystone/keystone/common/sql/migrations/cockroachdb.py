@@ -34,11 +34,7 @@ from sqlalchemy import schema
 import sqlalchemy as sql
 from sqlalchemy_cockroachdb import base as crdb
 
-_CREATE = (
-    schema.CreateTable,
-    schema.CreateIndex,
-    base.AddColumn,
-)
+_CREATE = (schema.CreateTable, schema.CreateIndex, base.AddColumn)
 _DROP = (
     schema.DropTable,
     schema.DropIndex,

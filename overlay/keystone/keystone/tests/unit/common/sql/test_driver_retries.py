@@ -116,16 +116,12 @@ class ApplicationCredentialRetriesTestCase(
     DriverRetriesMixin, unit.BaseTestCase
 ):
     driver_class = app_cred_sql.ApplicationCredential
-    arguments = {
-        'create_application_credential': ({'secret': 's'}, []),
-    }
+    arguments = {'create_application_credential': ({'secret': 's'}, [])}
 
 
 class AssignmentRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = assignment_sql.Assignment
-    arguments = {
-        'create_grant': ('role', 'user', None, None, 'project'),
-    }
+    arguments = {'create_grant': ('role', 'user', None, None, 'project')}
 
 
 class RoleRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
@@ -134,9 +130,7 @@ class RoleRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
 
 class CatalogRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = catalog_sql.Catalog
-    arguments = {
-        'get_v3_catalog': ('user', None),
-    }
+    arguments = {'get_v3_catalog': ('user', None)}
 
 
 class CredentialRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
@@ -205,9 +199,7 @@ class DomainConfigRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
 
 class RevokeRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = revoke_sql.Revoke
-    arguments = {
-        'revoke': (revoke_model.RevokeEvent(),),
-    }
+    arguments = {'revoke': (revoke_model.RevokeEvent(),)}
 
 
 class TrustRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):

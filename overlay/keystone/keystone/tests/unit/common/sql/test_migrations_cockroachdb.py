@@ -190,37 +190,39 @@ class RevisionsTestCase(unit.BaseTestCase):
         stock = cockroachdb.CockroachDBImpl.__mro__[1]
         module = sys.modules.pop(cockroachdb.__name__)
         self.addCleanup(sys.modules.__setitem__, module.__name__, module)
-        self.enterContext(
-            mock.patch.dict(alembic_impl._impls, cockroachdb=stock)
+        self.useFixture(
+            fixtures.MockPatchObject(
+                alembic_impl,
+                '_impls',
+                {**alembic_impl._impls, 'cockroachdb': stock},
+            )
         )
 
-        alembic_api.upgrade(
-            self.config, 'e25ffa003242:99de3849d860', sql=True
-        )
+        alembic_api.upgrade(self.config, 'e25ffa003242:99de3849d860', sql=True)
 
         statements = self.buffer.getvalue()
         for index in (
             'access_rule@access_rule_external_id_key',
             'trust@duplicate_trust_constraint_expanded',
         ):
-            self.assertIn(
-                f'DROP INDEX IF EXISTS {index} CASCADE;', statements
-            )
+            self.assertIn(f'DROP INDEX IF EXISTS {index} CASCADE;', statements)
 
     def _insert_root_domain(self, is_there):
         revision = script.ScriptDirectory.from_config(
             self.config
         ).get_revision(upgrades.ALEMBIC_INIT_VERSION)
         project = sql.table('project', sql.column('id'))
-        with (
-            mock.patch.object(revision.module, 'op') as op,
-            mock.patch.object(revision.module.sql, 'Table') as table,
+        op = self.useFixture(
+            fixtures.MockPatchObject(revision.module, 'op')
+        ).mock
+        bind = op.get_bind.return_value
+        bind.engine.name = 'cockroachdb'
+        bind.scalar.return_value = is_there
+        with mock.patch.object(
+            revision.module.sql, 'Table', return_value=mock.Mock(c=project.c)
         ):
-            table.return_value = mock.Mock(c=project.c)
-            op.get_bind.return_value.engine.name = 'cockroachdb'
-            op.get_bind.return_value.scalar.return_value = is_there
             revision.module.upgrade()
-            return op.execute.call_count
+        return op.execute.call_count
 
     def test_root_domain_that_is_missing(self):
         self.assertEqual(1, self._insert_root_domain(False))
@@ -403,9 +405,7 @@ class InterruptedUpgradeTestCase(
         self.assertEqual(len(statements) + 1, runs)
         self.assertEqual(schema, self._schema())
         with self.engine.connect() as connection:
-            roots = connection.scalar(
-                sql.text('SELECT count(*) FROM project')
-            )
+            roots = connection.scalar(sql.text('SELECT count(*) FROM project'))
         self.assertEqual(1, roots)
 
     def _start_anew(self):

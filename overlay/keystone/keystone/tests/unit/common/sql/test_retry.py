@@ -113,9 +113,7 @@ class RetryTransactionTestCase(unit.BaseTestCase):
         self.assertEqual(3, self.sleep.call_count)
 
     def test_stale_data(self):
-        driver = Driver(
-            orm_exc.StaleDataError(), *self._driver(1).failures
-        )
+        driver = Driver(orm_exc.StaleDataError(), *self._driver(1).failures)
 
         driver.plain()
 
@@ -206,9 +204,7 @@ class RetryTransactionTestCase(unit.BaseTestCase):
     def test_a_session_elsewhere_is_not_ours(self):
         driver = self._driver(1)
         result = []
-        thread = threading.Thread(
-            target=lambda: result.append(driver.plain())
-        )
+        thread = threading.Thread(target=lambda: result.append(driver.plain()))
         with sql.session_for_write():
             self.assertTrue(sql.in_session())
             thread.start()
@@ -345,9 +341,7 @@ class RetryTransactionDatabaseTestCase(unit.BaseTestCase):
             with sql.session_for_write() as session:
                 while names:
                     session.execute(
-                        table.insert().values(
-                            type=names.pop(), domain_id='d'
-                        )
+                        table.insert().values(type=names.pop(), domain_id='d')
                     )
 
         table = sql.ModelBase.metadata.tables['config_register']
