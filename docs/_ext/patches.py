@@ -126,8 +126,11 @@ def _risk(patch, fields):
 
 def _tests(patch, fields):
     """Return the tests that the header names, or else that the patch adds."""
-    if 'Tests' in fields:
-        return [f'* ``{name}``' for name in fields['Tests'].split()]
+    named = ' '.join(fields.get('Test', '').split())
+    if named.startswith('none'):
+        return [_escaped(named)]
+    if named:
+        return [f'* ``{name.strip()}``' for name in named.split('|')]
     lines = []
     for file in patch.files:
         if not _is_test(file.path):
