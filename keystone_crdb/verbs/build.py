@@ -52,9 +52,10 @@ def summary(pinned, built, description, proof):
     """
     lines = ['', 'Built']
     for project, source in pinned.sources.items():
+        patches = quilt.names(paths.PATCHES / project)
         lines.append(
             f'    {project} {pinned.local_version(project)}: '
-            f'{source.sdist}, {len(quilt.names(project))} patches, '
+            f'{source.sdist}, {len(patches)} patches, '
             f'{len(overlay.files(project))} overlay files'
         )
     lines.append(
