@@ -4,7 +4,6 @@
 import contextlib
 import dataclasses
 import pathlib
-import tarfile
 import tempfile
 
 from keystone_crdb import download
@@ -114,9 +113,11 @@ def _revision(name, pinned, scratch):
         ref = 'HEAD'
     revision = git.revision(repository, ref)
     archive = scratch / 'archive.tar'
-    git.run(repository, 'archive', '--output', str(archive), revision)
-    with tarfile.open(archive) as stream:
-        stream.extractall(scratch / 'tree', filter='data')
+    git.run(
+        repository, 'archive', '--prefix', 'tree/', '--output', str(archive),
+        revision,
+    )
+    download.unpack(archive, scratch / 'tree')
     archive.unlink()
     date = git.run(
         repository, 'show', '--no-patch', '--format=%cs', revision
