@@ -23,6 +23,7 @@ NEEDS = {
     'pep8': None,
     'docs': None,
     'unit': source.make,
+    'series': source.make,
     'oslo.db': source.make,
     'functional': lambda: image.make(image.find_engine()),
 }
