@@ -116,7 +116,7 @@ class Tree:
         :type workers: int
         :param on_result: called with each Result as it comes
         :type on_result: callable
-        :returns: the run's stream, in subunit
+        :returns: the run's stream, in version 2 of subunit
         :rtype: pathlib.Path
         :raises Failure: when stestr itself fails
         """
@@ -132,6 +132,7 @@ class Tree:
                 on_result(_result(test))
 
         with (
+            open(folder / 'results.subunit', 'wb') as stream,
             open(folder / 'stderr.log', 'wb') as stderr,
             subprocess.Popen(
                 command,
@@ -142,7 +143,13 @@ class Tree:
                 stderr=stderr,
             ) as process,
         ):
-            result = testtools.StreamToDict(on_test)
+            # stestr's own repository has version 1 of the protocol.
+            result = testtools.CopyStreamResult(
+                [
+                    testtools.StreamToDict(on_test),
+                    subunit.StreamResultToBytes(stream),
+                ]
+            )
             result.startTestRun()
             subunit.ByteStreamToStreamResult(
                 process.stdout, non_subunit_name='stdout'
@@ -150,7 +157,7 @@ class Tree:
             result.stopTestRun()
         if process.returncode:
             raise errors.Failure(f'stestr ended with {process.returncode}')
-        return folder / '.stestr' / '0'
+        return folder / 'results.subunit'
 
     def _stestr(self, env, folder, *words):
         result = subprocess.run(
