@@ -5,12 +5,18 @@ import dataclasses
 import io
 import os
 import pathlib
+import re
 
 import unidiff
 
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
+
+#: How quilt names a file where nobody told it `-p ab`.
+_DEFAULT_NAMES = re.compile(
+    r'^--- [^/\n]+\.orig/(.*)\n\+\+\+ [^/\n]+/', re.MULTILINE
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +97,8 @@ def read(path):
     try:
         with open(path, newline='') as stream:
             text = stream.read()
-        files = unidiff.PatchSet(io.StringIO(text, newline='\n'))
+        diff = _DEFAULT_NAMES.sub(r'--- a/\1\n+++ b/', text)
+        files = unidiff.PatchSet(io.StringIO(diff, newline='\n'))
     except FileNotFoundError as exc:
         raise errors.Failure(
             f'{path} is missing, but the series names it'
@@ -129,6 +136,8 @@ def check_files(folder):
         if listed.count(name) > 1:
             raise errors.Failure(f'{folder}/series names {name} twice')
     for path in sorted(folder.iterdir()):
+        if path.name.endswith('~'):  # quilt's own backup
+            continue
         if path.name != 'series' and path.name not in listed:
             raise errors.Failure(
                 f'{path} is not in {folder}/series',

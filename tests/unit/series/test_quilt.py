@@ -23,6 +23,20 @@ class QuiltTest(base.ProjectTestCase):
         self.write('patches/thing/b.patch', 'x')
         self.assertIn('b.patch is not in', self.failure())
 
+    def test_backup_of_quilt_is_no_patch(self):
+        self.series(a=self.diff(10))
+        self.write('patches/thing/a.patch~', 'x')
+        self.assertEqual(1, len(quilt.load(self.PROJECT)))
+
+    def test_names_as_quilt_gives_them_by_default(self):
+        self.series(
+            a=self.diff(10)
+            .replace('--- a/', 'Index: x\n===\n--- thing.orig/')
+            .replace('+++ b/', '+++ thing/')
+        )
+        (patch,) = quilt.load(self.PROJECT)
+        self.assertEqual('thing/__init__.py', patch.files[0].path)
+
     def test_named_twice(self):
         self.series(a=self.diff(10))
         self.write('patches/thing/series', 'a.patch\na.patch\n')
