@@ -18,7 +18,8 @@ from keystone_crdb import system
 from keystone_crdb.verbs import image
 from keystone_crdb.verbs import source
 
-#: What is needed before each of CI's environments, in CI's order.
+#: What is needed before each of CI's environments, in CI's order; any other
+#: one needs the patched trees.
 NEEDS = {
     'pep8': None,
     'docs': None,
@@ -57,8 +58,9 @@ def run(args):
     counts = dict.fromkeys(['passed', 'failed', 'skipped'], 0)
     failed = []
     for name in environments:
-        if NEEDS.get(name):
-            NEEDS[name]()
+        need = NEEDS.get(name, source.make)
+        if need:
+            need()
         with console.step(f'tox -e {name}'):
             if not _run_tox(name, args.rest, counts):
                 failed.append(name)
