@@ -25,11 +25,12 @@ def missing(profile):
         capture_output=True,
         text=True,
     )
-    if result.returncode not in (0, 1):
+    packages = result.stdout.split()
+    if result.returncode not in (0, 1) or result.returncode and not packages:
         raise errors.Failure(
             f'bindep could not read {BINDEP}', details=result.stderr
         )
-    return result.stdout.split()
+    return packages
 
 
 def require(profile):

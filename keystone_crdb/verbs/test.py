@@ -18,15 +18,26 @@ from keystone_crdb import system
 from keystone_crdb.verbs import image
 from keystone_crdb.verbs import source
 
+
+def _make_source():
+    source.make()
+    system.require('stand-in')
+
+
+def _make_image():
+    image.make(image.find_engine())
+    system.require('stand-in')
+
+
 #: What is needed before each of CI's environments, in CI's order; any other
-#: one needs the patched trees.
+#: one needs what oslo.db does: the patched trees, and some database.
 NEEDS = {
     'pep8': None,
     'docs': None,
     'unit': source.make,
     'series': source.make,
-    'oslo.db': source.make,
-    'functional': lambda: image.make(image.find_engine()),
+    'oslo.db': _make_source,
+    'functional': _make_image,
 }
 
 VERDICTS = {
@@ -58,7 +69,7 @@ def run(args):
     counts = dict.fromkeys(['passed', 'failed', 'skipped'], 0)
     failed = []
     for name in environments:
-        need = NEEDS.get(name, source.make)
+        need = NEEDS.get(name, _make_source)
         if need:
             need()
         with console.step(f'tox -e {name}'):

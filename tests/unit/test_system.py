@@ -64,6 +64,11 @@ class MissingTest(base.TestCase):
         exc = self.assertRaises(errors.Failure, system.missing, 'a')
         self.assertIn(str(file), str(exc))
 
+    def test_without_bindep(self):
+        self.useFixture(fixtures.MonkeyPatch('sys.executable', '/bin/false'))
+        exc = self.assertRaises(errors.Failure, system.missing, 'a')
+        self.assertIn('bindep could not', str(exc))
+
     def test_every_profile_that_is_asked_for_exists(self):
         text = system.BINDEP.read_text()
         for folder, _, names in os.walk(system.paths.ROOT / 'keystone_crdb'):
