@@ -186,7 +186,7 @@ class Client:
             f'/v3{path}', method=method, json=body, headers=headers
         )
 
-    def make(self, path, body, method='POST', **kwargs):
+    def make(self, path, body=None, method='POST', **kwargs):
         """Send a request that must succeed.
 
         :returns: the id of what it made, if it made something
@@ -729,6 +729,8 @@ def serve(url, folder):
     escaped = url.replace('$', '$$')
     path.write_text(CONFIGURATION.format(folder=folder, url=escaped))
     server.configure(config_files=[path])
+    # oslo.log would have what ends this process in its log alone.
+    sys.excepthook = sys.__excepthook__
     for group in 'fernet_tokens', 'credential':
         keys = fernet_utils.FernetUtils(
             CONF[group].key_repository, 2, group
