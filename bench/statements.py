@@ -300,9 +300,7 @@ def _on_server(args):
 
 def _beside_stock(args):
     """Count both, compare, and check or renew the file."""
-    words = ('--sizes', str(FEW), str(MANY))
-    if args.show:
-        words = ('--texts', '--only', args.show)
+    words = ('--texts', '--only', args.show) if args.show else ()
     with tempfile.TemporaryDirectory() as sdists:
         results = _serve(
             {
@@ -311,7 +309,8 @@ def _beside_stock(args):
                     'words': words,
                 },
                 'ours': {
-                    'tree': stestr_run.patched_tree(), 'words': words,
+                    'tree': stestr_run.patched_tree(),
+                    'words': words or ('--sizes', str(FEW), str(MANY)),
                 },
             }
         )

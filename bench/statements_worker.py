@@ -3,7 +3,8 @@
 
 bench/statements.py runs this once for each tree, with the tree on PYTHONPATH:
 the API as a server has it, called without a network, on the database that
-KEYSTONE_CRDB_URL names. Prints one JSON object: what each request took and answered.
+KEYSTONE_CRDB_URL names. Prints one JSON object: what each request took and
+answered.
 
 Ids are made from a counter, so that two trees have the same ones, and what
 differs by nature (times, tokens, ids of requests) is replaced.
@@ -12,7 +13,6 @@ differs by nature (times, tokens, ids of requests) is replaced.
 import argparse
 import collections
 import functools
-import hashlib
 import itertools
 import json
 import os
@@ -21,6 +21,7 @@ import re
 import sys
 import uuid
 
+from keystone import server
 from keystone.assignment import COMPUTED_ASSIGNMENTS_REGION
 from keystone.catalog import COMPUTED_CATALOG_REGION
 from keystone.cmd import bootstrap
@@ -32,7 +33,6 @@ import keystone.conf
 from keystone.identity import ID_MAPPING_REGION
 from keystone.receipt.provider import RECEIPTS_REGION
 from keystone.revoke import REVOKE_REGION
-from keystone import server
 from keystone.server.flask import application
 from keystone.server.flask import core as flask_core
 from keystone.token.provider import TOKENS_REGION
@@ -146,7 +146,7 @@ def count_ids():
         if not module.startswith('keystone.'):
             return random()
         text = f'{module} {next(counters[module])}'
-        return uuid.UUID(hashlib.md5(text.encode()).hexdigest())
+        return uuid.uuid5(uuid.NAMESPACE_URL, text)
 
     uuid.uuid4 = uuid4
 
@@ -186,7 +186,7 @@ class Client:
             f'/v3{path}', method=method, json=body, headers=headers
         )
 
-    def make(self, path, body, method='POST', **kwargs):
+    def make(self, path, body=None, method='POST', **kwargs):
         """Send a request that must succeed.
 
         :returns: the id of what it made, if it made something
@@ -617,7 +617,7 @@ def fill(world, rows):
     new = collections.defaultdict(list)
     for number in range(rows):
         user, project, group, role = (
-            hashlib.md5(f'{kind} {rows} {number}'.encode()).hexdigest()
+            uuid.uuid5(uuid.NAMESPACE_URL, f'{kind} {rows} {number}').hex
             for kind in ('user', 'project', 'group', 'role')
         )
         name = f'many-{rows}-{number}'
@@ -729,6 +729,8 @@ def serve(url, folder):
     escaped = url.replace('$', '$$')
     path.write_text(CONFIGURATION.format(folder=folder, url=escaped))
     server.configure(config_files=[path])
+    # oslo.log would have what ends this process in its log alone.
+    sys.excepthook = sys.__excepthook__
     for group in 'fernet_tokens', 'credential':
         keys = fernet_utils.FernetUtils(
             CONF[group].key_repository, 2, group
