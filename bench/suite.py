@@ -23,7 +23,6 @@ import time
 
 from keystone_crdb import console
 from keystone_crdb import databases
-from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
@@ -36,21 +35,6 @@ STANDIN_LIMIT = 0.9
 LIVE_LIMIT = 1.5
 #: Milliseconds, the median of the cleanings.
 CLEANING_LIMIT = 20
-
-
-def _stock(folder):
-    """Unpack the pinned sdists.
-
-    :type folder: pathlib.Path
-    :rtype: keystone_crdb.suite.stestr_run.Tree
-    """
-    trees = {}
-    for project, source in pins.load().sources.items():
-        trees[project] = folder / project
-        download.unpack(download.sdist(source), trees[project])
-    return stestr_run.Tree(
-        trees['keystone'], (trees['oslo.db'],), savings=False
-    )
 
 
 def _time(title, tree, env, folder, tests, workers):
@@ -93,7 +77,11 @@ def _compare(args, server, folder):
         }
         sides = {}
         for name, tree, variables in (
-            ('stock', _stock(pathlib.Path(sdists)), {}),
+            (
+                'stock',
+                stestr_run.stock_tree(pathlib.Path(sdists)),
+                {},
+            ),
             ('ours', stestr_run.patched_tree(), settings),
         ):
             env = tree.environment(scratch, variables)

@@ -11,8 +11,10 @@ import sys
 import subunit
 import testtools
 
+from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 
 _TEST_PATH = 'keystone/tests/unit'
 
@@ -198,6 +200,20 @@ def patched_tree():
             remedy='make it: ./build.sh source',
         )
     return Tree(keystone, (paths.SOURCES / 'oslo.db',))
+
+
+def stock_tree(folder):
+    """Unpack the pinned sdists.
+
+    :param folder: where to
+    :type folder: pathlib.Path
+    :rtype: Tree
+    """
+    trees = {}
+    for project, source in pins.load().sources.items():
+        trees[project] = folder / project
+        download.unpack(download.sdist(source), trees[project])
+    return Tree(trees['keystone'], (trees['oslo.db'],), savings=False)
 
 
 def _result(test):

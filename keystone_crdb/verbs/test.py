@@ -37,6 +37,7 @@ NEEDS = {
     'unit': source.make,
     'series': source.make,
     'oslo.db': _make_source,
+    'retries': source.make,
     'functional': _make_image,
 }
 
