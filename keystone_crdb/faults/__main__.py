@@ -5,7 +5,10 @@ Usage::
 
     tox -e faults
     tox -e faults -- --list
-    tox -e faults -- [--quick] [SCENARIO ...]
+    tox -e faults -- --all
+    tox -e faults -- SCENARIO ...
+
+Without a word it runs those that fit into CI's time, with short pauses.
 
 Clients write the same rows through the API of containers of the image, while
 the database, the network or a Keystone fails. It prints for each scenario how
@@ -27,11 +30,11 @@ from keystone_crdb.faults import scenarios
 from keystone_crdb.faults import stage as stages
 from keystone_crdb.verbs import image
 
-#: Seconds that a pause lasts, and in a quick run.
+#: Seconds that a pause lasts, and in CI.
 PAUSE = 20
 QUICK_PAUSE = 5
 
-#: What a quick run has: that fits into CI's time.
+#: What fits into CI's time.
 QUICK = (
     scenarios.database_restarted,
     scenarios.database_paused,
@@ -41,7 +44,7 @@ QUICK = (
 )
 
 
-def _chosen(names, quick):
+def _chosen(names, whole):
     known = {scenarios.name(each): each for each in scenarios.ALL}
     unknown = set(names) - set(known)
     if unknown:
@@ -51,7 +54,7 @@ def _chosen(names, quick):
         )
     if names:
         return [known[name] for name in names]
-    return QUICK if quick else scenarios.ALL
+    return scenarios.ALL if whole else QUICK
 
 
 def _run(chosen, stage):
@@ -130,10 +133,7 @@ def main():
     )
     parser.add_argument('scenarios', nargs='*', metavar='SCENARIO')
     parser.add_argument('--list', action='store_true', help='name them')
-    parser.add_argument(
-        '--quick', action='store_true',
-        help='the short ones only, with short pauses',
-    )
+    parser.add_argument('--all', action='store_true', help='run them all')
     parser.add_argument('--clients', type=int, default=4)
     parser.add_argument(
         '--provider',
@@ -156,7 +156,7 @@ def main():
         )
         return 0
     try:
-        chosen = _chosen(args.scenarios, args.quick)
+        chosen = _chosen(args.scenarios, args.all)
         engine = image.find_engine(args.engine, args.engine_option)
         reference = args.image or image.make(engine).reference
         with (
@@ -166,7 +166,7 @@ def main():
             console.say(database.describe())
             with stages.Stage(
                 database, engine, reference, folder, args.clients,
-                QUICK_PAUSE if args.quick else PAUSE,
+                PAUSE if args.all or args.scenarios else QUICK_PAUSE,
             ) as stage:
                 results = _run(chosen, stage)
             _report(results, database)

@@ -38,15 +38,15 @@ class VerdictTest(testtools.TestCase):
 
 class ChoiceTest(testtools.TestCase):
     def test_all(self):
-        self.assertEqual(scenarios.ALL, main._chosen([], False))
+        self.assertEqual(scenarios.ALL, main._chosen([], True))
 
     def test_quick_ones_are_some_of_all(self):
-        quick = main._chosen([], True)
+        quick = main._chosen([], False)
         self.assertEqual(set(quick), set(quick) & set(scenarios.ALL))
 
     def test_by_name(self):
         self.assertEqual(
-            [scenarios.commit_cut], main._chosen(['commit-cut'], True)
+            [scenarios.commit_cut], main._chosen(['commit-cut'], False)
         )
 
     def test_unknown(self):
