@@ -80,7 +80,7 @@ def url(image):
     )
 
 
-def _find_binary():
+def find_binary():
     """Return the program.
 
     :raises Failure: when COCKROACH_BIN names none
@@ -109,7 +109,7 @@ def _find_binary():
 @contextlib.contextmanager
 def binary(image):
     """Start a node from a cockroach program, with its store in memory."""
-    program = _find_binary()
+    program = find_binary()
     env = {
         name: value
         for name, value in os.environ.items()
