@@ -88,7 +88,7 @@ def url(image, certs=None):
     )
 
 
-def _find_binary():
+def find_binary():
     """Return the program.
 
     :raises Failure: when COCKROACH_BIN names none
@@ -117,7 +117,7 @@ def _find_binary():
 @contextlib.contextmanager
 def binary(image, certs=None):
     """Start a node from a cockroach program, with its store in memory."""
-    program = _find_binary()
+    program = find_binary()
     env = {
         name: value
         for name, value in os.environ.items()
