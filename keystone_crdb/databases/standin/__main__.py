@@ -20,6 +20,12 @@ from keystone_crdb.databases.standin import catalog
 from keystone_crdb.databases.standin import postgres
 from keystone_crdb.databases.standin import proxy
 
+try:
+    import uvloop
+except ImportError:
+    # Only slower.
+    uvloop = asyncio
+
 _ENDED = 'PostgreSQL ended while the stand-in was in use'
 
 
@@ -84,7 +90,7 @@ def main():
         cluster.start(
             lambda pid: scratch.remember_process(args.scratch, pid)
         )
-        asyncio.run(_serve(cluster, args.listening_url_file))
+        uvloop.run(_serve(cluster, args.listening_url_file))
     except errors.Failure as exc:
         print(exc, file=sys.stderr)
         return 1
