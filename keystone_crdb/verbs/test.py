@@ -39,6 +39,8 @@ NEEDS = {
     'oslo.db': _make_source,
     'retries': source.make,
     'functional': _make_image,
+    'tempest': _make_image,
+    'rally': _make_image,
 }
 
 VERDICTS = {

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Tempest's tests of the Identity API against the image.
+
+Those of Tempest itself and those of keystone-tempest-plugin, all of them
+without REGEX. The image is served on a database of its own; each class of
+tests makes its own accounts. ledger/tempest.toml lists what can't pass or
+can't run on a Keystone without other services, and why. What a run leaves to
+read is in build/tempest: the HTML report, Tempest's log, tempest.conf.
+"""
+
+import argparse
+import configparser
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import subunit
+import tempest
+import testtools
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import ledger
+from keystone_crdb import paths
+from keystone_crdb import reports
+from keystone_crdb.suite import report
+from keystone_crdb.suite import stestr_run
+from keystone_crdb.validation import serving
+
+FOLDER = paths.BUILD / 'tempest'
+LEDGER = paths.ROOT / 'ledger' / 'tempest.toml'
+
+_TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
+
+_LOCKOUT_SECONDS = 5
+
+#: What Keystone is told, so that the tests of these features can run, as
+#: upstream's own jobs do. Hashing passwords is what most of the time goes
+#: into otherwise.
+OPTIONS = {
+    'OS_IDENTITY__PASSWORD_HASH_ROUNDS': '4',
+    'OS_OSLO_POLICY__ENFORCE_NEW_DEFAULTS': 'true',
+    'OS_OSLO_POLICY__ENFORCE_SCOPE': 'true',
+    'OS_SECURITY_COMPLIANCE__LOCKOUT_DURATION': str(_LOCKOUT_SECONDS),
+    'OS_SECURITY_COMPLIANCE__LOCKOUT_FAILURE_ATTEMPTS': '2',
+    'OS_SECURITY_COMPLIANCE__UNIQUE_LAST_PASSWORD_COUNT': '2',
+}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog='tox -e tempest --', description=__doc__
+    )
+    parser.add_argument(
+        'regexes', nargs='*', metavar='REGEX',
+        help='run the tests whose ids one of them matches',
+    )  # fmt: skip
+    parser.add_argument(
+        '--workers', type=int, default=2, metavar='N',
+        help='processes that run tests (default: %(default)s)',
+    )  # fmt: skip
+    serving.add_arguments(parser)
+    return parser
+
+
+def settings(keystone, folder):
+    """Return what tempest.conf says.
+
+    :type keystone: keystone_crdb.verbs.run.Keystone
+    :param folder: for Tempest's own files
+    :type folder: pathlib.Path
+    :returns: values by option, by group
+    :rtype: dict
+    """
+    return {
+        'DEFAULT': {'log_file': folder / 'tempest.log'},
+        'auth': {
+            'admin_username': 'admin',
+            'admin_password': keystone.password,
+            'admin_project_name': 'admin',
+            'admin_domain_name': 'Default',
+            'admin_system': 'all',
+            'use_dynamic_credentials': True,
+        },
+        'enforce_scope': {'keystone': True},
+        'identity': {
+            'uri_v3': keystone.url,
+            'user_lockout_duration': _LOCKOUT_SECONDS,
+            'user_lockout_failure_attempts': 2,
+            'user_unique_last_password_count': 2,
+        },
+        'identity-feature-enabled': {
+            'access_rules': True,
+            'external_idp': False,
+            'federation': False,
+            'immutable_user_source': False,
+            'security_compliance': True,
+            'trust': True,
+        },
+        'oslo_concurrency': {'lock_path': folder / 'locks'},
+        'service_available': dict.fromkeys(
+            ('cinder', 'glance', 'horizon', 'neutron', 'nova', 'swift'), False
+        ),
+    }
+
+
+def _write(values, path):
+    parser = configparser.RawConfigParser(default_section=None)
+    parser.read_dict(values)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, 'w') as output:
+        parser.write(output)
+
+
+class Runner:
+    """Runs Tempest's tests by stestr.
+
+    :param folder: of the run, where tempest.conf is
+    :type folder: pathlib.Path
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        # What a developer's shell has set must not change the result.
+        self._env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'TEMPEST_'))
+        } | {
+            'TEMPEST_CONFIG': 'tempest.conf',
+            'TEMPEST_CONFIG_DIR': str(folder),
+        }
+
+    def _popen(self, *words, **streams):
+        # Tests of a class share its accounts: they stay in one process.
+        top = pathlib.Path(tempest.__file__).parent
+        return subprocess.Popen(
+            [
+                sys.executable, '-m', 'stestr',
+                '--test-path', top / 'test_discover', '--top-dir', top,
+                '--group-regex', r'([^\.]*\.)*', '--repo-url', self._folder,
+                *words,
+            ],
+            cwd=self._folder,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            **streams,
+        )  # fmt: skip
+
+    def list_tests(self, regexes):
+        """Return the ids of the tests of the Identity API.
+
+        :param regexes: of which a test has to match one, if there are any
+        :type regexes: list
+        :rtype: list
+        :raises Failure: when they can't be imported, or none matches
+        """
+        for words in (['init'], ['list', *_TESTS]):
+            process = self._popen(*words, stderr=subprocess.PIPE, text=True)
+            output, complaints = process.communicate()
+            if process.returncode:
+                lines = (complaints + output).splitlines()
+                raise errors.Failure(
+                    f'stestr {words[0]} ended with {process.returncode}',
+                    details='\n'.join(lines[-15:]),
+                )
+        wanted = [re.compile(regex) for regex in regexes or ('',)]
+        tests = [
+            test
+            for test in re.findall(r'^\S+\.\S+$', output, re.MULTILINE)
+            if any(each.search(test) for each in wanted)
+        ]
+        if not tests:
+            raise errors.Failure(f'no test matches {" or ".join(regexes)}')
+        return tests
+
+    def run(self, tests, workers, on_result):
+        """Run tests, after they were listed.
+
+        :param tests: their ids
+        :type tests: list
+        :param workers: number of processes
+        :type workers: int
+        :param on_result: called with each Result as it comes
+        :type on_result: callable
+        :returns: the run's stream, in version 2 of subunit
+        :rtype: pathlib.Path
+        """
+        wanted = self._folder / 'tests'
+        wanted.write_text('\n'.join(tests) + '\n')
+        path = self._folder / 'results.subunit'
+        with (
+            open(path, 'wb') as stream,
+            open(self._folder / 'stderr.log', 'wb') as stderr,
+            self._popen(
+                'run', '--subunit', '--load-list', wanted,
+                '--concurrency', str(workers), stderr=stderr,
+            ) as process,
+        ):  # fmt: skip
+            result = testtools.CopyStreamResult(
+                [
+                    testtools.StreamToDict(on_result),
+                    subunit.StreamResultToBytes(stream),
+                ]
+            )
+            result.startTestRun()
+            subunit.ByteStreamToStreamResult(
+                process.stdout, non_subunit_name='stdout'
+            ).run(result)
+            result.stopTestRun()
+        return path
+
+
+def account_for(tests, results):
+    """Tell what became of each test.
+
+    A class whose setUpClass fails or is skipped takes its tests with it, and
+    the stream tells only of the class.
+
+    :param tests: ids of all that were to be run
+    :type tests: list
+    :param results: what the stream tells
+    :type results: list of keystone_crdb.suite.stestr_run.Result
+    :returns: a Result for each of the tests, and for each fixture of a class
+        that failed after them; their ids without Tempest's tags
+    :rtype: list of keystone_crdb.suite.stestr_run.Result
+    """
+    told = {result.test: result for result in results}
+    found = []
+    for test in tests:
+        name = test.partition('[')[0]
+        fixture = f'setUpClass ({name.rpartition(".")[0]})'
+        result = told.pop(test, None) or told.get(fixture)
+        if result is None:
+            result = stestr_run.Result(test, 'inprogress', 0, {})
+        found.append(dataclasses.replace(result, test=name))
+    found += [
+        result
+        for name, result in told.items()
+        if result.status == 'fail' and not name.startswith('setUpClass ')
+    ]
+    return found
+
+
+def _judge(server, results, whole):
+    """Judge the results by the ledger.
+
+    :returns: the judgement, and what a person needs to know of it
+    :rtype: tuple
+    """
+    listed = ledger.load(LEDGER)
+    outcomes = {result.test: result.status for result in results}
+    if not whole:
+        listed = dataclasses.replace(
+            listed,
+            entries=tuple(
+                entry for entry in listed.entries if entry.test in outcomes
+            ),
+        )
+    judgement = ledger.judge(
+        listed, outcomes, server.product, server.version
+    )
+    return judgement, '\n'.join(ledger.describe(judgement, listed))
+
+
+def run(args):
+    """Serve the image, run the tests and judge them.
+
+    :type args: argparse.Namespace
+    :returns: whether all went as the ledger has it
+    :rtype: bool
+    :raises Failure: when there is nothing to run them on, or they don't start
+    """
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    runner = Runner(FOLDER)
+    told = []
+    with serving.keystone(args, 'tempest-keystone', OPTIONS) as served:
+        keystone, server = served
+        _write(settings(keystone, FOLDER), FOLDER / 'tempest.conf')
+        with console.step('Tempest'):
+            tests = runner.list_tests(args.regexes)
+            console.say(f'{len(tests)} tests; all reports: {FOLDER}')
+            progress = report.Progress(len(tests))
+
+            def on_test(test):
+                # stestr also announces each test in advance.
+                if test['status'] != 'exists':
+                    result = stestr_run._result(test)
+                    told.append(result)
+                    progress.add(result)
+
+            start = time.monotonic()
+            stream = runner.run(tests, args.workers, on_test)
+            seconds = time.monotonic() - start
+    database = server.describe()
+    results = account_for(tests, told)
+    judgement, verdict = _judge(server, results, not args.regexes)
+    text = report.summary(database, results, seconds, None)
+    text = f'{text}\n\n{verdict}\n'
+    (FOLDER / 'summary.txt').write_text(text)
+    report.write_details(FOLDER / 'failures', results)
+    report.write_html(stream, FOLDER / 'report.html', database)
+    console.say(text)
+    if not args.regexes:
+        figures = {
+            each.value: len(judgement.tests(each)) for each in ledger.Verdict
+        }
+        reports.write('tempest', database, figures)
+    return judgement.is_good()
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 all as the ledger has it, 1 not so
+    :rtype: int
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return 0 if run(args) else 1
+    except errors.Failure as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
