@@ -130,6 +130,14 @@ def serve(settings):
     """
     prepare(settings)
     log.say(f'serving on {settings.host}:{settings.port}')
+    become_server(settings)
+
+
+def become_server(settings):
+    """Become uWSGI, which gets the secrets outside of its environment.
+
+    :type settings: Settings
+    """
     secrets, environ = settings_module.separate(settings.environ)
     handle = handover.give(secrets)
     environ[handover.NAME] = str(handle)

@@ -23,6 +23,9 @@ from keystone_crdb.load import register
 #: What a key of something holds that exists; None is: it does not.
 PRESENT = 'present'
 
+#: Seconds that a client waits when there is nobody to connect to.
+PAUSE = 0.1
+
 _DOMAIN = {'id': 'default'}
 
 
@@ -240,6 +243,7 @@ class Client:
         self._load = load
         self._chance = chance
         self._count = 0
+        self._unreachable = False
 
     def work(self, end):
         """Do the operations again and again.
@@ -262,11 +266,18 @@ class Client:
                 if end.is_set():
                     break
                 operation()
+                if self._unreachable:
+                    end.wait(PAUSE)
 
     def _call(self, operation, method, path, body=None, write=True, **more):
         more.setdefault('token', self._load.token)
-        answer = http.request(self._load.url, method, path, body, **more)
+        answer = self._request(method, path, body, **more)
         self._load.record.add(operation, answer, write)
+        return answer
+
+    def _request(self, method, path, body=None, **more):
+        answer = http.request(self._load.url, method, path, body, **more)
+        self._unreachable = answer.outcome is http.Outcome.UNREACHABLE
         return answer
 
     def _own(self, operation, key, value, method, path, body=None):
@@ -278,8 +289,8 @@ class Client:
     def _remove(self, operation, key, path, **more):
         """Delete; where that failed before, it may be gone already."""
         known = self._load.register.is_known(key)
-        answer = http.request(
-            self._load.url, 'DELETE', path, token=self._load.token, **more
+        answer = self._request(
+            'DELETE', path, token=self._load.token, **more
         )
         if answer.status == 404 and not known:
             self._load.register.settle(key, None)

@@ -27,8 +27,7 @@ def main():
             print(problem, file=sys.stderr)
             return 1
         return 0
-    command = serve.server_command(read)
-    os.execvpe(command[0], command, read.environ)  # noqa: S606
+    serve.become_server(read)
 
 
 if __name__ == '__main__':

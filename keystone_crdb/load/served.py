@@ -100,6 +100,7 @@ class Served:
         prefix=(),
     ):
         self.name = name
+        self.port = port
         self.password = secrets.token_urlsafe(18)
         self.log = paths.LOGS / f'{name}.log'
         self.process = None

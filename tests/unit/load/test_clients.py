@@ -145,7 +145,7 @@ class LoadTest(testtools.TestCase):
         self.work()
         self.assertEqual([], self.load.lost())
         self.assertEqual(0, self.load.record.total().errors())
-        self.assertTrue(self.load.register.acknowledged > 50)
+        self.assertGreater(self.load.register.acknowledged, 50)
 
     def test_threads_end(self):
         with self.load.running():

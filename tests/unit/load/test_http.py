@@ -43,7 +43,7 @@ class RequestTest(testtools.TestCase):
         self.assertEqual('abc', answer.token)
         self.assertIn('GET /v3/users ', self.came)
         self.assertIn('X-Auth-Token: secret', self.came)
-        self.assertTrue(answer.end >= answer.start)
+        self.assertGreaterEqual(answer.end, answer.start)
 
     def test_refused(self):
         answer = self.ask(
