@@ -8,6 +8,7 @@ build/rally: Rally's HTML report, its results as JSON, its log.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,7 +22,9 @@ from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import reports
+from keystone_crdb.suite import command
 from keystone_crdb.validation import serving
+from keystone_crdb.verbs import image
 
 FOLDER = paths.BUILD / 'rally'
 
@@ -68,7 +71,8 @@ def _parser():
         help='of each scenario (default: %(default)s); 100 is what '
         "upstream's job does of most",
     )  # fmt: skip
-    serving.add_arguments(parser)
+    image.add_engine_arguments(parser)
+    command.add_provider(parser)
     return parser
 
 
@@ -178,6 +182,11 @@ class Rally:
         )  # fmt: skip
         self.run('rally-check', 'env', 'check', '--env', _ENVIRONMENT)
 
+    def forget(self):
+        """Remove what has the password."""
+        for name in 'spec.json', 'rally.sqlite':
+            (self._folder / name).unlink(missing_ok=True)
+
     def start(self, task):
         """Run a task, and write its reports.
 
@@ -226,6 +235,17 @@ class Rally:
                 if found and 'Running workload' in line:
                     console.note(found[1])
         return process.returncode
+
+
+@contextlib.contextmanager
+def _rally(keystone):
+    """Make Rally ready; what has the password goes at the end."""
+    rally = Rally(FOLDER)
+    try:
+        rally.create(keystone)
+        yield rally
+    finally:
+        rally.forget()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,14 +342,15 @@ def run(args):
     """
     wanted = task(args.regexes, args.times)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    with serving.keystone(args, 'rally-keystone') as (keystone, server):
-        rally = Rally(FOLDER)
-        rally.create(keystone)
-        with console.step(f'Rally: {len(wanted)} scenarios'):
-            report = rally.start(wanted)
+    FOLDER.mkdir(0o700, parents=True)
+    with (
+        serving.keystone(args, 'rally-keystone') as served,
+        _rally(served.keystone) as rally,
+        console.step(f'Rally: {len(wanted)} scenarios'),
+    ):
+        report = rally.start(wanted)
     outcomes = judge(wanted, report)
-    database = server.describe()
+    database = served.database.describe()
     console.say(database)
     _describe(outcomes)
     console.say(f'the report: {FOLDER / "report.html"}')
@@ -341,8 +362,12 @@ def run(args):
             'runs': sum(each.runs for each in outcomes),
             'failed': sum(each.failed for each in outcomes),
         }
-        command = f'tox -e rally -- --times {args.times}'
-        reports.write('rally', database, figures, command)
+        reports.write(
+            'rally',
+            database,
+            figures,
+            f'tox -e rally -- --times {args.times}',
+        )
     return good
 
 

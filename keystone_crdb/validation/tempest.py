@@ -10,30 +10,27 @@ read is in build/tempest: the HTML report, Tempest's log, tempest.conf.
 
 import argparse
 import configparser
+import contextlib
 import dataclasses
+from importlib import resources
 import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 import time
 
-import subunit
-import tempest
-import testtools
-
 from keystone_crdb import console
 from keystone_crdb import errors
-from keystone_crdb import ledger
 from keystone_crdb import paths
 from keystone_crdb import reports
+from keystone_crdb.suite import command
 from keystone_crdb.suite import report
 from keystone_crdb.suite import stestr_run
 from keystone_crdb.validation import serving
+from keystone_crdb.verbs import image
 
 FOLDER = paths.BUILD / 'tempest'
-LEDGER = paths.ROOT / 'ledger' / 'tempest.toml'
 
 _TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
 
@@ -56,15 +53,12 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog='tox -e tempest --', description=__doc__
     )
-    parser.add_argument(
-        'regexes', nargs='*', metavar='REGEX',
-        help='run the tests whose ids one of them matches',
-    )  # fmt: skip
+    command.add_arguments(parser)
+    image.add_engine_arguments(parser)
     parser.add_argument(
         '--workers', type=int, default=2, metavar='N',
         help='processes that run tests (default: %(default)s)',
-    )  # fmt: skip
-    serving.add_arguments(parser)
+    )
     return parser
 
 
@@ -112,46 +106,55 @@ def settings(keystone, folder):
 def _write(values, path):
     parser = configparser.RawConfigParser(default_section=None)
     parser.read_dict(values)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, 'w') as output:
+    with open(path, 'w', opener=_opener) as output:
         parser.write(output)
 
 
-class Runner:
-    """Runs Tempest's tests by stestr.
+def _opener(path, flags):
+    return os.open(path, flags, 0o600)
 
-    :param folder: of the run, where tempest.conf is
-    :type folder: pathlib.Path
+
+@contextlib.contextmanager
+def _configuration(values):
+    """Write tempest.conf; what is left of it at the end has no password."""
+    path = FOLDER / 'tempest.conf'
+    _write(values, path)
+    try:
+        yield
+    finally:
+        del values['auth']['admin_password']
+        _write(values, path)
+
+
+class Runner(stestr_run.Runner):
+    """Runs Tempest's tests.
+
+    :param work: folder of the run, where tempest.conf is
+    :type work: pathlib.Path
     """
 
-    def __init__(self, folder):
-        self._folder = folder
+    def popen(self, words, **streams):
+        """Start a module of Python, with tempest.conf at hand."""
         # What a developer's shell has set must not change the result.
-        self._env = {
+        env = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'TEMPEST_'))
-        } | {
-            'TEMPEST_CONFIG': 'tempest.conf',
-            'TEMPEST_CONFIG_DIR': str(folder),
         }
-
-    def _popen(self, *words, **streams):
-        # Tests of a class share its accounts: they stay in one process.
-        top = pathlib.Path(tempest.__file__).parent
         return subprocess.Popen(
-            [
-                sys.executable, '-m', 'stestr',
-                '--test-path', top / 'test_discover', '--top-dir', top,
-                '--group-regex', r'([^\.]*\.)*', '--repo-url', self._folder,
-                *words,
-            ],
-            cwd=self._folder,
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            [sys.executable, '-m', *words],
+            cwd=self._work,
+            env={
+                **env,
+                'TEMPEST_CONFIG': 'tempest.conf',
+                'TEMPEST_CONFIG_DIR': str(self._work),
+            },
             **streams,
-        )  # fmt: skip
+        )
+
+    def write(self, name, text):
+        """Write a file of the run's folder."""
+        (self._work / name).write_text(text)
 
     def list_tests(self, regexes):
         """Return the ids of the tests of the Identity API.
@@ -161,60 +164,23 @@ class Runner:
         :rtype: list
         :raises Failure: when they can't be imported, or none matches
         """
-        for words in (['init'], ['list', *_TESTS]):
-            process = self._popen(*words, stderr=subprocess.PIPE, text=True)
-            output, complaints = process.communicate()
-            if process.returncode:
-                lines = (complaints + output).splitlines()
-                raise errors.Failure(
-                    f'stestr {words[0]} ended with {process.returncode}',
-                    details='\n'.join(lines[-15:]),
-                )
         wanted = [re.compile(regex) for regex in regexes or ('',)]
         tests = [
             test
-            for test in re.findall(r'^\S+\.\S+$', output, re.MULTILINE)
+            for test in super().list_tests(_TESTS)
             if any(each.search(test) for each in wanted)
         ]
         if not tests:
             raise errors.Failure(f'no test matches {" or ".join(regexes)}')
         return tests
 
-    def run(self, tests, workers, on_result):
-        """Run tests, after they were listed.
-
-        :param tests: their ids
-        :type tests: list
-        :param workers: number of processes
-        :type workers: int
-        :param on_result: called with each Result as it comes
-        :type on_result: callable
-        :returns: the run's stream, in version 2 of subunit
-        :rtype: pathlib.Path
-        """
-        wanted = self._folder / 'tests'
-        wanted.write_text('\n'.join(tests) + '\n')
-        path = self._folder / 'results.subunit'
-        with (
-            open(path, 'wb') as stream,
-            open(self._folder / 'stderr.log', 'wb') as stderr,
-            self._popen(
-                'run', '--subunit', '--load-list', wanted,
-                '--concurrency', str(workers), stderr=stderr,
-            ) as process,
-        ):  # fmt: skip
-            result = testtools.CopyStreamResult(
-                [
-                    testtools.StreamToDict(on_result),
-                    subunit.StreamResultToBytes(stream),
-                ]
-            )
-            result.startTestRun()
-            subunit.ByteStreamToStreamResult(
-                process.stdout, non_subunit_name='stdout'
-            ).run(result)
-            result.stopTestRun()
-        return path
+    def _command(self, *words):
+        # Tests of a class share its accounts: they stay in one process.
+        top = resources.files('tempest')
+        return [
+            'stestr', '--test-path', top / 'test_discover', '--top-dir', top,
+            '--group-regex', r'([^\.]*\.)*', '--repo-url', self._work, *words,
+        ]  # fmt: skip
 
 
 def account_for(tests, results):
@@ -248,27 +214,6 @@ def account_for(tests, results):
     return found
 
 
-def _judge(server, results, whole):
-    """Judge the results by the ledger.
-
-    :returns: the judgement, and what a person needs to know of it
-    :rtype: tuple
-    """
-    listed = ledger.load(LEDGER)
-    outcomes = {result.test: result.status for result in results}
-    if not whole:
-        listed = dataclasses.replace(
-            listed,
-            entries=tuple(
-                entry for entry in listed.entries if entry.test in outcomes
-            ),
-        )
-    judgement = ledger.judge(
-        listed, outcomes, server.product, server.version
-    )
-    return judgement, '\n'.join(ledger.describe(judgement, listed))
-
-
 def run(args):
     """Serve the image, run the tests and judge them.
 
@@ -278,42 +223,42 @@ def run(args):
     :raises Failure: when there is nothing to run them on, or they don't start
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    FOLDER.mkdir(0o700, parents=True)
     runner = Runner(FOLDER)
-    told = []
-    with serving.keystone(args, 'tempest-keystone', OPTIONS) as served:
-        keystone, server = served
-        _write(settings(keystone, FOLDER), FOLDER / 'tempest.conf')
-        with console.step('Tempest'):
-            tests = runner.list_tests(args.regexes)
-            console.say(f'{len(tests)} tests; all reports: {FOLDER}')
-            progress = report.Progress(len(tests))
-
-            def on_test(test):
-                # stestr also announces each test in advance.
-                if test['status'] != 'exists':
-                    result = stestr_run._result(test)
-                    told.append(result)
-                    progress.add(result)
-
-            start = time.monotonic()
-            stream = runner.run(tests, args.workers, on_test)
-            seconds = time.monotonic() - start
-    database = server.describe()
-    results = account_for(tests, told)
-    judgement, verdict = _judge(server, results, not args.regexes)
+    with (
+        serving.keystone(args, 'tempest-keystone', OPTIONS) as served,
+        _configuration(settings(served.keystone, FOLDER)),
+        console.step('Tempest'),
+    ):
+        tests = runner.list_tests(args.regexes)
+        console.say(f'{len(tests)} tests; all reports: {FOLDER}')
+        progress = report.Progress(len(tests))
+        start = time.monotonic()
+        stream = runner.run(tests, FOLDER, args.workers, progress.add)
+        seconds = time.monotonic() - start
+    database = served.database.describe()
+    results = account_for(tests, progress.results)
+    whole = not args.regexes
+    good, verdict = command.judge(
+        'tempest',
+        served.database,
+        {result.test: result.status for result in results},
+        whole,
+    )
     text = report.summary(database, results, seconds, None)
     text = f'{text}\n\n{verdict}\n'
     (FOLDER / 'summary.txt').write_text(text)
     report.write_details(FOLDER / 'failures', results)
     report.write_html(stream, FOLDER / 'report.html', database)
     console.say(text)
-    if not args.regexes:
+    if whole:
         figures = {
-            each.value: len(judgement.tests(each)) for each in ledger.Verdict
+            word.lower(): number
+            for word, number in report.counts(results)
+            if number
         }
         reports.write('tempest', database, figures)
-    return judgement.is_good()
+    return good
 
 
 def main(argv=None):
