@@ -3,13 +3,18 @@
 
 import contextlib
 import dataclasses
+import pathlib
+import re
 import uuid
 
 from keystone_crdb import console
+from keystone_crdb import paths
 from keystone_crdb.databases import database
 from keystone_crdb.suite import command
 from keystone_crdb.verbs import image
 from keystone_crdb.verbs import run
+
+_SERVER_ERROR = re.compile(r'\(HTTP/1\.\d 5\d\d\)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +25,27 @@ class Served:
     :type keystone: keystone_crdb.verbs.run.Keystone
     :param database: the server of its database
     :type database: keystone_crdb.databases.database.Database
+    :param log: all that the container prints
+    :type log: pathlib.Path
     """
 
     keystone: run.Keystone
     database: database.Database
+    log: pathlib.Path
+
+    def server_errors(self):
+        """Return the requests that were answered with a 5xx.
+
+        A client that tries again may hide one.
+
+        :returns: uWSGI's line of each
+        :rtype: list of str
+        """
+        return [
+            line
+            for line in self.log.read_text(errors='replace').splitlines()
+            if _SERVER_ERROR.search(line)
+        ]
 
 
 @contextlib.contextmanager
@@ -53,4 +75,4 @@ def keystone(args, log, options=None):
             stack.callback(server.drop_database, name)
             with console.step('Keystone'):
                 stack.enter_context(container.running(log))
-            yield Served(container, server)
+            yield Served(container, server, paths.LOGS / f'{log}.log')

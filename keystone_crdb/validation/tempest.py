@@ -246,7 +246,9 @@ def run(args):
         whole,
     )
     text = report.summary(database, results, seconds, None)
-    text = f'{text}\n\n{verdict}\n'
+    broken = served.server_errors()
+    text = '\n'.join([text, '', verdict, f'{len(broken):6} answered 5xx'])
+    text = '\n'.join([text, *broken]) + '\n'
     (FOLDER / 'summary.txt').write_text(text)
     report.write_details(FOLDER / 'failures', results)
     report.write_html(stream, FOLDER / 'report.html', database)
@@ -256,9 +258,9 @@ def run(args):
             word.lower(): number
             for word, number in report.counts(results)
             if number
-        }
+        } | {'answered 5xx': len(broken)}
         reports.write('tempest', database, figures)
-    return good
+    return good and not broken
 
 
 def main(argv=None):
