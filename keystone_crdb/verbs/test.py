@@ -51,7 +51,7 @@ NEEDS = {
     'functional': _make_image,
     'keystone-image': _make_test_image,
     'faults': _make_faults,
-    'tempest': _make_image,
+    'tempest-short': _make_image,
     'rally': _make_image,
 }
 
