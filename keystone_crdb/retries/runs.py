@@ -8,6 +8,7 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.retries import injection
 from keystone_crdb.suite import report
+from keystone_crdb.suite import stestr_run
 
 WORK = paths.BUILD / 'retries'
 #: Has a sitecustomize.py, by which every process that runs tests is covered.
@@ -79,15 +80,15 @@ def run_tests(
     counts.mkdir(parents=True)
     scratch.mkdir()
     tree = dataclasses.replace(tree, path=(SITE, *tree.path))
+    runner = stestr_run.HostRunner(
+        tree, folder, scratch, _settings(mode, seed, counts)
+    )
     if tests is None:
-        tests = tree.list_tests(
-            tree.environment(scratch, {}), folder, list(regexes)
+        tests = stestr_run.HostRunner(tree, folder, scratch, {}).list_tests(
+            list(regexes)
         )
     progress = report.Progress(len(tests), name_failures)
-    tree.run(
-        tests, tree.environment(scratch, _settings(mode, seed, counts)),
-        folder, workers, progress.add,
-    )  # fmt: skip
+    runner.run(tests, folder, workers, progress.add)
     report.write_details(folder / 'failures', progress.results)
     ended = {
         word: frozenset(

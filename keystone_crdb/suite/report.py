@@ -74,17 +74,15 @@ def counts(results):
     return [(word, found[status]) for status, word in WORDS.items()]
 
 
-def cleaning_ms(file):
+def cleaning_ms(cleanings):
     """Return what cleaning after a test cost.
 
-    :param file: that the fixture wrote, of seconds, one a line
-    :type file: pathlib.Path
+    :param cleanings: the seconds of each
+    :type cleanings: list
     :returns: the median in milliseconds, None when nothing was cleaned
     :rtype: float
     """
-    if not file.exists():
-        return None
-    return 1000 * statistics.median(map(float, file.read_text().split()))
+    return 1000 * statistics.median(cleanings) if cleanings else None
 
 
 def summary(database, results, seconds, cleaning):

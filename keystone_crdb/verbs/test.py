@@ -29,6 +29,11 @@ def _make_image():
     system.require('stand-in')
 
 
+def _make_test_image():
+    image.make_test(image.find_engine())
+    system.require('stand-in')
+
+
 def _make_faults():
     _make_image()
     system.require('faults')
@@ -44,6 +49,7 @@ NEEDS = {
     'oslo.db': _make_source,
     'retries': source.make,
     'functional': _make_image,
+    'keystone-image': _make_test_image,
     'faults': _make_faults,
 }
 

@@ -23,19 +23,19 @@ def outcome(passed='', failed='', injected=1):
     return runs.Outcome(frozenset(passed), frozenset(failed), injected)
 
 
-class Tree(stestr_run.Tree):
+class Runner(stestr_run.HostRunner):
     """Tests that end as told, without running any."""
 
     statuses: typing.ClassVar[dict] = {}
 
-    def list_tests(self, env, folder, regexes):
-        self.statuses['listed'] = (env, regexes)
+    def list_tests(self, regexes):
+        self.statuses['listed'] = (self._env, regexes)
         return ['a', 'b', 'c', 'd']
 
-    def run(self, tests, env, folder, workers, on_result):
-        self.statuses['run'] = (tests, env, workers)
-        if env[injection.MODE]:
-            counts = pathlib.Path(env[injection.COUNTS])
+    def run(self, tests, folder, workers, on_result):
+        self.statuses['run'] = (tests, self._env, workers)
+        if self._env[injection.MODE]:
+            counts = pathlib.Path(self._env[injection.COUNTS])
             (counts / '1.json').write_text(self.statuses.get('met', '3'))
         for test in tests:
             if test in self.statuses:
@@ -52,14 +52,19 @@ class RunTestsTestCase(testtools.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
-        patcher = mock.patch.object(runs, 'WORK', self.folder)
-        patcher.start()
-        self.addCleanup(patcher.stop)
-        self.tree = Tree(pathlib.Path('/tree'), (pathlib.Path('/oslo.db'),))
+        for patcher in (
+            mock.patch.object(runs, 'WORK', self.folder),
+            mock.patch.object(stestr_run, 'HostRunner', Runner),
+        ):
+            patcher.start()
+            self.addCleanup(patcher.stop)
+        self.tree = stestr_run.Tree(
+            pathlib.Path('/tree'), (pathlib.Path('/oslo.db'),)
+        )
         self.statuses = {
             'a': 'success', 'b': 'fail', 'c': 'skip', 'd': 'xfail',
         }  # fmt: skip
-        Tree.statuses = self.statuses
+        Runner.statuses = self.statuses
 
     def run_tests(self, *args, **kwargs):
         with contextlib.redirect_stdout(io.StringIO()):
