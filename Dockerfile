@@ -6,12 +6,17 @@
 #             the network, from build/wheelhouse and build/wheels
 #   trimmed   the environment without tests, with bytecode, and the SBOM
 #   keystone  what ships: base and the trimmed environment
+#   tester    installs what the tests need besides, into a folder of its own
+#   test      what ships, with that and the tests of its wheel; never ships
+#   (last)    keystone again, for a build that names no stage
 #
 # `./build.sh image` fills build/ and passes the arguments. Nothing here needs
 # BuildKit.
 
 # A Debian image; pins.toml names the one that build.sh passes.
 ARG BASE
+# What the test stage is on top of: an image that was built, layer for layer.
+ARG SHIPPED=keystone
 
 FROM ${BASE} AS base
 ENV LANG=C.UTF-8
@@ -80,7 +85,8 @@ RUN set -eu; \
     /build/venv/bin/python /build/image/sbom.py /opt/keystone/bin/python \
         /build/dpkg/status /usr/share/keystone-crdb/sbom.cdx.json; \
     chmod 0644 /usr/share/keystone-crdb/*; \
-    find /opt/keystone -depth -type d -name tests -exec rm -rf {} +; \
+    find /opt/keystone -depth -type d \( -name tests -o -name slapdtest \) \
+        -exec rm -rf {} +; \
     /opt/keystone/bin/python -m compileall -q -j 0 \
         --invalidation-mode unchecked-hash /opt/keystone/lib
 
@@ -115,3 +121,60 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python3", "-m", "keystone_crdb_image.health"]
 ENTRYPOINT ["tini", "--", "keystone-crdb"]
 CMD ["serve"]
+
+FROM builder AS tester
+ENV PIP_FIND_LINKS=/build/test-wheelhouse
+COPY build/test-wheelhouse /build/test-wheelhouse
+COPY requirements/keystone-test.txt /build/requirements/
+# What ships is found where it is, as it is: pip installs only what is absent,
+# and the last line fails when that includes another version of anything.
+RUN set -eu; \
+    python3 -m venv --without-pip /opt/test; \
+    (cd /opt/keystone/lib/python3*/site-packages; pwd) \
+        > "$(echo /opt/test/lib/python3*/site-packages)/keystone.pth"; \
+    /build/venv/bin/pip --python /opt/test/bin/python install --no-deps \
+        --require-hashes -r /build/requirements/keystone-test.txt; \
+    /build/venv/bin/pip --python /opt/test/bin/python check; \
+    cd /opt/test/lib/python3*/site-packages; \
+    rm keystone.pth; \
+    for metadata in *.dist-info; do \
+        test ! -e /opt/keystone/lib/python3*/site-packages/${metadata%%-*}-*; \
+    done
+COPY build/src/keystone/etc /opt/test/tree/etc
+COPY build/src/keystone/examples /opt/test/tree/examples
+COPY build/src/keystone/doc/source/getting-started \
+    /opt/test/tree/doc/source/getting-started
+COPY keystone_crdb/__init__.py /opt/test/tree/keystone_crdb/
+COPY keystone_crdb/suite/__init__.py keystone_crdb/suite/worker.py \
+    /opt/test/tree/keystone_crdb/suite/
+# The tests lie in a tree like upstream's: some read its documents, or write
+# into it.
+RUN set -eu; \
+    mkdir /opt/test/tree/keystone; \
+    cp -R /opt/keystone/lib/python3*/site-packages/keystone/tests \
+        /opt/test/tree/keystone/; \
+    /opt/test/bin/python -m compileall -q -j 0 \
+        --invalidation-mode unchecked-hash /opt/test/lib /opt/test/tree; \
+    chown -R 42425:42425 /opt/test/tree
+
+FROM ${SHIPPED} AS test
+COPY --from=tester /opt/test /opt/test
+USER root
+# After what ships, so that nothing there is hidden.
+RUN set -eu; \
+    cd /opt/keystone/lib/python3*/site-packages; \
+    echo /opt/test/lib/python3*/site-packages > test.pth; \
+    echo 'import keystone; keystone.__path__.append("/opt/test/tree/keystone")' \
+        >> test.pth
+ARG TEST_INPUTS
+LABEL keystone-crdb.inputs="${TEST_INPUTS}"
+ENV HOME=/tmp \
+    KEYSTONE_TEST_TEMP_DIR=/tmp \
+    PYTHON="/opt/keystone/bin/python -m keystone_crdb.suite.worker"
+USER 42425:42425
+WORKDIR /opt/test/tree
+HEALTHCHECK NONE
+ENTRYPOINT ["tini", "--"]
+CMD ["sleep", "infinity"]
+
+FROM keystone

@@ -40,7 +40,7 @@ from keystone_crdb.suite import run_database
 from keystone_crdb.suite import stestr_run
 
 NUMBERS = paths.ROOT / 'bench' / 'statements.csv'
-WORKER = paths.ROOT / 'bench' / 'statements_worker.py'
+WORKER = 'bench.statements_worker'
 
 WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
@@ -63,16 +63,20 @@ class Side:
 
     def __init__(self, tree, folder, url=None, words=()):
         self._log = folder / 'log'
-        env = tree.environment(
+        runner = stestr_run.HostRunner(
+            tree,
             folder,
-            # What comes out of a set comes out in the same order.
-            {'PYTHONHASHSEED': '0', 'PYTHONDONTWRITEBYTECODE': '1'},
+            folder,
+            {
+                # What comes out of a set comes out in the same order.
+                'PYTHONHASHSEED': '0',
+                'PYTHONDONTWRITEBYTECODE': '1',
+                'KEYSTONE_CRDB_URL': url or f'sqlite:///{folder}/keystone.db',
+            },
         )
-        env['KEYSTONE_CRDB_URL'] = url or f'sqlite:///{folder}/keystone.db'
         with open(self._log, 'wb') as log:
-            self._process = subprocess.Popen(
-                [sys.executable, WORKER, folder, *words],
-                env=env,
+            self._process = runner.popen(
+                [WORKER, folder, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -255,11 +259,11 @@ def _fail(problems):
 
 def _on_server(args):
     """Compare the counts on SQLite with those on a server, and its plans."""
-    tree = stestr_run.patched_tree()
     image = pins.load().cockroachdb.image
     with databases.start(args.provider, image) as server:
         console.say(server.describe())
-        with run_database.make(server) as (url, _):
+        with run_database.make(server) as (url, folder):
+            tree = stestr_run.patched_tree(folder)
             results = _serve(
                 {
                     'sqlite': {'tree': tree},
@@ -301,15 +305,16 @@ def _on_server(args):
 def _beside_stock(args):
     """Count both, compare, and check or renew the file."""
     words = ('--texts', '--only', args.show) if args.show else ()
-    with tempfile.TemporaryDirectory() as sdists:
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
         results = _serve(
             {
                 'stock': {
-                    'tree': stestr_run.stock_tree(pathlib.Path(sdists)),
+                    'tree': stestr_run.stock_tree(folder / 'stock'),
                     'words': words,
                 },
                 'ours': {
-                    'tree': stestr_run.patched_tree(),
+                    'tree': stestr_run.patched_tree(folder / 'ours'),
                     'words': words or ('--sizes', str(FEW), str(MANY)),
                 },
             }

@@ -12,7 +12,7 @@ def _database(engine):
     try:
         return None, database.product(engine)
     except (exc.SQLAlchemyError, AssertionError) as error:
-        return database.reason(error), None
+        return database.explain(error, engine.url), None
 
 
 def _schema(engine):

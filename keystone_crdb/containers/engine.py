@@ -87,7 +87,9 @@ class Engine:
             text=True,
         )
 
-    def build_command(self, context, tags, arguments=None, file=None):
+    def build_command(
+        self, context, tags, arguments=None, file=None, target=None
+    ):
         """Return the call that builds an image.
 
         :param context: folder that the build sees
@@ -98,6 +100,8 @@ class Engine:
         :type arguments: dict
         :param file: the Dockerfile, when it is not the context's own
         :type file: pathlib.Path
+        :param target: the stage to build, when it is not the last one
+        :type target: str
         :rtype: list
         """
         words = ['build', '--network', 'host', *LIMITS, *self.build_options]
@@ -110,9 +114,19 @@ class Engine:
             words += ['--build-arg', f'{name}={value}']
         if file:
             words += ['--file', file]
+        if target:
+            words += ['--target', target]
         return self.command(*words, context)
 
-    def build(self, context, tags, arguments=None, file=None, log='image'):
+    def build(
+        self,
+        context,
+        tags,
+        arguments=None,
+        file=None,
+        target=None,
+        log='image',
+    ):
         """Build an image; see `build_command`.
 
         :param log: name of the log below build/logs
@@ -120,7 +134,8 @@ class Engine:
         :raises Failure: with the end of the engine's output
         """
         console.run(
-            self.build_command(context, tags, arguments, file), log=log
+            self.build_command(context, tags, arguments, file, target),
+            log=log,
         )
 
     def import_root(self, archive, reference):

@@ -23,6 +23,7 @@ from keystone_crdb.retries import runs
 from keystone_crdb.series import header
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
+from keystone_crdb.suite import stestr_run
 
 PROJECT = 'keystone'
 TESTS = 'keystone/tests/'
@@ -122,13 +123,14 @@ def prove(name):
         for earlier in patches[: patches.index(patch)]:
             _apply(tree, ''.join(map(str, earlier.files)))
         _lay_overlay(tree, test)
+        suite = stestr_run.Tree(tree, (paths.SOURCES / 'oslo.db',))
         tests, others = _halves(patch)
         for wanted, text in (('red', tests), ('green', others)):
             if text:
                 _apply(tree, text)
             run = f'proof-{patch.path.stem}-{wanted}'
             try:
-                outcome = runs.run_tests(run, tree, None, '0', [test])
+                outcome = runs.run_tests(run, suite, regexes=[test])
             except errors.Failure:
                 if wanted == 'green':
                     raise

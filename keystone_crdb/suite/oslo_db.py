@@ -12,53 +12,53 @@ import subprocess
 import sys
 
 from keystone_crdb import console
-from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import ledger
-from keystone_crdb import paths
-from keystone_crdb import pins
+from keystone_crdb.databases import scratch
+from keystone_crdb.suite import command
+from keystone_crdb.suite import stestr_run
 
-TREE = paths.SOURCES / 'oslo.db'
-LEDGER = paths.ROOT / 'ledger' / 'oslo.db.toml'
-
-_STESTR = (
-    sys.executable, '-m', 'stestr',
-    '--test-path', './oslo_db/tests', '--top-dir', '.',
-)
 #: oslo.db's fixtures take the URLs of the databases to test on from here.
 _URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
 
 
-def _run(urls, regexes):
-    """Run the tests with their output passed on; return the exit status."""
-    env = {**os.environ, _URLS: ';'.join(urls)}
-    command = [*_STESTR, 'run', *regexes]
-    return subprocess.run(
-        command, cwd=TREE, env=env, stdin=subprocess.DEVNULL
-    ).returncode
+class _Suite:
+    """The tests, in a copy of the patched tree.
 
-
-def _judge(server, regexes):
-    """Judge the last run by the ledger.
-
-    :returns: whether all went as listed
-    :rtype: bool
+    :type tree: pathlib.Path
+    :param regexes: which tests to run, empty for all
+    :type regexes: list
     """
-    last = subprocess.run(
-        [*_STESTR, 'last', '--subunit'], cwd=TREE, stdout=subprocess.PIPE
-    )
-    outcomes = ledger.read_subunit(io.BytesIO(last.stdout))
-    listed = ledger.load(LEDGER)
-    if regexes:
-        # What must be run is of the whole suite.
-        listed = ledger.Ledger(
-            tuple(entry for entry in listed.entries if entry.test in outcomes)
+
+    def __init__(self, tree, regexes):
+        self._tree = tree
+        self._regexes = regexes
+
+    def _stestr(self, *words, **options):
+        command = [
+            sys.executable, '-m', 'stestr',
+            '--test-path', './oslo_db/tests', '--top-dir', '.', *words,
+        ]
+        return subprocess.run(
+            command, cwd=self._tree, stdin=subprocess.DEVNULL, **options
         )
-    judgement = ledger.judge(
-        listed, outcomes, server.product, server.version
-    )
-    console.say('\n'.join(ledger.describe(judgement, listed)))
-    return judgement.is_good()
+
+    def run(self, *urls):
+        """Run them with their output passed on.
+
+        :returns: the exit status
+        :rtype: int
+        """
+        env = {**os.environ, _URLS: ';'.join(urls)}
+        return self._stestr('run', *self._regexes, env=env).returncode
+
+    def outcomes(self):
+        """Return subunit's status by the id of each test of the last run.
+
+        :rtype: dict
+        """
+        last = self._stestr('last', '--subunit', stdout=subprocess.PIPE)
+        return ledger.read_subunit(io.BytesIO(last.stdout))
 
 
 def main(argv=None):
@@ -72,28 +72,28 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         prog='tox -e oslo.db --', description=__doc__
     )
-    parser.add_argument(
-        'regexes', nargs='*', metavar='REGEX',
-        help='run the tests whose ids one of them matches',
-    )
-    parser.add_argument(
-        '--provider', choices=databases.PROVIDERS,
-        help='take this database and no other',
-    )
+    command.add_arguments(parser)
     args = parser.parse_args(argv)
-    if not TREE.exists():
-        print(f'{TREE} is missing: run ./build.sh source', file=sys.stderr)
-        return 1
     try:
-        with databases.start(
-            args.provider, pins.load().cockroachdb.image
-        ) as server:
+        with (
+            command.start_database(args) as server,
+            scratch.folder('oslo.db') as folder,
+        ):
             console.say(server.describe())
+            suite = _Suite(
+                stestr_run.copy_sources('oslo.db', folder), args.regexes
+            )
             with console.step('oslo.db on SQLite'):
-                status = _run(['sqlite://'], args.regexes)
+                status = suite.run('sqlite://')
             with console.step(f'oslo.db on {server.product} too'):
-                _run([server.url, 'sqlite://'], args.regexes)
-                good = _judge(server, args.regexes)
+                suite.run(server.url, 'sqlite://')
+                good, verdict = command.judge(
+                    'oslo.db',
+                    server,
+                    suite.outcomes(),
+                    whole=not args.regexes,
+                )
+                console.say(verdict)
     except errors.Failure as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ from keystone_crdb import paths
 from keystone_crdb import pins
 
 _TEST_PATH = 'keystone/tests/unit'
+#: A file of the seconds that each cleaning took, one a line.
+_CLEANINGS = 'cleanings'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,63 +59,72 @@ class Tree:
     path: tuple
     savings: bool = True
 
-    def environment(self, scratch, settings):
-        """Return the environment of its tests.
 
-        :param scratch: for the tests' temporary files
-        :type scratch: pathlib.Path
-        :param settings: further variables
-        :type settings: dict
-        :rtype: dict
+class Runner:
+    """Runs tests by stestr; its subclasses say where.
+
+    :param work: the run's folder, as the processes of the tests see it
+    :type work: str
+    """
+
+    def __init__(self, work):
+        self._work = work
+
+    def popen(self, words, **streams):
+        """Start a module of Python where the tests are.
+
+        :param words: the module and its arguments
+        :type words: list
+        :param streams: of subprocess
+        :rtype: subprocess.Popen
         """
-        # What a developer's shell has set must not change the result.
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_TEST_'))
-        }
-        if self.savings:
-            settings = settings | {
-                'PYTHON': f'{sys.executable} -m keystone_crdb.suite.worker'
-            }
-        folders = (self.folder, *self.path, paths.ROOT)
-        return env | {
-            'PYTHONPATH': os.pathsep.join(map(str, folders)),
-            # Tests run programs that are installed beside Python.
-            'PATH': os.pathsep.join(
-                (os.path.dirname(sys.executable), os.environ['PATH'])
-            ),
-            # CONF looks for keystone.conf in ~/.keystone and in ~.
-            'HOME': str(scratch),
-            'KEYSTONE_TEST_TEMP_DIR': str(scratch),
-            **settings,
-        }
+        raise NotImplementedError
 
-    def list_tests(self, env, folder, regexes):
-        """Return the ids of its tests.
+    def read(self, name):
+        """Return a file of the run's folder, None when it is not there.
 
-        :type env: dict
-        :param folder: an empty one, for stestr's repository
-        :type folder: pathlib.Path
+        :type name: str
+        :rtype: str
+        """
+        raise NotImplementedError
+
+    def write(self, name, text):
+        """Write a file of the run's folder.
+
+        :type name: str
+        :type text: str
+        """
+        raise NotImplementedError
+
+    def cleanings(self):
+        """Return the seconds that each cleaning took.
+
+        :rtype: list
+        """
+        text = self.read(_CLEANINGS) or ''
+        return [float(line) for line in text.split()]
+
+    def list_tests(self, regexes):
+        """Return the ids of the tests.
+
         :param regexes: of which a test has to match one, if there are any
         :type regexes: list
         :rtype: list
         :raises Failure: when they can't be imported, or none matches
         """
-        self._stestr(env, folder, 'init')
-        output = self._stestr(env, folder, 'list', *regexes)
+        self._stestr('init')
+        output = self._stestr('list', *regexes)
         tests = re.findall(r'^\S+\.\S+$', output, re.MULTILINE)
         if not tests:
             raise errors.Failure(f'no test matches {" or ".join(regexes)}')
         return tests
 
-    def run(self, tests, env, folder, workers, on_result):
-        """Run tests.
+    def run(self, tests, folder, workers, on_result):
+        """Run tests, after they were listed.
 
         :param tests: their ids
         :type tests: list
-        :type env: dict
-        :param folder: the one that they were listed with
+        :param folder: gets the run's stream and the runner's errors
         :type folder: pathlib.Path
         :param workers: number of processes, 0 for one for each CPU
         :type workers: int
@@ -122,24 +134,22 @@ class Tree:
         :rtype: pathlib.Path
         :raises Failure: when stestr itself fails
         """
-        wanted = folder / 'tests'
-        wanted.write_text('\n'.join(tests) + '\n')
-        command = _command(
-            folder, 'run', '--subunit', '--load-list', str(wanted),
+        self.write('tests', '\n'.join(tests) + '\n')
+        command = self._command(
+            'run', '--subunit', '--load-list', f'{self._work}/tests',
             '--concurrency', str(workers),
         )
+
         def on_test(test):
             # stestr also announces each test in advance.
             if test['status'] != 'exists':
-                on_result(_result(test))
+                on_result(self._result(test))
 
         with (
             open(folder / 'results.subunit', 'wb') as stream,
             open(folder / 'stderr.log', 'wb') as stderr,
-            subprocess.Popen(
+            self.popen(
                 command,
-                cwd=self.folder,
-                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -158,48 +168,156 @@ class Tree:
             ).run(result)
             result.stopTestRun()
         if process.returncode:
-            raise errors.Failure(f'stestr ended with {process.returncode}')
+            raise errors.Failure(
+                f'stestr ended with {process.returncode}',
+                remedy=f'what it said is in {folder / "stderr.log"}',
+            )
         return folder / 'results.subunit'
 
-    def _stestr(self, env, folder, *words):
-        result = subprocess.run(
-            _command(folder, *words),
-            cwd=self.folder,
-            env=env,
+    def _settings(self, settings):
+        """Complete what the tests' environment gets.
+
+        :type settings: dict
+        :rtype: dict
+        """
+        return {
+            'KEYSTONE_TEST_CLEANINGS': f'{self._work}/{_CLEANINGS}',
+            **settings,
+        }
+
+    def _stestr(self, *words):
+        process = self.popen(
+            self._command(*words),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        if result.returncode:
+        stdout, stderr = process.communicate()
+        if process.returncode:
             # It lists modules that can't be imported on standard output.
-            output = result.stderr + result.stdout
+            output = stderr + stdout
             raise errors.Failure(
-                f'stestr {words[0]} failed in {self.folder}',
+                f'stestr {words[0]} failed',
                 details='\n'.join(output.splitlines()[-15:]),
             )
-        return result.stdout
+        return stdout
+
+    def _command(self, *words):
+        return [
+            'stestr', '--test-path', _TEST_PATH, '--top-dir', '.',
+            '--repo-url', str(self._work), *words,
+        ]
+
+    def _original(self, text):
+        """Name the files of a traceback as a developer knows them."""
+        return text
+
+    def _result(self, test):
+        start, stop = test['timestamps']
+        seconds = (stop - start).total_seconds() if start and stop else 0.0
+        details = {}
+        if test['status'] not in ('success', 'xfail'):
+            details = {
+                name: self._original(content.as_text())
+                for name, content in test['details'].items()
+                if content.content_type.type == 'text'
+            }
+        return Result(test['id'], test['status'], seconds, details)
 
 
-def _command(folder, *words):
-    return [
-        sys.executable, '-m', 'stestr', '--test-path', _TEST_PATH,
-        '--top-dir', '.', '--repo-url', str(folder), *words,
-    ]
+class HostRunner(Runner):
+    """Runs a tree's tests with this very Python.
+
+    :type tree: Tree
+    :param folder: an empty one, of the run
+    :type folder: pathlib.Path
+    :param scratch: for the tests' temporary files
+    :type scratch: pathlib.Path
+    :param settings: further variables of the environment
+    :type settings: dict
+    """
+
+    def __init__(self, tree, folder, scratch, settings):
+        super().__init__(folder)
+        self._tree = tree
+        # What a developer's shell has set must not change the result.
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_TEST_'))
+        }
+        if tree.savings:
+            env['PYTHON'] = f'{sys.executable} -m keystone_crdb.suite.worker'
+        folders = (tree.folder, *tree.path, paths.ROOT)
+        self._env = env | {
+            'PYTHONPATH': os.pathsep.join(map(str, folders)),
+            # Tests run programs that are installed beside Python.
+            'PATH': os.pathsep.join(
+                (os.path.dirname(sys.executable), os.environ['PATH'])
+            ),
+            # CONF looks for keystone.conf in ~/.keystone and in ~.
+            'HOME': str(scratch),
+            'KEYSTONE_TEST_TEMP_DIR': str(scratch),
+            **self._settings(settings),
+        }
+
+    def popen(self, words, **streams):
+        return subprocess.Popen(
+            [sys.executable, '-m', *words],
+            cwd=self._tree.folder,
+            env=self._env,
+            **streams,
+        )
+
+    def read(self, name):
+        try:
+            return (self._work / name).read_text()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name, text):
+        (self._work / name).write_text(text)
+
+    def _original(self, text):
+        return text.replace(
+            str(self._tree.folder.parent), str(paths.SOURCES)
+        )
 
 
-def patched_tree():
-    """Return what `./build.sh source` made.
+def copy_sources(project, folder):
+    """Copy a patched tree for a run.
 
+    `./build.sh source` may then make it anew, a developer may go on, and the
+    tests, some of which write into their tree, do so in one of their own.
+
+    :type project: str
+    :type folder: pathlib.Path
+    :returns: the copy
+    :rtype: pathlib.Path
+    :raises Failure: when there is no such tree
+    """
+    source = paths.SOURCES / project
+    if not source.is_dir():
+        raise errors.Failure(
+            f'there is no patched {project} in {source}',
+            remedy='make it: ./build.sh source',
+        )
+    ignored = shutil.ignore_patterns('.pc', '.stestr', 'releasenotes')
+    return shutil.copytree(source, folder / project, ignore=ignored)
+
+
+def patched_tree(folder):
+    """Copy what `./build.sh source` made.
+
+    :param folder: for the copy
+    :type folder: pathlib.Path
     :rtype: Tree
     :raises Failure: when it did not
     """
-    keystone = paths.SOURCES / 'keystone'
-    if not keystone.is_dir():
-        raise errors.Failure(
-            f'there is no patched Keystone in {keystone}',
-            remedy='make it: ./build.sh source',
-        )
-    return Tree(keystone, (paths.SOURCES / 'oslo.db',))
+    return Tree(
+        copy_sources('keystone', folder), (copy_sources('oslo.db', folder),)
+    )
 
 
 def stock_tree(folder):
@@ -214,16 +332,3 @@ def stock_tree(folder):
         trees[project] = folder / project
         download.unpack(download.sdist(source), trees[project])
     return Tree(trees['keystone'], (trees['oslo.db'],), savings=False)
-
-
-def _result(test):
-    start, stop = test['timestamps']
-    seconds = (stop - start).total_seconds() if start and stop else 0.0
-    details = {}
-    if test['status'] not in ('success', 'xfail'):
-        details = {
-            name: content.as_text()
-            for name, content in test['details'].items()
-            if content.content_type.type == 'text'
-        }
-    return Result(test['id'], test['status'], seconds, details)

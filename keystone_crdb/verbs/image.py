@@ -23,6 +23,10 @@ from keystone_crdb.verbs import wheels
 
 NAME = 'keystone-crdb'
 
+#: What its test stage installs besides.
+TEST_LOCK = 'keystone-test.txt'
+TEST_WHEELHOUSE = paths.BUILD / 'test-wheelhouse'
+
 #: The label that holds what an image was built of.
 LABEL = 'keystone-crdb.inputs'
 
@@ -90,11 +94,14 @@ class Built:
     :type size: int
     :param base: what it is built on
     :type base: keystone_crdb.containers.base.Base
+    :param inputs: digest of everything that it is built of
+    :type inputs: str
     """
 
     reference: str
     size: int
     base: base.Base
+    inputs: str
 
 
 def version(pinned):
@@ -108,26 +115,50 @@ def version(pinned):
     return pinned.local_version('keystone').replace('+', '-')
 
 
+def _digest(files):
+    """Return a digest of files and their names."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(str(path.relative_to(paths.ROOT)).encode() + b'\0')
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(folder):
+    return sorted(
+        path
+        for path in folder.rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    )
+
+
 def _inputs(pinned, built_on):
     """Return a digest of everything that the image is built of."""
-    digest = hashlib.sha256()
-    digest.update(f'{built_on.identity} {pinned}'.encode())
-    files = [
+    files = _digest([
         paths.ROOT / 'Dockerfile',
         paths.ROOT / '.dockerignore',
         paths.BUILD / 'patches.json',
         *(paths.REQUIREMENTS / name for name in wheelhouse.IMAGE_LOCKS),
         *sorted((paths.BUILD / 'wheels').glob('*.whl')),
-        *sorted(
+        *_files(paths.ROOT / 'image'),
+    ])
+    text = f'{built_on.identity} {pinned} {files}'
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _test_inputs(built):
+    """Return a digest of everything that the test stage is built of."""
+    tree = paths.SOURCES / 'keystone'
+    files = _digest([
+        paths.REQUIREMENTS / TEST_LOCK,
+        paths.ROOT / 'keystone_crdb' / 'suite' / 'worker.py',
+        *(
             path
-            for path in (paths.ROOT / 'image').rglob('*')
-            if path.is_file() and '__pycache__' not in path.parts
+            for folder in ('doc/source/getting-started', 'etc', 'examples')
+            for path in _files(tree / folder)
         ),
-    ]
-    for path in files:
-        digest.update(str(path.relative_to(paths.ROOT)).encode() + b'\0')
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    ])
+    return f'{built.inputs}-{files}'
 
 
 def _revision():
@@ -165,25 +196,74 @@ def make(with_engine=None, base_image=None):
         with_engine, pinned, base_image, lambda: system.require('image')
     )
     reference = f'{NAME}:{version(pinned)}'
+    built = Built(reference, 0, built_on, _inputs(pinned, built_on))
     with console.step(f'Image {reference}'):
-        inputs = _inputs(pinned, built_on)
-        found = with_engine.inspect(reference)
-        if found and found.labels.get(LABEL) == inputs:
-            console.note('up to date')
-        else:
-            with_engine.build(
-                paths.ROOT,
-                [reference, f'{NAME}:latest'],
-                {
-                    'BASE': built_on.reference,
-                    'BASE_NAME': built_on.name,
-                    'BASE_DIGEST': built_on.digest,
-                    'INPUTS': inputs,
-                    'REVISION': _revision(),
-                    'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
-                    'VERSION': version(pinned),
-                },
-            )
-            found = with_engine.inspect(reference)
+        found = _build(
+            with_engine,
+            pinned,
+            built,
+            [reference, f'{NAME}:latest'],
+            'keystone',
+            built.inputs,
+        )
         console.note(f'{found.size / 1e6:.0f} MB on {built_on.reference}')
-    return Built(reference, found.size, built_on)
+    return dataclasses.replace(built, size=found.size)
+
+
+def make_test(with_engine):
+    """Build the image and its test stage, if anything of it changed.
+
+    :type with_engine: keystone_crdb.containers.engine.Engine
+    :returns: reference of the test stage
+    :rtype: str
+    :raises Failure: naming the step that failed
+    """
+    pinned = pins.load()
+    built = make(with_engine)
+    with console.step('Wheelhouse of the tests'):
+        if not wheelhouse.ensure(
+            TEST_WHEELHOUSE, (TEST_LOCK,), pinned.image.python
+        ):
+            console.note('up to date')
+    reference = f'{NAME}-test:{version(pinned)}'
+    with console.step(f'Image {reference}'):
+        found = _build(
+            with_engine,
+            pinned,
+            built,
+            [reference],
+            'test',
+            _test_inputs(built),
+        )
+        console.note(f'{found.size / 1e6:.0f} MB on {built.reference}')
+    return reference
+
+
+def _build(with_engine, pinned, built, tags, stage, inputs):
+    """Build a stage, unless the engine has it of these inputs.
+
+    :returns: what the engine has now
+    :rtype: keystone_crdb.containers.engine.Image
+    """
+    found = with_engine.inspect(tags[0])
+    if found and found.labels.get(LABEL) == inputs:
+        console.note('up to date')
+        return found
+    with_engine.build(
+        paths.ROOT,
+        tags,
+        {
+            'BASE': built.base.reference,
+            'BASE_NAME': built.base.name,
+            'BASE_DIGEST': built.base.digest,
+            'INPUTS': built.inputs,
+            'SHIPPED': built.reference,
+            'TEST_INPUTS': inputs,
+            'REVISION': _revision(),
+            'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
+            'VERSION': version(pinned),
+        },
+        target=stage,
+        log=f'image-{stage}',
+    )
+    return with_engine.inspect(tags[0])

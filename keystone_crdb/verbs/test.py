@@ -29,6 +29,16 @@ def _make_image():
     system.require('stand-in')
 
 
+def _make_test_image():
+    image.make_test(image.find_engine())
+    system.require('stand-in')
+
+
+def _make_faults():
+    _make_image()
+    system.require('faults')
+
+
 #: What is needed before each of CI's environments, in CI's order; any other
 #: one needs what oslo.db does: the patched trees, and some database.
 NEEDS = {
@@ -37,7 +47,10 @@ NEEDS = {
     'unit': source.make,
     'series': source.make,
     'oslo.db': _make_source,
+    'retries': source.make,
     'functional': _make_image,
+    'keystone-image': _make_test_image,
+    'faults': _make_faults,
 }
 
 VERDICTS = {

@@ -41,6 +41,22 @@ def _boolean(found):
     return b'true' if found else b'false'
 
 
+# Names of types that mean 8 bytes, and what must not be taken for one.
+_TYPE = re.compile(
+    rb'(?P<other>\'(?:[^\']|\'\')*\'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/'
+    rb'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)'
+    rb'|\b(?:(?P<integer>INT(?:EGER)?)|SERIAL)\b',
+    _FLAGS,
+)
+_MAY_HAVE_TYPE = re.compile(rb'\b(?:INT(?:EGER)?|SERIAL)\b', _FLAGS)
+
+
+def _widen(found):
+    if found['other']:
+        return found['other']
+    return b'BIGINT' if found['integer'] else b'BIGSERIAL'
+
+
 def rewrite(statement):
     """Translate one statement.
 
@@ -50,6 +66,10 @@ def rewrite(statement):
         be done
     :rtype: bytes
     """
+    # The functions of PostgreSQL's catalogue take 4 bytes.
+    if _MAY_HAVE_TYPE.search(statement) and b'pg_catalog' not in statement:
+        widened = _TYPE.sub(_widen, statement)
+        return statement if widened == statement else widened
     if not _DROP.match(statement):
         return statement
     found = _DROP_DATABASE.fullmatch(statement)

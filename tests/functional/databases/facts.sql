@@ -100,7 +100,7 @@ CREATE TABLE chk (
     id INT PRIMARY KEY,
     n BIGINT CONSTRAINT check_n CHECK (n > 0),
     m INT CONSTRAINT m_positive CHECK (m > 0),
-    s VARCHAR(5), sm SMALLINT, i4 INTEGER, dec DECIMAL(4, 2)
+    s VARCHAR(5), sm SMALLINT, i4 INT4, dec DECIMAL(4, 2)
 );
 INSERT INTO chk (id, n, m) VALUES (1, 1, 1);
 

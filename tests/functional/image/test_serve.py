@@ -16,11 +16,6 @@ PASSWORD = 'a-secret-of-the-test'
 
 
 class ServeTest(base.TestCase):
-    def _inspect(self, *words):
-        return subprocess.run(
-            base.engine().command(*words), stdout=subprocess.PIPE, text=True
-        ).stdout
-
     def test_serves(self):
         url = self.server.database()
         folder = '/var/lib/keystone'
@@ -62,22 +57,6 @@ class ServeTest(base.TestCase):
                     ['400 0', '400 1', '400 2'],
                     sorted(re.findall(r'^\d+ \d$', modes, re.M)),
                 )
-
-            lines = keystone.run(
-                'sh', '-c', 'cat /proc/[0-9]*/cmdline | tr "\\0" " "'
-            )
-            self.assertIn('uwsgi', lines)
-            secrets = [PASSWORD, token]
-            if '@' in url:
-                secrets.append(url.split('//')[1].split('@')[0])
-            history = self._inspect(
-                'history', '--no-trunc', self.image.reference
-            )
-            inspected = self._inspect('inspect', keystone.container.name)
-            self.assertIn('KEYSTONE_DATABASE_URL_FILE', inspected)
-            for text in (lines, keystone.log, history, inspected):
-                for secret in secrets:
-                    self.assertNotIn(secret, text)
 
     def test_bodies_of_any_size_get_an_answer(self):
         with self.serving() as keystone:

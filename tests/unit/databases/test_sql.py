@@ -27,6 +27,26 @@ class TestRewrite(testtools.TestCase):
         ):
             self.assertIs(statement, sql.rewrite(statement))
 
+    def test_integers_have_eight_bytes(self):
+        self.check(
+            'CREATE TABLE t (a BIGINT, b BIGSERIAL, c INT4, d BIGINT)',
+            'CREATE TABLE t (a INTEGER, b serial, c INT4, d int)',
+        )
+        self.check(
+            "SELECT CAST($1 AS BIGINT), 'INT', \"int\", x::BIGINT -- INT",
+            "SELECT CAST($1 AS INTEGER), 'INT', \"int\", x::INT -- INT",
+        )
+
+    def test_what_is_no_type(self):
+        for statement in (
+            b"INSERT INTO t VALUES ('it''s an INT')",
+            b'SELECT "SERIAL" /* INTEGER */ FROM integers',
+            b'DO $a$ DECLARE i INT; BEGIN END $a$',
+            b"SELECT INTERVAL '1 day', print, $1::INT4",
+            b'SELECT pg_catalog.generate_subscripts(a, $1::INTEGER)',
+        ):
+            self.assertIs(statement, sql.rewrite(statement))
+
     def test_drop_index_of_table(self):
         self.check(
             "CALL standin.drop_index('t', 'i', false, false)",

@@ -6,6 +6,7 @@ import tempfile
 import testtools
 
 from keystone_crdb import errors
+from keystone_crdb import pins
 from keystone_crdb.retries import proof
 from keystone_crdb.retries import runs
 from keystone_crdb.series import header
@@ -88,3 +89,8 @@ class ProofTestCase(testtools.TestCase):
     def test_each_patch_names_its_tests(self):
         for patch in quilt.load('keystone'):
             self.assertTrue(header.parse(patch).get('Test'), patch.name)
+
+    def test_each_patch_tells_its_risk(self):
+        for project in pins.load().sources:
+            for patch in quilt.load(project):
+                self.assertTrue(header.parse(patch).get('Risk'), patch.name)

@@ -26,7 +26,7 @@ class BuildTest(base.ProjectTestCase):
         )
         built = image.Built(
             'keystone-crdb:1', 282e6,
-            base_image.Base('ref', 'name', 'identity'),
+            base_image.Base('ref', 'name', 'identity'), 'inputs',
         )
         self.make = self.replace(image, 'make', return_value=built)
         self.find = self.replace(image, 'find_engine')

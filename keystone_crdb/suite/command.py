@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands that run upstream's suites on a database share."""
+
+from keystone_crdb import databases
+from keystone_crdb import ledger
+from keystone_crdb import paths
+from keystone_crdb import pins
+
+
+def add_arguments(parser):
+    """Declare which tests to run, and on what.
+
+    :type parser: argparse.ArgumentParser
+    """
+    parser.add_argument(
+        'regexes', nargs='*', metavar='REGEX',
+        help='run the tests whose ids one of them matches',
+    )
+    add_provider(parser)
+
+
+def add_provider(parser):
+    """Declare --provider.
+
+    :type parser: argparse.ArgumentParser
+    """
+    parser.add_argument(
+        '--provider', choices=databases.PROVIDERS,
+        help='take this database and no other',
+    )
+
+
+def start_database(args):
+    """Find or start a database.
+
+    :param args: with --provider
+    :type args: argparse.Namespace
+    :returns: context manager of a keystone_crdb.databases.database.Database
+    :raises Failure: when a forced one can't be had, or there is none
+    """
+    return databases.start(args.provider, pins.load().cockroachdb.image)
+
+
+def judge(project, server, outcomes, whole):
+    """Judge a run by the ledger of a project.
+
+    :param project: its name, as of its file in ledger/
+    :type project: str
+    :type server: keystone_crdb.databases.database.Database
+    :param outcomes: subunit's status by the id of each test that was run
+    :type outcomes: dict
+    :param whole: whether it was the whole suite, which the number of skips,
+        and what must be run, are of
+    :type whole: bool
+    :returns: whether all is as listed, and what a person needs to know of it
+    :rtype: tuple
+    """
+    listed = ledger.load(paths.ROOT / 'ledger' / f'{project}.toml')
+    if not whole:
+        listed = ledger.Ledger(
+            tuple(entry for entry in listed.entries if entry.test in outcomes)
+        )
+    judgement = ledger.judge(
+        listed, outcomes, server.product, server.version
+    )
+    return judgement.is_good(), '\n'.join(
+        ledger.describe(judgement, listed)
+    )
