@@ -25,6 +25,7 @@ from keystone.common import driver_hints
 from keystone.common import provider_api
 from keystone.common import sql
 from keystone import exception
+from keystone.identity.backends import base as identity_base
 from keystone.resource.backends import base as resource_base
 from keystone.tests import unit
 from keystone.tests.unit import test_backend_sql
@@ -624,3 +625,107 @@ class CatalogTests(StatementsTestCase):
         self.project_id = None
 
         self.assertTakes(1, 1, self._catalog)
+
+
+class NamesTests(StatementsTestCase):
+    """The names of an assignment's parties are read kind by kind."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.assignment_api
+
+    def _assign(self):
+        domain = unit.new_domain_ref()
+        PROVIDERS.resource_api.create_domain(domain['id'], domain)
+        project = unit.new_project_ref(domain_id=domain['id'])
+        PROVIDERS.resource_api.create_project(project['id'], project)
+        role = unit.new_role_ref()
+        PROVIDERS.role_api.create_role(role['id'], role)
+        user = PROVIDERS.identity_api.create_user(
+            unit.new_user_ref(domain_id=domain['id'])
+        )
+        group = PROVIDERS.identity_api.create_group(
+            unit.new_group_ref(domain_id=domain['id'])
+        )
+        self.api.create_grant(
+            role['id'], user_id=user['id'], project_id=project['id']
+        )
+        self.api.create_grant(
+            role['id'], group_id=group['id'], domain_id=domain['id']
+        )
+        return user, group
+
+    def _names(self):
+        return self.api.list_role_assignments(include_names=True)
+
+    def test_statements_do_not_grow(self):
+        for _ in range(3):
+            self._assign()
+        self.forget()
+
+        # assignments of projects and of the system; users, groups, projects,
+        # roles, domains
+        refs = self.assertTakes(7, 7, self._names)
+
+        for ref in refs:
+            for key in 'user', 'group', 'project', 'role', 'domain':
+                if f'{key}_id' in ref:
+                    self.assertTrue(ref[f'{key}_name'])
+
+    def test_without_a_cache(self):
+        for _ in range(3):
+            self._assign()
+        for group in 'identity', 'resource', 'role', 'assignment':
+            self.config_fixture.config(group=group, caching=False)
+        self.forget()
+
+        self.assertTakes(7, 7, self._names)
+
+    def test_what_is_in_the_cache_is_not_read(self):
+        self._assign()
+        self._names()
+        assignment.COMPUTED_ASSIGNMENTS_REGION.invalidate()
+
+        self.assertTakes(2, 2, self._names)
+
+    def test_user_and_group_that_are_gone(self):
+        user, group = self._assign()
+        PROVIDERS.identity_api.driver.delete_user(user['id'])
+        PROVIDERS.identity_api.driver.delete_group(group['id'])
+        self.forget()
+
+        refs = self._names()
+
+        for key, gone in ('user', user), ('group', group):
+            (ref,) = [r for r in refs if r.get(f'{key}_id') == gone['id']]
+            self.assertEqual('', ref[f'{key}_name'])
+            self.assertEqual('', ref[f'{key}_domain_name'])
+
+    def test_drivers_without_the_methods(self):
+        user, group = self._assign()
+        driver = PROVIDERS.identity_api.driver
+        plain = identity_base.IdentityDriverBase
+
+        self.assertEqual(
+            driver.list_users_from_ids([user['id']])[0][0],
+            plain.list_users_from_ids(driver, [user['id'], 'gone'])[0][0],
+        )
+        self.assertEqual(
+            driver.list_groups_from_ids([group['id']]),
+            plain.list_groups_from_ids(driver, [group['id'], 'gone']),
+        )
+
+    def test_domain_specific_drivers(self):
+        user, group = self._assign()
+        self.forget()
+        self.config_fixture.config(
+            group='identity', domain_specific_drivers_enabled=True
+        )
+        api = PROVIDERS.identity_api
+
+        self.assertEqual(
+            {user['id']}, set(api.get_users({user['id'], 'gone'}))
+        )
+        self.assertEqual(
+            {group['id']}, set(api.get_groups({group['id'], 'gone'}))
+        )
