@@ -46,6 +46,7 @@ NEEDS = {
     'docs': None,
     'unit': source.make,
     'series': source.make,
+    'statements': source.make,
     'oslo.db': _make_source,
     'retries': source.make,
     'functional': _make_image,
