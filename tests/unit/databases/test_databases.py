@@ -165,7 +165,10 @@ class TestCommand(TestCase):
     def test_failure(self):
         self.unavailable('binary')
         self.assertEqual(1, command.main(['up', '--provider', 'binary']))
-        self.assertEqual('no binary\n', self.output.getvalue())
+        self.assertEqual(
+            'python -m keystone_crdb.databases: no binary\n',
+            self.output.getvalue(),
+        )
 
     def test_usage(self):
         self.assertRaises(SystemExit, command.main, ['down'])
