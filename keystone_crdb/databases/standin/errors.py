@@ -62,7 +62,11 @@ def needs_constraint(fields):
     :type fields: dict
     :rtype: bool
     """
-    return fields.get('C') in ('23503', '23505', '23514') and 'n' in fields
+    return (
+        fields.get('C') in ('23503', '23505', '23514')
+        and 'n' in fields
+        and fields.get('s') != 'pg_catalog'
+    )
 
 
 def reword(fields, context):
@@ -288,6 +292,8 @@ def _unique_detail(fields, context):
 
 @_rule('23505', 'duplicate key value violates unique constraint "(.*)"')
 def _duplicate(found, fields, context):
+    if fields.get('s') == 'pg_catalog':
+        return _write_too_old()
     return {
         'M': found[0],
         'D': _unique_detail(fields, context),
@@ -437,13 +443,17 @@ def _restart(cause, status='PENDING', anchor=''):
     }
 
 
-@_rule('40001', 'could not serialize access due to concurrent')
-def _write_too_old(found, fields, context):
+def _write_too_old(*_):
     now = time.time()
     return _restart(
         f'WriteTooOldError: write at timestamp {now - 0.001:.9f},0 too old; '
         f'wrote at {now:.9f},1'
     )
+
+
+_rule('40001', 'could not serialize access due to concurrent')(_write_too_old)
+# Two schema changes at once meet in PostgreSQL's catalogue.
+_rule('XX000', 'tuple concurrently (?:updated|deleted)')(_write_too_old)
 
 
 @_rule('40001', 'could not serialize access due to read/write')

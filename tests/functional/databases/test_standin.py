@@ -134,7 +134,9 @@ class TestDialect(base.TestCase):
                 )
                 # The transaction is aborted, so it was begun.
                 error = self.assertRaises(
-                    sqlalchemy.exc.DBAPIError, other.exec_driver_sql, 'SELECT 1'
+                    sqlalchemy.exc.DBAPIError,
+                    other.exec_driver_sql,
+                    'SELECT 1',
                 )
                 self.assertIn('current transaction is aborted', str(error))
 
