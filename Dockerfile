@@ -85,7 +85,8 @@ RUN set -eu; \
     /build/venv/bin/python /build/image/sbom.py /opt/keystone/bin/python \
         /build/dpkg/status /usr/share/keystone-crdb/sbom.cdx.json; \
     chmod 0644 /usr/share/keystone-crdb/*; \
-    find /opt/keystone -depth -type d -name tests -exec rm -rf {} +; \
+    find /opt/keystone -depth -type d \( -name tests -o -name slapdtest \) \
+        -exec rm -rf {} +; \
     /opt/keystone/bin/python -m compileall -q -j 0 \
         --invalidation-mode unchecked-hash /opt/keystone/lib
 

@@ -22,10 +22,8 @@ import tempfile
 import time
 
 from keystone_crdb import console
-from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb import pins
 from keystone_crdb.suite import command
 from keystone_crdb.suite import report
 from keystone_crdb.suite import run_database
@@ -36,21 +34,6 @@ STANDIN_LIMIT = 0.9
 LIVE_LIMIT = 1.5
 #: Milliseconds, the median of the cleanings.
 CLEANING_LIMIT = 20
-
-
-def _stock(folder):
-    """Unpack the pinned sdists.
-
-    :type folder: pathlib.Path
-    :rtype: keystone_crdb.suite.stestr_run.Tree
-    """
-    trees = {}
-    for project, source in pins.load().sources.items():
-        trees[project] = folder / project
-        download.unpack(download.sdist(source), trees[project])
-    return stestr_run.Tree(
-        trees['keystone'], (trees['oslo.db'],), savings=False
-    )
 
 
 def _time(title, runner, folder, tests, workers):
@@ -88,7 +71,7 @@ def _compare(args, server, folder):
     ):
         settings = {'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}'}
         for name, tree, variables in (
-            ('stock', _stock(pathlib.Path(sdists)), {}),
+            ('stock', stestr_run.stock_tree(pathlib.Path(sdists)), {}),
             ('ours', stestr_run.patched_tree(scratch), settings),
         ):
             (folder / name).mkdir()

@@ -19,8 +19,8 @@ from keystone_crdb_image import serve
 from keystone_crdb_image import settings as settings_module
 
 
-def _engine(settings):
-    engine = database.create_engine(settings.database)
+def _engine(settings, url):
+    engine = database.create_engine(url)
     database.wait(engine, settings.database_wait)
     return engine
 
@@ -30,7 +30,8 @@ def _serve(settings, args):
 
 
 def _db_sync(settings, args):
-    schema.sync(settings, _engine(settings), *args.phase)
+    engine = _engine(settings, settings.db_sync_database)
+    schema.sync(settings, engine, *args.phase)
 
 
 def _bootstrap(settings, args):
@@ -41,7 +42,7 @@ def _bootstrap(settings, args):
             'bootstrap needs KEYSTONE_ADMIN_PASSWORD or '
             'KEYSTONE_ADMIN_PASSWORD_FILE'
         )
-    schema.bootstrap(settings, _engine(settings))
+    schema.bootstrap(settings, _engine(settings, settings.database))
 
 
 def _check(settings, args):

@@ -12,11 +12,14 @@ def _database(engine):
     try:
         return None, database.product(engine)
     except (exc.SQLAlchemyError, AssertionError) as error:
-        return database.reason(error), None
+        return database.explain(error, engine.url), None
 
 
 def _schema(engine):
-    found = schema.state(engine)
+    try:
+        found = schema.state(engine)
+    except exc.DBAPIError as error:
+        return f'it can not be read: {database.reason(error)}', None
     text = f'the schema is {found.value}'
     if found in (schema.State.CURRENT, schema.State.EXPANDED):
         return None, text

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The connection to the database: wait for it, say what is wrong with it."""
 
+import re
 import time
 
 import sqlalchemy
@@ -16,26 +17,61 @@ CONNECT_TIMEOUT = 5
 PAUSE = 0.5
 REPORT_EVERY = 10
 
-#: Texts of errors that waiting does not mend. At connect neither libpq nor
-#: psycopg gives an SQLSTATE, so there is nothing but the text.
+#: What waiting does not mend: texts of errors, and what in the settings they
+#: are about. At connect neither libpq nor psycopg gives an SQLSTATE, so there
+#: is nothing but the text.
 _FINAL = (
-    'authentication failed',
-    'certificate verify failed',
-    'could not determine version',
-    'does not match host name',
-    'invalid connection option',
-    'invalid sslmode',
-    'no password supplied',
-    'no pg_hba.conf entry',
-    'root certificate file',
-    'server does not support ssl',
-    'ssl connection required',
-    'unable to open database file',
+    (
+        'certificate verify failed',
+        'sslrootcert{sslrootcert} is not the CA of its certificate, or that '
+        'has expired',
+    ),
+    ('root certificate file', 'see sslrootcert{sslrootcert}'),
+    (
+        'does not match host name',
+        'the host has to be a name that its certificate has',
+    ),
+    (
+        'alert certificate expired',
+        'the certificate in sslcert{sslcert} has expired',
+    ),
+    (
+        'alert unknown ca',
+        'it does not know the CA of the certificate in sslcert{sslcert}',
+    ),
+    (
+        'alert (bad|unsupported|revoked)? ?certificate',
+        'see sslcert{sslcert}',
+    ),
+    (
+        'certificate authentication failed',
+        'the certificate in sslcert{sslcert} is not that of user {user}',
+    ),
+    (
+        'could not read certificate file',
+        'see sslcert{sslcert}',
+    ),
+    (
+        'private key file',
+        'see sslkey{sslkey}: of this user with mode 0600 or less, or of root '
+        'with 0640 or less',
+    ),
+    (
+        'password authentication failed|no password supplied',
+        'see the user {user}, its password, or sslcert and sslkey',
+    ),
+    (
+        'server does not support ssl|ssl connection required'
+        '|invalid sslmode|no pg_hba.conf entry',
+        'see sslmode{sslmode}',
+    ),
+    ('invalid connection option', 'see what follows the ?'),
+    ('could not determine version|unable to open database file', None),
 )
 
 
 def describe(url):
-    """Name a database without its password.
+    """Name a database and its user, without the password.
 
     :type url: sqlalchemy.engine.URL
     :rtype: str
@@ -45,7 +81,8 @@ def describe(url):
     hosts = url.query.get('host') or f'{url.host or "localhost"}'
     if isinstance(hosts, str):
         hosts = (f'{hosts}:{url.port}' if url.port else hosts,)
-    return f'{",".join(hosts)}/{url.database}'
+    user = f'{url.username}@' if url.username else ''
+    return f'{user}{",".join(hosts)}/{url.database}'
 
 
 def create_engine(url):
@@ -66,7 +103,7 @@ def create_engine(url):
 
 
 def reason(error):
-    """Say in one line why there is no connection.
+    """Say in one line what the database answered.
 
     :type error: Exception
     :rtype: str
@@ -77,16 +114,44 @@ def reason(error):
     lines = [
         line.strip(' \t-')
         for line in text.splitlines()
-        if line.strip() and not line.startswith(('\t', 'HINT', 'DETAIL'))
+        if line.strip()
+        and not line.startswith(('\t', 'HINT', 'DETAIL', 'Either '))
     ]
     return lines[-1] if lines else type(error).__name__
 
 
+def _final(error):
+    """Return the text of `_FINAL` that an error has, and its advice."""
+    text = str(error)
+    for pattern, advice in _FINAL:
+        if re.search(pattern, text, re.I):
+            return pattern, advice
+    return None, None
+
+
+def explain(error, url):
+    """Say in one line why there is no connection, and what to look at.
+
+    :type error: Exception
+    :type url: sqlalchemy.engine.URL
+    :returns: the server's answer, and the part of the URL that it is about
+    :rtype: str
+    """
+    _, advice = _final(error)
+    if advice is None:
+        return reason(error)
+    values = {
+        name: f'={url.query[name]}' if name in url.query else ''
+        for name in ('sslmode', 'sslrootcert', 'sslcert', 'sslkey')
+    }
+    advice = advice.format(user=url.username, **values)
+    return f'{reason(error)} (in the URL of the database: {advice})'
+
+
 def _is_final(error):
-    text = str(error).lower()
     return (
         isinstance(error, (AssertionError, exc.NoSuchModuleError))
-        or any(known in text for known in _FINAL)
+        or _final(error)[0] is not None
     )
 
 
@@ -126,7 +191,7 @@ def wait(engine, seconds):
         try:
             return product(engine)
         except (exc.SQLAlchemyError, AssertionError) as error:
-            why = reason(error)
+            why = explain(error, engine.url)
             if _is_final(error):
                 raise errors.Problem(
                     f'the database {name} refuses: {why}'

@@ -19,11 +19,14 @@ import uuid
 import sqlalchemy
 from sqlalchemy import exc
 
+from keystone_crdb_image import errors
+
 #: Seconds between two beats, and those after which a lock without a beat is
 #: free.
 BEAT = 5
 EXPIRY = 30
 
+_TABLE = 'keystone_crdb_lock'
 _CREATE = sqlalchemy.text(
     'CREATE TABLE IF NOT EXISTS keystone_crdb_lock ('
     'name VARCHAR(64) PRIMARY KEY, owner VARCHAR(128) NOT NULL, '
@@ -52,6 +55,9 @@ _RELEASE = sqlalchemy.text(
 #: once may answer on PostgreSQL: unique violation, duplicate table.
 _TRANSIENT = ('40001', '40P01', '23505', '42P07')
 
+#: insufficient privilege
+_NOT_ALLOWED = '42501'
+
 
 def _is_transient(error):
     if error.connection_invalidated:
@@ -59,6 +65,15 @@ def _is_transient(error):
     if getattr(error.orig, 'sqlstate', None) in _TRANSIENT:
         return True
     return 'database is locked' in str(error.orig)
+
+
+def has_table(engine):
+    """Find out whether the table of the locks is there.
+
+    :type engine: sqlalchemy.engine.Engine
+    :rtype: bool
+    """
+    return sqlalchemy.inspect(engine).has_table(_TABLE)
 
 
 class Lease:
@@ -86,16 +101,35 @@ class Lease:
                 statement, {'name': self._name, 'owner': self.owner, **values}
             ).rowcount
 
+    def _create_table(self):
+        """Make the table where there is none, as not everybody may.
+
+        :raises Problem: when there is none and this user may not make it
+        """
+        if has_table(self._engine):
+            return
+        try:
+            with self._engine.connect() as connection:
+                connection.execute(_CREATE)
+        except exc.DBAPIError as error:
+            if getattr(error.orig, 'sqlstate', None) != _NOT_ALLOWED:
+                raise
+            raise errors.Problem(
+                f'there is no table {_TABLE}, and the user '
+                f'{self._engine.url.username} may not create it: run the '
+                'verb db-sync as who may (KEYSTONE_DB_SYNC_URL)'
+            ) from error
+
     def acquire(self):
         """Try once to get the lock.
 
         :returns: whether this replica holds it now
         :rtype: bool
+        :raises Problem: when there is no table for it and none can be made
         :raises sqlalchemy.exc.DBAPIError: when the database fails for good
         """
         try:
-            with self._engine.connect() as connection:
-                connection.execute(_CREATE)
+            self._create_table()
             if self._execute(_INSERT) == 1:
                 return True
             with self._engine.connect() as connection:

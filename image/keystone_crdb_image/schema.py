@@ -14,6 +14,7 @@ from keystone_crdb_image import errors
 from keystone_crdb_image import lease
 from keystone_crdb_image import log
 from keystone_crdb_image import manage
+from keystone_crdb_image import settings as settings_module
 
 #: Seconds between two looks at a lock that another replica holds.
 PAUSE = 0.5
@@ -117,6 +118,7 @@ def sync(settings, engine, *options):
     """Bring the schema up, or one phase of it.
 
     :type settings: Settings
+    :param engine: of who may change the schema
     :type engine: sqlalchemy.engine.Engine
     :param options: of `keystone-manage db_sync`: --expand, --migrate or
         --contract; without one all of it is done
@@ -128,15 +130,18 @@ def sync(settings, engine, *options):
     def needed():
         found = state(engine, revisions)
         refuse_newer(found)
-        return found is not State.CURRENT
+        # Without the table others could not bootstrap who may not make it.
+        return found is not State.CURRENT or not lease.has_table(engine)
 
     with locked(engine, 'bringing the schema up', needed) as held:
         if held is None:
             log.say('the schema is that of this release')
             return
         log.say(' '.join(['bringing the schema up', *options]))
+        url = settings_module.connection(settings.db_sync_database)
         manage.run(
-            ['db_sync', *options], settings.environ,
+            ['db_sync', *options],
+            {**settings.environ, 'OS_DATABASE__CONNECTION': url},
             every=lease.BEAT, tick=held.beat,
         )
 

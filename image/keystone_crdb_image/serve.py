@@ -4,13 +4,17 @@
 import os
 import pathlib
 import socket
+import sys
+import tempfile
 
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import evaluation
+from keystone_crdb_image import handover
 from keystone_crdb_image import keys
 from keystone_crdb_image import log
 from keystone_crdb_image import schema
+from keystone_crdb_image import settings as settings_module
 
 #: Keystone refuses larger bodies: [oslo_middleware]max_request_body_size.
 LARGEST_BODY = 114688
@@ -36,10 +40,12 @@ def check_port(settings):
             ) from error
 
 
-def server_command(settings):
+def server_command(settings, handle):
     """Return the command line of uWSGI.
 
     :type settings: Settings
+    :param handle: descriptor that it hands on, over a reload too
+    :type handle: int
     :rtype: list
     """
     backlog = min(
@@ -47,9 +53,12 @@ def server_command(settings):
     )
     return [
         'uwsgi',
+        # What SIGHUP starts anew; it would be Debian's Python otherwise.
+        '--binary-path', sys.executable,
         '--http-socket', f'{settings.host}:{settings.port}',
         '--listen', str(backlog),
-        '--module', 'keystone.wsgi.api:application',
+        '--module', 'keystone_crdb_image.wsgi:application',
+        '--safe-fd', str(handle),
         '--need-app',
         '--single-interpreter',
         '--master',
@@ -69,6 +78,9 @@ def server_command(settings):
         '--post-buffering', str(LARGEST_BODY),
         # Requests in flight are finished; what docker stop sends is SIGTERM.
         '--hook-master-start', 'unix_signal:15 gracefully_kill_them_all',
+        # A worker hears of that by SIGHUP, once it has loaded Keystone; before
+        # it has no request to finish.
+        '--hook-post-fork', 'unix_signal:1 end_me',
         '--worker-reload-mercy', str(settings.drain),
         '--close-on-exec',
         '--ignore-sigpipe',
@@ -98,7 +110,9 @@ def prepare(settings):
     product = database.wait(engine, settings.database_wait)
     log.say(f'{product} at {database.describe(settings.database)}')
     if settings.db_sync:
-        schema.sync(settings, engine)
+        owner = database.create_engine(settings.db_sync_database)
+        database.wait(owner, settings.database_wait)
+        schema.sync(settings, owner)
     else:
         found = schema.state(engine)
         schema.refuse_newer(found)
@@ -119,5 +133,18 @@ def serve(settings):
     """
     prepare(settings)
     log.say(f'serving on {settings.host}:{settings.port}')
-    command = server_command(settings)
-    os.execvpe(command[0], command, settings.environ)  # noqa: S606
+    become_server(settings)
+
+
+def become_server(settings):
+    """Become uWSGI, which gets the secrets outside of its environment.
+
+    :type settings: Settings
+    """
+    secrets, environ = settings_module.separate(settings.environ)
+    handle = handover.give(secrets)
+    environ[handover.NAME] = str(handle)
+    # uWSGI knows /tmp alone, for bodies that are larger than those above.
+    environ['TMPDIR'] = tempfile.gettempdir()
+    command = server_command(settings, handle)
+    os.execvpe(command[0], command, environ)  # noqa: S606

@@ -6,8 +6,8 @@ of Keystone is oslo.config's OS_<GROUP>__<OPTION>, which goes before a mounted
 /etc/keystone/keystone.conf. A secret may come from a file instead: the name
 with _FILE behind it holds the file's path.
 
-The result is handed to Keystone by the environment of its processes, so that
-no file and no command line holds a secret.
+The result is handed to Keystone by os.environ, so that no file and no command
+line holds a secret.
 """
 
 import dataclasses
@@ -36,6 +36,8 @@ NAMES = {
     'KEYSTONE_DATABASE_URL': None,
     'KEYSTONE_DATABASE_WAIT': '60',
     'KEYSTONE_DB_SYNC': 'true',
+    'KEYSTONE_DB_SYNC_PASSWORD': None,
+    'KEYSTONE_DB_SYNC_URL': None,
     'KEYSTONE_DRAIN': '30',
     'KEYSTONE_INTERNAL_URL': None,
     'KEYSTONE_LISTEN': listen.DEFAULT,
@@ -48,7 +50,7 @@ NAMES = {
 #: Names that may have _FILE behind them. Options as [DEFAULT]log_file end in
 #: "file" themselves, so of oslo.config's only secrets are looked for.
 _SECRET = re.compile(
-    r'KEYSTONE_(ADMIN_PASSWORD|DATABASE_PASSWORD|DATABASE_URL)'
+    r'KEYSTONE_(ADMIN_PASSWORD|(DATABASE|DB_SYNC)_(PASSWORD|URL))'
     r'|OS_\w+__\w*(CONNECTION|PASSWORD|SECRET|TRANSPORT_URL)'
 )
 
@@ -77,6 +79,8 @@ class Settings:
     :type bootstrap: dict
     :param database: the database's URL
     :type database: sqlalchemy.engine.URL
+    :param db_sync_database: the same database's, as who may change its schema
+    :type db_sync_database: sqlalchemy.engine.URL
     :param database_wait: seconds to wait for the database
     :type database_wait: int
     :param evaluation: whether no database was given
@@ -104,6 +108,7 @@ class Settings:
     environ: dict = dataclasses.field(repr=False)
     bootstrap: dict = dataclasses.field(repr=False)
     database: sqlalchemy.engine.URL
+    db_sync_database: sqlalchemy.engine.URL
     database_wait: int
     evaluation: bool
     db_sync: bool
@@ -144,6 +149,20 @@ def read_secret_files(environ):
             content.replace('$', '$$') if secret[:3] == 'OS_' else content
         )
     return result
+
+
+def separate(environ):
+    """Tell the secrets of an environment from the rest.
+
+    :type environ: dict
+    :returns: those that are secret by their names, and the others
+    :rtype: tuple
+    """
+    secret = {name for name in environ if _SECRET.fullmatch(name)}
+    return (
+        {name: environ[name] for name in secret},
+        {name: environ[name] for name in environ.keys() - secret},
+    )
 
 
 def _warn_of_unknown(environ):
@@ -192,6 +211,17 @@ def _listen(values):
         ) from error
 
 
+def _endpoint(values, name, default):
+    """Return a URL for the catalog, where a client would find it wrong."""
+    url = values[name] or default
+    if not re.match(r'https?://[^/]', url):
+        raise errors.Problem(
+            f'{name} is a URL such as https://keystone.example.org/v3, not '
+            f'{url!r}'
+        )
+    return url
+
+
 def database_url(text, password=None):
     """Return the URL of the database, with a driver that the image has.
 
@@ -233,6 +263,33 @@ def database_url(text, password=None):
     if password is not None:
         url = url.set(password=password)
     return url
+
+
+def _db_sync_url(values, url):
+    """Return the URL that changes of the schema go by.
+
+    :raises Problem: naming the setting
+    """
+    text = values['KEYSTONE_DB_SYNC_URL']
+    password = values['KEYSTONE_DB_SYNC_PASSWORD']
+    if text is None:
+        if password is not None:
+            raise errors.Problem(
+                'KEYSTONE_DB_SYNC_PASSWORD is set and KEYSTONE_DB_SYNC_URL '
+                'is not: whose password is it?'
+            )
+        return url
+    return database_url(text, password)
+
+
+def connection(url):
+    """Return a URL as [database]connection has it.
+
+    :type url: sqlalchemy.engine.URL
+    :returns: with the password; oslo.config substitutes $name in values
+    :rtype: str
+    """
+    return url.render_as_string(hide_password=False).replace('$', '$$')
 
 
 def _configured(environ):
@@ -283,17 +340,18 @@ def read(environ):
     if evaluation:
         text = f'sqlite:///{STATE / "keystone.sqlite"}'
     url = database_url(text, values['KEYSTONE_DATABASE_PASSWORD'])
+    db_sync_url = _db_sync_url(values, url)
 
     for (group, name), value in configured.items():
         if value is not None:
             environ[f'OS_{group}__{name}'.upper()] = value.replace('$', '$$')
-    environ['OS_DATABASE__CONNECTION'] = url.render_as_string(
-        hide_password=False
-    ).replace('$', '$$')
+    environ['OS_DATABASE__CONNECTION'] = connection(url)
 
     host, port = _listen(values)
-    public = values['KEYSTONE_PUBLIC_URL'] or f'http://localhost:{port}/v3'
-    internal = values['KEYSTONE_INTERNAL_URL'] or public
+    public = _endpoint(
+        values, 'KEYSTONE_PUBLIC_URL', f'http://localhost:{port}/v3'
+    )
+    internal = _endpoint(values, 'KEYSTONE_INTERNAL_URL', public)
     bootstrap = {
         'OS_BOOTSTRAP_USERNAME': values['KEYSTONE_ADMIN_USERNAME'],
         'OS_BOOTSTRAP_PROJECT_NAME': values['KEYSTONE_ADMIN_PROJECT'],
@@ -312,6 +370,7 @@ def read(environ):
         environ=environ,
         bootstrap=bootstrap,
         database=url,
+        db_sync_database=db_sync_url,
         database_wait=_number(values, 'KEYSTONE_DATABASE_WAIT', 0),
         evaluation=evaluation,
         db_sync=_flag(values, 'KEYSTONE_DB_SYNC'),

@@ -50,7 +50,7 @@ def choose(provider=None):
 
 
 @contextlib.contextmanager
-def start(provider=None, image=None):
+def start(provider=None, image=None, certs=None):
     """Find or start a database; what was started is ended at the end.
 
     That is so on Ctrl-C and SIGTERM as well, and what a run left that was
@@ -61,6 +61,10 @@ def start(provider=None, image=None):
     :param image: reference of CockroachDB's container image, in the place
         of which KEYSTONE_CRDB_COCKROACH_IMAGE may name another one
     :type image: str
+    :param certs: folder of certificates, with the names and contents that
+        `cockroach cert` gives them, of the CA, the node and the client root;
+        the server then wants TLS, and a certificate of each client
+    :type certs: pathlib.Path
     :returns: context manager of a database.Database
     :raises Failure: when a forced one can't be had, one that is there does
         not work, or there is none
@@ -72,7 +76,7 @@ def start(provider=None, image=None):
         for name in names:
             try:
                 database = stack.enter_context(
-                    getattr(providers, name)(image)
+                    getattr(providers, name)(image, certs)
                 )
                 break
             except providers.Unavailable:

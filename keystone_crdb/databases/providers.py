@@ -26,8 +26,6 @@ from keystone_crdb.databases.standin import postgres
 
 _START_SECONDS = 120
 _NODE = (
-    'start-single-node',
-    '--insecure',
     '--store=type=mem,size=1GiB',
     '--listen-addr=127.0.0.1:0',
     '--http-addr=127.0.0.1:0',
@@ -51,6 +49,12 @@ class Unavailable(errors.Failure):
     """There is no such provider here."""
 
 
+def _words(certs):
+    """Return the command that starts a node, without its program."""
+    security = f'--certs-dir={certs}' if certs else '--insecure'
+    return ('start-single-node', security, *_NODE)
+
+
 def _node(provider, command, source, folder, url_file, env):
     """Run a node for tests; it yields the Database once."""
     with process.serving(
@@ -67,12 +71,16 @@ def _node(provider, command, source, folder, url_file, env):
 
 
 @contextlib.contextmanager
-def url(image):
+def url(image, certs=None):
     """Use the cluster that COCKROACH_URL names; its settings stay."""
     text = os.environ.get('COCKROACH_URL')
     if not text:
         raise Unavailable(
             'COCKROACH_URL is not set', remedy='set it to the URL of a cluster'
+        )
+    if certs:
+        raise errors.Failure(
+            'the cluster that COCKROACH_URL names has certificates of its own'
         )
     found = database.parse_url(text, 'COCKROACH_URL')
     yield database.identify(
@@ -80,7 +88,7 @@ def url(image):
     )
 
 
-def _find_binary():
+def find_binary():
     """Return the program.
 
     :raises Failure: when COCKROACH_BIN names none
@@ -107,9 +115,9 @@ def _find_binary():
 
 
 @contextlib.contextmanager
-def binary(image):
+def binary(image, certs=None):
     """Start a node from a cockroach program, with its store in memory."""
-    program = _find_binary()
+    program = find_binary()
     env = {
         name: value
         for name, value in os.environ.items()
@@ -117,7 +125,9 @@ def binary(image):
     } | {_NO_DIAGNOSTICS: 'true'}
     with scratch.folder('binary') as folder:
         url_file = folder / 'url'
-        command = [program, *_NODE, f'--listening-url-file={url_file}']
+        command = [
+            program, *_words(certs), f'--listening-url-file={url_file}'
+        ]
         yield from _node('binary', command, program, folder, url_file, env)
 
 
@@ -153,7 +163,7 @@ def _find_engine(image):
 
 
 @contextlib.contextmanager
-def container(image):
+def container(image, certs=None):
     """Start a node from a container image, with its store in memory.
 
     It has the host's network, and tells its port in a file of a volume.
@@ -165,11 +175,13 @@ def container(image):
         # Whoever the image's user is.
         volume.chmod(0o777)
         scratch.remember_container(folder, found.name, folder.name)
+        # At the same path, as the URL names them.
+        mount = ('--volume', f'{certs}:{certs}:ro') if certs else ()
         command = found.command(
             'run', '--rm', '--name', folder.name, '--network', 'host',
             *engine.LIMITS, '--env', f'{_NO_DIAGNOSTICS}=true',
-            '--volume', f'{volume}:/keystone-crdb', image,
-            *_NODE, '--listening-url-file=/keystone-crdb/url',
+            '--volume', f'{volume}:/keystone-crdb', *mount, image,
+            *_words(certs), '--listening-url-file=/keystone-crdb/url',
         )
         yield from _node(
             'container', command, image, folder, volume / 'url', None
@@ -177,7 +189,7 @@ def container(image):
 
 
 @contextlib.contextmanager
-def standin(image):
+def standin(image, certs=None):
     """Start the stand-in; root gets PostgreSQL installed for it."""
     try:
         postgres.find_programs()
@@ -191,6 +203,8 @@ def standin(image):
             '--scratch', folder,
             '--listening-url-file', url_file,
         ]
+        if certs:
+            command += ['--certs-dir', certs]
         modules = os.pathsep.join(map(os.path.abspath, sys.path))
         env = os.environ | {'PYTHONPATH': modules}
         with process.serving(

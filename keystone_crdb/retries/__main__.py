@@ -9,9 +9,11 @@ commit      the first COMMIT of each transaction fails
 random      any statement or COMMIT fails, up to three times in a row
 
 By default the first of them covers the whole suite and the others the tests
-of the SQL backends. A test that fails is run once more without failures, and
-counts only if that passes. Stock Keystone runs the same tests under the same
-failures with --stock.
+of the SQL backends; --whole covers the whole suite with each. A test that
+fails is run once more without failures, and counts only if that passes. Stock
+Keystone runs the same tests under the same failures with --stock.
+
+What is attached to a test that failed is in build/retries/RUN/failures.
 """
 
 import argparse
@@ -23,8 +25,10 @@ from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb import reports
 from keystone_crdb.retries import injection
 from keystone_crdb.retries import runs
+from keystone_crdb.suite import stestr_run
 
 MODES = ('statement', 'commit', 'random')
 
@@ -38,37 +42,57 @@ SQL_BACKED = (
 )
 
 
-def without_failures(name, tree, outcome, seed):
+def without_failures(name, tree, outcome, workers):
     """Tell which failed tests pass when no transaction fails.
 
     :param name: of the run
     :type name: str
-    :type tree: pathlib.Path
+    :type tree: keystone_crdb.suite.stestr_run.Tree
     :type outcome: runs.Outcome
-    :type seed: str
+    :param workers: number of processes, 0 for one for each CPU
+    :type workers: int
     :returns: ids of the tests that the injected failures broke, sorted
     :rtype: list
     """
     if not outcome.failed:
         return []
-    listing = runs.WORK / f'{name}.failed'
-    listing.write_text('\n'.join(sorted(outcome.failed)) + '\n')
-    again = runs.run_tests(
-        f'{name}-again', tree, None, seed, ['--load-list', str(listing)]
-    )
+    with console.step(f'{len(outcome.failed)} tests again, without failures'):
+        again = runs.run_tests(
+            f'{name}-again', tree, tests=sorted(outcome.failed),
+            workers=workers,
+        )  # fmt: skip
     return sorted(outcome.failed & again.passed)
 
 
-def stock_tree():
-    """Return the tree of stock Keystone, unpacked from the pinned sdist.
+def patched_tree(folder):
+    """Return what is to bear the failures, on the patched oslo.db.
 
-    :rtype: pathlib.Path
+    :param folder: the source of Keystone
+    :type folder: pathlib.Path
+    :rtype: keystone_crdb.suite.stestr_run.Tree
+    :raises Failure: when there is none
     """
-    source = pins.load().sources['keystone']
-    tree = runs.WORK / f'stock-{source.version}'
-    if not tree.is_dir():
-        download.unpack(download.sdist(source), tree)
-    return tree
+    if not (folder / 'keystone').is_dir():
+        raise errors.Failure(
+            f'{folder} is no source tree of Keystone',
+            remedy='make it with ./build.sh source',
+        )
+    return stestr_run.Tree(folder.resolve(), (paths.SOURCES / 'oslo.db',))
+
+
+def stock_tree():
+    """Return stock Keystone and oslo.db, unpacked from the pinned sdists.
+
+    :rtype: keystone_crdb.suite.stestr_run.Tree
+    """
+    folders = []
+    for project in ('keystone', 'oslo.db'):
+        source = pins.load().sources[project]
+        folder = runs.WORK / f'stock-{project}-{source.version}'
+        if not folder.is_dir():
+            download.unpack(download.sdist(source), folder)
+        folders.append(folder)
+    return stestr_run.Tree(folders[0], (folders[1],))
 
 
 def _add_arguments(parser):
@@ -95,10 +119,14 @@ def _add_arguments(parser):
         help='of the mode random (default: %(default)s); a test meets the '
         'same failures whenever the seed is the same',
     )  # fmt: skip
+    parser.add_argument(
+        '--workers', type=int, default=0, metavar='N',
+        help='processes that run tests; by default as many as CPUs',
+    )  # fmt: skip
 
 
-def _selection(args, mode):
-    """Return the words that select a mode's tests.
+def _regexes(args, mode):
+    """Return what selects a mode's tests.
 
     :rtype: list
     """
@@ -107,48 +135,80 @@ def _selection(args, mode):
     return [] if args.whole or mode == MODES[0] else [SQL_BACKED]
 
 
+def _report(outcomes):
+    """Print how many tests passed.
+
+    :param outcomes: by mode and 'ours' or 'stock'
+    :type outcomes: dict
+    """
+    console.table(
+        ['mode', '', 'passed', 'failed', 'injected failures'],
+        [
+            [
+                mode, label, len(outcome.passed), len(outcome.failed),
+                outcome.injected,
+            ]
+            for (mode, label), outcome in outcomes.items()
+        ],
+    )  # fmt: skip
+    console.say('Not exposed to failures:')
+    for test, reason in injection.SPARED.items():
+        console.note(f'{test}: {reason}')
+
+
+def _keep(args, outcomes):
+    """Keep the result of a run that validates all there is.
+
+    :param outcomes: by mode and 'ours' or 'stock'
+    :type outcomes: dict
+    """
+    if args.regex or not args.whole or args.modes or not args.stock:
+        return
+    reports.write(
+        'retries',
+        'SQLite, with injected serialization failures',
+        {
+            f'{mode}, passed, {label}': len(outcome.passed)
+            for (mode, label), outcome in outcomes.items()
+        },
+        'tox -e retries -- --whole --stock',
+    )
+
+
 def prove(args):
     """Run what the arguments ask for, and report it.
 
     :type args: argparse.Namespace
     :raises Failure: when a test of the patched tree can't bear the failures
     """
-    if not (args.tree / 'keystone').is_dir():
-        raise errors.Failure(
-            f'{args.tree} is no source tree of Keystone',
-            remedy='make it with ./build.sh source',
-        )
-    trees = {'ours': args.tree.resolve()}
+    trees = {'ours': patched_tree(args.tree)}
     if args.stock:
         trees['stock'] = stock_tree()
-    broken = {}
-    lines = []
+    outcomes = {}
+    broken = []
     for mode in args.modes or MODES:
         for label, tree in trees.items():
             name = f'{label}-{mode}'
             with console.step(f'Failures of mode {mode}: {label}'):
-                words = _selection(args, mode)
-                outcome = runs.run_tests(name, tree, mode, args.seed, words)
+                outcome = outcomes[mode, label] = runs.run_tests(
+                    name, tree, mode, args.seed, _regexes(args, mode),
+                    workers=args.workers, name_failures=label == 'ours',
+                )  # fmt: skip
             if label == 'ours':
-                broken[mode] = without_failures(name, tree, outcome, args.seed)
-            lines.append(
-                f'{mode:10} {label:6} {len(outcome.passed):6} passed '
-                f'{len(outcome.failed):6} failed   '
-                f'{outcome.injected} failures injected'
-            )
-    console.say('\n'.join(lines))
-    console.say('Not exposed to failures:')
-    for test, reason in injection.SPARED.items():
-        console.note(f'{test}: {reason}')
-    details = '\n'.join(
-        f'{mode}: {test}' for mode, tests in broken.items() for test in tests
-    )
-    if details:
+                broken += [
+                    f'{mode}: {test}'
+                    for test in without_failures(
+                        name, tree, outcome, args.workers
+                    )
+                ]
+    _report(outcomes)
+    if broken:
         raise errors.Failure(
             'tests fail that pass without serialization failures',
-            details=details,
-            remedy=f'their output is in {runs.WORK}/ours-MODE/log',
+            details='\n'.join(broken),
+            remedy=f'see {runs.WORK}/ours-MODE/failures',
         )
+    _keep(args, outcomes)
 
 
 def main(argv=None):

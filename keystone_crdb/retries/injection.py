@@ -202,7 +202,7 @@ def _opened_at(package):
     """
     helpers = tuple(
         os.path.join(package, 'common', 'sql', name)
-        for name in ('core.py', 'retry.py')
+        for name in ('ambiguity.py', 'core.py', 'retry.py')
     )
     frame = sys._getframe(1)
     while frame:

@@ -3,18 +3,23 @@
 
 import dataclasses
 import io
-import os
-import pathlib
+import re
 import shutil
 import subprocess
 import sys
 
+import subunit
+import testtools
+
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.retries import injection
+from keystone_crdb.suite import report
+from keystone_crdb.suite import stestr_run
 
 WORK = paths.BUILD / 'retries'
-SITE = pathlib.Path(__file__).parent / 'site'
+#: Has a sitecustomize.py, by which every process that runs tests is covered.
+SITE = paths.ROOT / 'keystone_crdb' / 'retries' / 'site'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +36,12 @@ class Outcome:
 
     passed: frozenset
     failed: frozenset
-    injected: int
+    injected: int = 0
 
 
-def _environment(tree, mode, seed, counts):
-    """Return the environment of a run.
+def _settings(mode, seed, counts):
+    """Return the environment that covers a process.
 
-    :param tree: Keystone's source
-    :type tree: pathlib.Path
     :param mode: of the injection, or None for no failures
     :type mode: str
     :type seed: str
@@ -46,93 +49,123 @@ def _environment(tree, mode, seed, counts):
     :type counts: pathlib.Path
     :rtype: dict
     """
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in (injection.MODE, 'PYTHONPATH')
+    return {
+        injection.MODE: mode or '',
+        injection.SEED: seed,
+        injection.COUNTS: str(counts),
     }
-    places = [tree]
-    if mode:
-        places = [SITE, paths.ROOT, tree]
-        environment[injection.MODE] = mode
-        environment[injection.SEED] = seed
-        environment[injection.COUNTS] = str(counts)
-    environment['PYTHONPATH'] = os.pathsep.join(map(str, places))
-    return environment
 
 
-def _parse(stream):
-    """Return the status of each test in a subunit stream.
+def run_tests(
+    name, tree, mode=None, seed='0', regexes=(), tests=None, workers=0,
+    name_failures=True,
+):  # fmt: skip
+    """Run tests in a tree.
 
-    :type stream: bytes
-    :returns: {test id: 'success', 'fail', 'skip', ...}
-    :rtype: dict
+    :param name: of the run, and of its folder below build/retries
+    :type name: str
+    :param tree: Keystone's source, stock or patched
+    :type tree: keystone_crdb.suite.stestr_run.Tree
+    :param mode: of the injection, or None for no failures
+    :type mode: str
+    :type seed: str
+    :param regexes: of which a test has to match one, if there are any
+    :type regexes: collections.abc.Sequence
+    :param tests: ids of tests, in the place of regexes
+    :type tests: collections.abc.Iterable
+    :param workers: number of processes, 0 for one for each CPU
+    :type workers: int
+    :param name_failures: whether to print which tests fail as they do
+    :type name_failures: bool
+    :rtype: Outcome
+    :raises Failure: when tests can't be imported, no test ran, or none met a
+        failure
     """
-    import subunit
-    import testtools
+    folder = WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    counts, scratch = folder / 'counts', folder / 'scratch'
+    counts.mkdir(parents=True)
+    scratch.mkdir()
+    tree = dataclasses.replace(tree, path=(SITE, *tree.path))
+    runner = stestr_run.HostRunner(
+        tree, folder, scratch, _settings(mode, seed, counts)
+    )
+    if tests is None:
+        tests = stestr_run.HostRunner(tree, folder, scratch, {}).list_tests(
+            list(regexes)
+        )
+    progress = report.Progress(len(tests), name_failures)
+    runner.run(tests, folder, workers, progress.add)
+    report.write_details(folder / 'failures', progress.results)
+    ended = {
+        word: frozenset(
+            result.test
+            for result in progress.results
+            if result.status in statuses
+        )
+        for word, statuses in (
+            ('passed', ('success', 'xfail')),
+            ('failed', ('fail', 'uxsuccess', 'inprogress')),
+        )
+    }
+    if not progress.results:
+        raise errors.Failure(f'{name}: no test ran')
+    outcome = Outcome(**ended, injected=injection.counted(counts))
+    if mode and not outcome.injected:
+        raise errors.Failure(f'{name}: no transaction failed')
+    return outcome
 
+
+def run_modules(name, tree, modules, regex):
+    """Run tests of a few modules, without importing all the others.
+
+    :param name: of the run, and of its folder below build/retries
+    :type name: str
+    :type tree: keystone_crdb.suite.stestr_run.Tree
+    :param modules: names of modules
+    :type modules: list
+    :param regex: which of their tests to run
+    :type regex: str
+    :rtype: Outcome
+    :raises Failure: when a module can't be imported, or no test matches
+    """
+    folder = WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / 'scratch').mkdir(parents=True)
+    environment = tree.environment(folder / 'scratch', {})
+    wanted, log = folder / 'tests', folder / 'log'
+
+    def run(*words):
+        with open(log, 'a') as stderr:
+            return subprocess.run(
+                [sys.executable, '-m', *words, *modules], cwd=tree.folder,
+                env=environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=stderr,
+            )  # fmt: skip
+
+    listing = run('testtools.run', '--list')
+    tests = [
+        test
+        for test in listing.stdout.decode().split()
+        if re.search(regex, test)
+    ]
+    if listing.returncode or not tests:
+        raise errors.Failure(f'{name}: no test matches', remedy=f'see {log}')
+    wanted.write_text(''.join(f'{test}\n' for test in tests))
     statuses = {}
     result = testtools.StreamToDict(
         lambda test: statuses.__setitem__(test['id'], test['status'])
     )
     result.startTestRun()
-    subunit.ByteStreamToStreamResult(io.BytesIO(stream)).run(result)
+    subunit.ByteStreamToStreamResult(
+        io.BytesIO(run('subunit.run', '--load-list', str(wanted)).stdout),
+        non_subunit_name='stdout',
+    ).run(result)
     result.stopTestRun()
-    return statuses
-
-
-def run_tests(name, tree, mode, seed, words):
-    """Run tests in a tree.
-
-    :param name: of the run: of its folder below build/retries, and its log
-    :type name: str
-    :param tree: Keystone's source, stock or patched
-    :type tree: pathlib.Path
-    :param mode: of the injection, or None for no failures
-    :type mode: str
-    :type seed: str
-    :param words: further arguments of stestr run
-    :type words: list
-    :rtype: Outcome
-    :raises Failure: when no test ran, or none met a failure
-    """
-    folder = WORK / name
-    shutil.rmtree(folder, ignore_errors=True)
-    counts = folder / 'counts'
-    counts.mkdir(parents=True)
-    stestr = [sys.executable, '-m', 'stestr', '--repo-url', str(folder)]
-    log = folder / 'log'
-    environment = _environment(tree, mode, seed, counts)
-    with open(log, 'w') as output:
-        # its status tells only that some test failed, which is in the stream
-        subprocess.run(
-            [*stestr, 'run', *words], cwd=tree, env=environment,
-            stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    last = subprocess.run(
-        [*stestr, 'last', '--subunit'], cwd=tree, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    statuses = {} if last.returncode else _parse(last.stdout)
-    if not statuses:
-        raise errors.Failure(
-            f'{name}: no test ran', remedy=f'see {log} for the reason'
-        )
-    injected = injection.counted(counts)
-    if mode and not injected:
-        raise errors.Failure(
-            f'{name}: no transaction failed', remedy=f'see {log}'
-        )
+    passed = {
+        test for test in tests if statuses.get(test) in ('success', 'xfail')
+    }
+    skipped = {test for test in tests if statuses.get(test) == 'skip'}
     return Outcome(
-        frozenset(
-            test
-            for test, status in statuses.items()
-            if status in ('success', 'xfail')
-        ),
-        frozenset(
-            test
-            for test, status in statuses.items()
-            if status in ('fail', 'uxsuccess', 'inprogress', 'unknown')
-        ),
-        injected,
+        frozenset(passed), frozenset(tests) - passed - skipped
     )

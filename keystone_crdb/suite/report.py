@@ -31,11 +31,14 @@ class Progress:
 
     :param total: number of tests
     :type total: int
+    :param name_failures: False where most tests are to fail
+    :type name_failures: bool
     """
 
-    def __init__(self, total):
+    def __init__(self, total, name_failures=True):
         self.results = []
         self._total = total
+        self._name_failures = name_failures
         self._start = self._told = time.monotonic()
 
     def add(self, result):
@@ -44,7 +47,7 @@ class Progress:
         :type result: keystone_crdb.suite.stestr_run.Result
         """
         self.results.append(result)
-        if result.status in _BAD:
+        if self._name_failures and result.status in _BAD:
             console.say(f'{WORDS[result.status]}: {result.test}')
         now = time.monotonic()
         if now - self._told >= _PROGRESS_SECONDS:

@@ -12,8 +12,10 @@ import sys
 import subunit
 import testtools
 
+from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 
 _TEST_PATH = 'keystone/tests/unit'
 #: A file of the seconds that each cleaning took, one a line.
@@ -316,3 +318,17 @@ def patched_tree(folder):
     return Tree(
         copy_sources('keystone', folder), (copy_sources('oslo.db', folder),)
     )
+
+
+def stock_tree(folder):
+    """Unpack the pinned sdists.
+
+    :param folder: where to
+    :type folder: pathlib.Path
+    :rtype: Tree
+    """
+    trees = {}
+    for project, source in pins.load().sources.items():
+        trees[project] = folder / project
+        download.unpack(download.sdist(source), trees[project])
+    return Tree(trees['keystone'], (trees['oslo.db'],), savings=False)

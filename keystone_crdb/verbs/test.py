@@ -34,6 +34,11 @@ def _make_test_image():
     system.require('stand-in')
 
 
+def _make_faults():
+    _make_image()
+    system.require('faults')
+
+
 #: What is needed before each of CI's environments, in CI's order; any other
 #: one needs what oslo.db does: the patched trees, and some database.
 NEEDS = {
@@ -41,9 +46,14 @@ NEEDS = {
     'docs': None,
     'unit': source.make,
     'series': source.make,
+    'statements': source.make,
     'oslo.db': _make_source,
+    'retries': source.make,
     'functional': _make_image,
     'keystone-image': _make_test_image,
+    'faults': _make_faults,
+    'tempest-short': _make_image,
+    'rally': _make_image,
 }
 
 VERDICTS = {

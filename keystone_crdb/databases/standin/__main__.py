@@ -13,12 +13,14 @@ import os
 import pathlib
 import signal
 import sys
+import urllib.parse
 
 from keystone_crdb import errors
 from keystone_crdb.databases import scratch
 from keystone_crdb.databases.standin import catalog
 from keystone_crdb.databases.standin import postgres
 from keystone_crdb.databases.standin import proxy
+from keystone_crdb.databases.standin import tls
 
 try:
     import uvloop
@@ -29,7 +31,21 @@ except ImportError:
 _ENDED = 'PostgreSQL ended while the stand-in was in use'
 
 
-async def _serve(cluster, url_file):
+def _query(certs):
+    """Return what a URL of the administrator ends with."""
+    if certs is None:
+        return 'sslmode=disable'
+    return urllib.parse.urlencode(
+        {
+            'sslmode': 'verify-full',
+            'sslrootcert': certs / 'ca.crt',
+            'sslcert': certs / f'client.{postgres.USER}.crt',
+            'sslkey': certs / f'client.{postgres.USER}.key',
+        }
+    )
+
+
+async def _serve(cluster, url_file, certs):
     """Run the proxy until the end is asked for.
 
     :raises Failure: when PostgreSQL ends first
@@ -47,12 +63,13 @@ async def _serve(cluster, url_file):
     server = proxy.Proxy(
         str(cluster.socket),
         catalog.Catalog(cluster.socket_folder, postgres.USER),
+        tls.context(certs) if certs else None,
     )
     port = await server.start()
     partial = url_file.with_suffix('.partial')
     partial.write_text(
         f'postgresql://{postgres.USER}@127.0.0.1:{port}/'
-        f'{proxy.DEFAULT_DATABASE}?sslmode=disable\n'
+        f'{proxy.DEFAULT_DATABASE}?{_query(certs)}\n'
     )
     partial.rename(url_file)
     while not ended.is_set():
@@ -82,15 +99,22 @@ def main():
         '--listening-url-file', type=pathlib.Path, required=True,
         help='written once connections are accepted',
     )
+    parser.add_argument(
+        '--certs-dir', type=pathlib.Path,
+        help='speak TLS with the certificates that lie there, and want one '
+        'of each client',
+    )
     args = parser.parse_args()
     logging.basicConfig(format='%(asctime)s %(levelname)s %(message)s')
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    cluster = postgres.Cluster(args.scratch)
+    cluster = postgres.Cluster(args.scratch, bool(args.certs_dir))
     try:
         cluster.start(
             lambda pid: scratch.remember_process(args.scratch, pid)
         )
-        uvloop.run(_serve(cluster, args.listening_url_file))
+        uvloop.run(
+            _serve(cluster, args.listening_url_file, args.certs_dir)
+        )
     except errors.Failure as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -50,6 +50,8 @@ _HBA = """\
 local all root trust
 local all all scram-sha-256
 """
+# The proxy has seen the user's certificate.
+_HBA_OF_SECURE = 'local all all trust\n'
 
 
 def find_programs():
@@ -120,15 +122,18 @@ class Cluster:
 
     :param folder: made by the caller, empty
     :type folder: pathlib.Path
+    :param secure: whether users show the proxy who they are
+    :type secure: bool
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, secure=False):
         self.folder = folder
         self.socket_folder = folder / 'socket'
         self.socket = self.socket_folder / f'.s.PGSQL.{_PORT}'
         self.process = None
         self._data = folder / 'data'
         self._log = folder / 'postgres.log'
+        self._hba = _HBA_OF_SECURE if secure else _HBA
         self._run_as = _unprivileged()
 
     def start(self, remember):
@@ -150,7 +155,7 @@ class Cluster:
                 os.chown(folder, self._run_as['user'], self._run_as['group'])
         with open(self._log, 'ab') as log:
             self._initialise(programs, log)
-            (self._data / 'pg_hba.conf').write_text(_HBA)
+            (self._data / 'pg_hba.conf').write_text(self._hba)
             settings = _SETTINGS | {
                 'unix_socket_directories': str(self.socket_folder)
             }

@@ -8,9 +8,11 @@ server's errors are looked at.
 import asyncio
 import collections
 import logging
+import ssl
 
 from keystone_crdb.databases.standin import errors
 from keystone_crdb.databases.standin import sql
+from keystone_crdb.databases.standin import tls
 from keystone_crdb.databases.standin import wire
 
 LOG = logging.getLogger(__name__)
@@ -102,6 +104,16 @@ class _Client(_Half):
         self.proxy.clients.discard(self)
         super().connection_lost(exc)
 
+    def data_received(self, data):
+        if isinstance(self.transport, tls.Transport):
+            try:
+                data = self.transport.decrypt(data)
+            except ssl.SSLError as exc:
+                LOG.warning('TLS refused: %s', exc)
+                self.transport.close()
+                return
+        super().data_received(data)
+
     def receive(self, data):
         if self.peer is None:
             self._startup += data
@@ -134,6 +146,12 @@ class _Client(_Half):
             return
         while taken := wire.take_startup(self._startup):
             code, startup, self._startup = taken
+            if code == wire.SSL_REQUEST and self.proxy.context:
+                self.transport.write(b'S')
+                self.transport = tls.Transport(
+                    self.transport, self.proxy.context
+                )
+                continue
             if code in (wire.SSL_REQUEST, wire.GSSENC_REQUEST):
                 self.transport.write(b'N')
                 continue
@@ -153,16 +171,7 @@ class _Client(_Half):
             )
         except OSError as exc:
             LOG.error('PostgreSQL is not there: %s', exc)
-            self.transport.write(
-                wire.error_response(
-                    {
-                        'S': 'ERROR',
-                        'C': '57P03',
-                        'M': 'server is not accepting clients',
-                    }
-                )
-            )
-            self.transport.close()
+            self._refuse('57P03', 'server is not accepting clients')
             return None
         if self.transport.is_closing():
             server.transport.close()
@@ -177,11 +186,41 @@ class _Client(_Half):
             # may the client go on.
             self.peer = server
 
+    def _refuse(self, code, message):
+        self.transport.write(
+            wire.error_response({'S': 'ERROR', 'C': code, 'M': message})
+        )
+        self.transport.close()
+
+    def _is_let_in(self, user):
+        """Ask a client for the certificate of its user, where there is TLS."""
+        if self.proxy.context is None:
+            return True
+        if not isinstance(self.transport, tls.Transport):
+            self._refuse(
+                '08P01', 'node is running secure mode, SSL connection required'
+            )
+            return False
+        name = self.transport.user()
+        if name is None:
+            # CockroachDB asks for a password then; nobody has one here.
+            self._refuse(
+                '28P01', f'password authentication failed for user {user}'
+            )
+        elif name != user:
+            self._refuse(
+                '28000',
+                f'certificate authentication failed for user "{user}"',
+            )
+        return name == user
+
     async def _connect(self, startup):
+        parameters = wire.startup_parameters(startup)
+        if not self._is_let_in(parameters.get('user')):
+            return
         server = await self._open()
         if server is None:
             return
-        parameters = wire.startup_parameters(startup)
         self.database = parameters.setdefault('database', self.database)
         server.transport.write(wire.startup_message(startup, parameters))
         self.peer = server
@@ -318,11 +357,14 @@ class Proxy:
     :type socket: str
     :param catalog: to look up constraints in
     :type catalog: catalog.Catalog
+    :param context: of TLS; each client then needs its user's certificate
+    :type context: ssl.SSLContext
     """
 
-    def __init__(self, socket, catalog):
+    def __init__(self, socket, catalog, context=None):
         self.socket = socket
         self.catalog = catalog
+        self.context = context
         self.clients = set()
         self._server = None
 

@@ -13,17 +13,19 @@ import pathlib
 import signal
 import sys
 
-import psycopg
 import sqlalchemy
 
 from keystone_crdb import databases
+from keystone_crdb.databases import database
 
 
 def main():
     parser = argparse.ArgumentParser(prog='cockroach', allow_abbrev=False)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser('start-single-node', allow_abbrev=False)
-    command.add_argument('--insecure', action='store_true', required=True)
+    security = command.add_mutually_exclusive_group(required=True)
+    security.add_argument('--insecure', action='store_true')
+    security.add_argument('--certs-dir', type=pathlib.Path)
     command.add_argument('--store', required=True)
     command.add_argument('--listen-addr', required=True)
     command.add_argument('--http-addr', required=True)
@@ -38,15 +40,9 @@ def main():
             }
         )
     )
-    with databases.start('standin') as database:
-        url = sqlalchemy.make_url(database.url)
-        with psycopg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.username,
-            dbname=url.database,
-            autocommit=True,
-        ) as connection:
+    with databases.start('standin', certs=args.certs_dir) as found:
+        url = sqlalchemy.make_url(found.url)
+        with database.connect(url) as connection:
             connection.execute(
                 'CREATE OR REPLACE FUNCTION pg_catalog.version() '
                 "RETURNS text LANGUAGE sql AS $$ SELECT '{}'::text $$".format(
@@ -54,8 +50,7 @@ def main():
                 )
             )
         args.listening_url_file.write_text(
-            f'postgresql://root@127.0.0.1:{url.port}/defaultdb'
-            '?sslmode=disable\n'
+            url.set(drivername='postgresql').render_as_string() + '\n'
         )
         signal.pause()
 

@@ -11,6 +11,8 @@ import sqlalchemy
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.databases import database
+from tests import certificates
 from tests.functional.databases import base
 from tests.functional.databases import test_runs
 
@@ -81,23 +83,23 @@ class TestBinary(test_runs.RunsTestCase):
             self.useFixture(fixtures.EnvironmentVariable(name, value))
 
     def test_works(self):
-        with databases.start() as database:
+        with databases.start() as found:
             self.assertEqual(
                 ('binary', 'CockroachDB', 'v25.2.1'),
-                (database.provider, database.product, database.version),
+                (found.provider, found.product, found.version),
             )
             self.assertEqual(
                 'database: CockroachDB v25.2.1, provider binary '
                 f'({self.program})',
-                database.describe(),
+                found.describe(),
             )
             engine = sqlalchemy.create_engine(
-                database.create_database('keystone')
+                found.create_database('keystone')
             )
             with engine.connect() as connection:
                 connection.exec_driver_sql('CREATE TABLE t (a INT)')
             engine.dispose()
-            database.drop_database('keystone')
+            found.drop_database('keystone')
         self.assertEqual([], self.folders())
         self.assertEqual([], test_runs.processes(self.temp))
         record = json.loads(self.record.read_text())
@@ -113,6 +115,18 @@ class TestBinary(test_runs.RunsTestCase):
                 if name.startswith('COCKROACH_')
             },
         )
+
+    def test_certificates(self):
+        certificates.server(self.temp)
+        with databases.start(certs=self.temp) as found:
+            self.assertEqual('binary', found.provider)
+            url = sqlalchemy.make_url(found.url)
+            self.assertEqual('verify-full', url.query['sslmode'])
+            with database.connect(url) as connection:
+                self.assertTrue(connection.pgconn.ssl_in_use)
+        record = json.loads(self.record.read_text())
+        self.assertIn(f'--certs-dir={self.temp}', record['arguments'])
+        self.assertNotIn('--insecure', record['arguments'])
 
     def test_another_product(self):
         self.useFixture(

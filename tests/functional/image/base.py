@@ -39,12 +39,20 @@ def built():
 
 
 class Server(fixtures.Fixture):
-    """A database server, started once for a class of tests."""
+    """A database server, started once for a class of tests.
+
+    :param certs: see `databases.start`
+    :type certs: pathlib.Path
+    """
+
+    def __init__(self, certs=None):
+        super().__init__()
+        self._certs = certs
 
     def _setUp(self):
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)
-        self.server = stack.enter_context(databases.start())
+        self.server = stack.enter_context(databases.start(certs=self._certs))
 
     def database(self):
         """Create an empty database and return its URL."""
@@ -53,7 +61,13 @@ class Server(fixtures.Fixture):
 
 def _apart(settings):
     """Return the settings that are no secrets, and those that are."""
-    names = {'KEYSTONE_ADMIN_PASSWORD', 'KEYSTONE_DATABASE_URL'}
+    names = {
+        'KEYSTONE_ADMIN_PASSWORD',
+        'KEYSTONE_DATABASE_PASSWORD',
+        'KEYSTONE_DATABASE_URL',
+        'KEYSTONE_DB_SYNC_PASSWORD',
+        'KEYSTONE_DB_SYNC_URL',
+    }
     return (
         {name: settings[name] for name in settings.keys() - names},
         {name: settings[name] for name in settings.keys() & names},
@@ -154,7 +168,7 @@ class TestCase(testtools.TestCase):
             cls.addClassCleanup(fixture.cleanUp)
             cls.server = fixture
 
-    def once(self, *words, environ=None, options=()):
+    def once(self, *words, environ=None, options=(), limit=LIMIT):
         """Run a container to its end; return its status and output."""
         environ, secrets = _apart(environ or {})
         name = f'keystone-test-{uuid.uuid4().hex[:8]}'
@@ -168,7 +182,7 @@ class TestCase(testtools.TestCase):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=LIMIT,
+                timeout=limit,
             )
         # podman complains where systemd can't start the health check.
         lines = [

@@ -68,6 +68,14 @@ class ContentTest(base.TestCase):
             output.splitlines(),
         )
 
+    def test_no_key_in_a_layer(self):
+        found = self._shell(
+            "grep -rlIE '^-----BEGIN [A-Z ]*PRIVATE KEY-----$' "
+            '/etc /home /opt /root /usr /var 2>/dev/null || true; '
+            'find / -xdev -name "*-keys" -prune -print 2>/dev/null || true'
+        )
+        self.assertEqual('', found)
+
     def test_configuration(self):
         (found,) = json.loads(
             subprocess.run(
@@ -82,6 +90,11 @@ class ContentTest(base.TestCase):
         self.assertIn('5000/tcp', config['ExposedPorts'])
         health = config.get('Healthcheck') or found['Healthcheck']
         self.assertIn('keystone_crdb_image.health', ' '.join(health['Test']))
+        self.assertEqual(
+            {'LANG', 'PATH', 'PYTHONDONTWRITEBYTECODE', 'PYTHONUNBUFFERED',
+             'PYTHONWARNINGS'},
+            {word.partition('=')[0] for word in config['Env']},
+        )
         for name in ('title', 'version', 'source', 'licenses', 'base.name'):
             self.assertTrue(config['Labels'][f'org.opencontainers.image.{name}'])
 

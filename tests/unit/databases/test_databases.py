@@ -40,7 +40,7 @@ class TestCase(base.TestCase):
 
     def provider(self, name):
         @contextlib.contextmanager
-        def enter(image):
+        def enter(image, certs):
             if name in self.broken:
                 raise self.broken[name]
             self.log.append(f'start {name} {image}')

@@ -61,7 +61,7 @@ class WaitTest(base.TestCase):
             errors.Problem, database.wait, self.engine, 60
         )
         self.assertEqual(
-            'the database h/d did not answer within 60 s '
+            'the database u@h/d did not answer within 60 s '
             '(KEYSTONE_DATABASE_WAIT): connection failed: connection to '
             'server at "127.0.0.1", port 1 failed: Connection refused',
             str(problem),
@@ -90,12 +90,61 @@ class WaitTest(base.TestCase):
         database.wait(self.engine, 60)
 
 
+class ExplainTest(base.TestCase):
+    """The texts are what libpq 18 said of the stand-in's TLS."""
+
+    URL = sqlalchemy.make_url(
+        'cockroachdb+psycopg://u:secret@h/d?sslmode=verify-full'
+        '&sslrootcert=/c/ca.crt&sslcert=/c/u.crt&sslkey=/c/u.key'
+    )
+
+    def _explain(self, text, url=URL):
+        error = exc.OperationalError(None, None, Exception(text))
+        self.assertTrue(database._is_final(error))
+        said = database.explain(error, url)
+        self.assertNotIn('\n', said)
+        self.assertNotIn('secret', said)
+        return said
+
+    def test_names_the_part_of_the_url(self):
+        for text, part in (
+            ('SSL error: certificate verify failed', 'sslrootcert=/c/ca.crt'),
+            ('root certificate file "/c/ca.crt" does not exist\nEither '
+             'provide the file, or change sslmode', 'sslrootcert=/c/ca.crt'),
+            ('server certificate for "n" does not match host name "h"',
+             'the host has to be'),
+            ('SSL error: tlsv1 alert unknown ca', 'sslcert=/c/u.crt'),
+            ('SSL error: ssl/tls alert certificate expired',
+             'sslcert=/c/u.crt has expired'),
+            ('SSL error: ssl/tls alert bad certificate', 'sslcert=/c/u.crt'),
+            ('SSL error: tlsv13 alert certificate required',
+             'sslcert=/c/u.crt'),
+            ('certificate authentication failed for user "u"',
+             'sslcert=/c/u.crt is not that of user u'),
+            ('certificate present, but not private key file "/c/u.key"',
+             'sslkey=/c/u.key'),
+            ('password authentication failed for user u', 'the user u'),
+            ('server does not support SSL, but SSL was required',
+             'sslmode=verify-full'),
+        ):
+            said = self._explain(text)
+            self.assertTrue(said.startswith(text.split('\n')[0]), said)
+            self.assertIn('in the URL of the database', said)
+            self.assertIn(part, said)
+
+    def test_part_that_is_not_there(self):
+        url = sqlalchemy.make_url('cockroachdb+psycopg://h/d')
+        said = self._explain('SSL error: certificate verify failed', url)
+        self.assertIn(': sslrootcert is not the CA', said)
+
+
 class DescribeTest(base.TestCase):
     def test_describe(self):
         for text, name in (
-            ('cockroachdb://u:secret@h:26257/d', 'h:26257/d'),
-            ('cockroachdb://u:secret@/d', 'localhost/d'),
-            ('cockroachdb://u@/d?host=a:1&host=b:2', 'a:1,b:2/d'),
+            ('cockroachdb://u:secret@h:26257/d', 'u@h:26257/d'),
+            ('cockroachdb://u:secret@/d', 'u@localhost/d'),
+            ('cockroachdb://u@/d?host=a:1&host=b:2', 'u@a:1,b:2/d'),
+            ('cockroachdb://h/d', 'h/d'),
             ('sqlite:////x/y', 'SQLite in /x/y'),
         ):
             url = sqlalchemy.make_url(text)
@@ -143,6 +192,19 @@ class StateTest(base.TestCase):
 
 
 class CheckTest(base.TestCase):
+    def test_schema_that_can_not_be_read(self):
+        file = self.write('db', 'this is no database')
+        found = settings.read({'KEYSTONE_DATABASE_URL': f'sqlite:///{file}'})
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb_image.database.product', lambda engine: 'SQL'
+            )
+        )
+        self.assertEqual(1, check.check(found))
+        said = self.output.getvalue()
+        self.assertIn('schema: it can not be read: file is not', said)
+        self.assertIn('fernet keys', said)
+
     def test_says_all_that_is_wrong(self):
         with socket.socket() as unused:
             unused.bind(('127.0.0.1', 0))

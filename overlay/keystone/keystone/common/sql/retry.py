@@ -121,3 +121,34 @@ def retry_transaction(method):
             raise exception.ConcurrentTransactions() from e
 
     return wrapper
+
+
+def retry_duplicate(method):
+    """Run a driver's method once more after a duplicate entry.
+
+    That is for methods which look for a row and insert it where there is
+    none. At READ COMMITTED somebody else may insert it in between, and the
+    second attempt finds it. A duplicate that remains is for the caller. ::
+
+        @sql.retry_duplicate
+        @sql.retry_transaction
+        def add_user_to_group(self, user_id, group_id):
+            with sql.session_for_write() as session:
+
+    :param method: a function under :func:`retry_transaction`
+    :type method: callable
+    :rtype: callable
+    """
+
+    @functools.wraps(method)
+    def wrapper(*args, **kwargs):
+        arguments = _Arguments((*args, *kwargs.values()))
+        try:
+            return method(*args, **kwargs)
+        except db_exception.DBDuplicateEntry:
+            if core.in_session():
+                raise
+            arguments.restore()
+            return method(*args, **kwargs)
+
+    return wrapper

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many clients write the same rows through the API: stock and ours.
+
+Usage::
+
+    tox -e contention
+    tox -e contention -- [--seconds 60] [--clients 8] [--turns 4]
+
+Both serve on the same kind of database, behind the image's server with the
+same number of processes and threads; schema and admin are made with ours, as
+stock's db_sync fails there. The same clients then write rows of their own
+each, through ours: how fast that is, is the machine's matter, and what the
+shared rows take longer is contention's. Each of the three is under load for
+as many seconds in all, in turns, so that whatever else the machine does hits
+all of them.
+
+Every write that was acknowledged is looked for at the end. Passwords are
+hashed with bcrypt at its least cost, for both: it is the database that is
+measured, and not hashing.
+
+It ends with 1 if ours lost an acknowledged write, answered anything but
+success, or has an operation whose 99th percentile is half a second or more.
+"""
+
+import argparse
+import contextlib
+import sys
+import time
+
+from keystone_crdb import console
+from keystone_crdb import databases
+from keystone_crdb import errors
+from keystone_crdb import reports
+from keystone_crdb.databases import scratch
+from keystone_crdb.load import clients
+from keystone_crdb.load import http
+from keystone_crdb.load import record
+from keystone_crdb.load import served
+
+#: Seconds, of the 99th percentile of every operation.
+LIMIT = 0.5
+
+#: Seconds of load before it is counted: processes load modules lazily.
+WARM_UP = 5
+
+
+def _warm_up(load):
+    """Load it before anything is counted; what it acknowledges is checked."""
+    with load.running():
+        time.sleep(WARM_UP)
+    load.record = record.Record()
+
+
+def _take_turns(loads, seconds, turns):
+    for turn in range(turns):
+        for name, load in loads.items():
+            console.note(f'turn {turn + 1} of {turns}: {name}')
+            with load.running():
+                time.sleep(seconds / turns)
+
+
+def _cells(line):
+    return [
+        line.calls,
+        line.outcomes[http.Outcome.FAILED],
+        line.outcomes[http.Outcome.RESET],
+        line.outcomes[http.Outcome.REFUSED],
+        f'{line.p50 * 1000:.0f}',
+        f'{line.p99 * 1000:.0f}',
+    ]
+
+
+TITLES = {
+    'stock': 'stock', 'ours': 'ours', 'apart': 'ours, rows of their own',
+}
+
+_COLUMNS = ('calls', '5xx', 'reset', '4xx', 'p50 ms', 'p99 ms')
+
+
+def _print(loads):
+    heads = ['operation'] + [
+        f'{name} {column}' for name in loads for column in _COLUMNS
+    ]
+    lines = {name: load.record.operations() for name, load in loads.items()}
+    rows = [
+        [operation] + [
+            cell for name in loads for cell in _cells(lines[name][operation])
+        ]
+        for operation in lines['ours']
+    ]
+    rows.append(['total'] + [
+        cell for load in loads.values() for cell in _cells(load.record.total())
+    ])
+    console.table(heads, rows)
+    for name, load in loads.items():
+        for reason, number in load.record.reasons()[:8]:
+            console.note(f'{name}: {number} times {reason}')
+
+
+def _figures(loads, lost):
+    figures = {}
+    for name, load in loads.items():
+        total = load.record.total()
+        slowest = max(
+            line.p99 for line in load.record.operations().values()
+        )
+        title = TITLES[name]
+        figures[title] = (
+            f'{total.calls} calls, '
+            f'{total.outcomes[http.Outcome.FAILED]} 5xx, '
+            f'{total.outcomes[http.Outcome.RESET]} reset, '
+            f'{total.outcomes[http.Outcome.REFUSED]} 4xx, '
+            f'{len(lost[name])} of {load.register.acknowledged} acknowledged '
+            f'writes lost, p99 of the slowest operation {slowest:.2f} s'
+        )
+    return figures
+
+
+def measure(database, args, folder):
+    """Measure both on a database.
+
+    :type database: keystone_crdb.databases.database.Database
+    :returns: what is not as wanted, a line for each
+    :rtype: list
+    """
+    with contextlib.ExitStack() as stack:
+        loads = {}
+        for name, trees in (
+            ('stock', served.stock(folder / 'stock')),
+            ('ours', served.ours()),
+        ):
+            database_name = f'contention_{folder.name[-8:]}_{name}'
+            url = database.create_database(database_name)
+            stack.callback(database.drop_database, database_name)
+            keystone = served.Served(
+                f'contention-{name}', trees, url, folder / f'{name}-state',
+                served.free_port(), args.processes, args.threads,
+            )
+            with console.step(f'Keystone: {name}'):
+                keystone.prepare()
+                stack.enter_context(keystone.running())
+                loads[name] = clients.Load(
+                    keystone.url, keystone.password, args.clients,
+                    think=args.think,
+                )
+                loads[name].prepare()
+        loads['apart'] = clients.Load(
+            keystone.url, keystone.password, args.clients, apart=True,
+            think=args.think,
+        )
+        loads['apart'].prepare()
+        with console.step(f'Load of {args.clients} clients'):
+            for load in loads.values():
+                _warm_up(load)
+            _take_turns(loads, args.seconds, args.turns)
+        lost = {name: load.lost() for name, load in loads.items()}
+    _print(loads)
+    for name, lines in lost.items():
+        console.note(
+            f'{name}: {len(lines)} of {loads[name].register.acknowledged} '
+            'acknowledged writes lost'
+        )
+        for line in lines[:5]:
+            console.note(f'    {line}')
+    reports.write('contention', database.describe(), _figures(loads, lost))
+    return _wrong(loads['ours'], lost['ours'])
+
+
+def _wrong(load, lost):
+    wrong = [f'lost: {line}' for line in lost]
+    for operation, line in load.record.operations().items():
+        if line.errors():
+            wrong.append(f'{operation}: {line.errors()} errors')
+        # A percentile of nothing is no number, and not below anything.
+        if not line.p99 < LIMIT:
+            wrong.append(
+                f'{operation}: the 99th percentile is {line.p99:.2f} s'
+            )
+    return wrong
+
+
+def main():
+    """Read the command line and measure.
+
+    :returns: the exit status
+    :rtype: int
+    """
+    parser = argparse.ArgumentParser(
+        prog='python -m bench.contention',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--clients', type=int, default=8)
+    parser.add_argument(
+        '--seconds', type=float, default=60, help='of load on each'
+    )
+    parser.add_argument('--turns', type=int, default=4)
+    parser.add_argument('--processes', type=int, default=4)
+    parser.add_argument(
+        '--threads', type=int, default=2, help='in each process'
+    )
+    parser.add_argument(
+        '--think', type=float, default=0, metavar='SECONDS',
+        help='between two operations of a client, on average',
+    )
+    parser.add_argument(
+        '--provider',
+        choices=databases.PROVIDERS,
+        help='take this database and no other',
+    )
+    args = parser.parse_args()
+    try:
+        with (
+            databases.start(args.provider) as database,
+            scratch.folder('contention') as folder,
+        ):
+            console.say(database.describe())
+            wrong = measure(database, args, folder)
+    except errors.Failure as failure:
+        print(f'error: {failure}', file=sys.stderr)
+        return 1
+    for line in wrong:
+        console.say(f'not as wanted: {line}')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

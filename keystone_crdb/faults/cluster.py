@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three nodes of CockroachDB, which can be killed, drained and paused.
+
+They are processes of a cockroach program with their stores in a scratch
+folder, so that a node that was killed comes back with its data. See
+https://www.cockroachlabs.com/docs/stable/cockroach-start
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import psycopg
+import sqlalchemy
+
+from keystone_crdb import errors
+from keystone_crdb.databases import database as databases
+from keystone_crdb.databases import scratch
+from keystone_crdb.load import served
+
+NODES = 3
+#: Seconds until a node answers, and until it has drained and ended.
+START_LIMIT = 120
+DRAIN_LIMIT = 120
+
+
+class Node:
+    """A node.
+
+    :param number: from 1
+    :type number: int
+    :param port: of 127.0.0.1, for SQL and for the other nodes
+    :type port: int
+    :param command: that starts it
+    :type command: list
+    :param folder: scratch, for its output
+    :type folder: pathlib.Path
+    """
+
+    def __init__(self, number, port, command, folder):
+        self.number = number
+        self.port = port
+        self.process = None
+        self._command = command
+        self._folder = folder
+
+    def start(self):
+        """Start it, also again."""
+        log = self._folder / f'node{self.number}.log'
+        with open(log, 'ab') as output:
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                env=_environ(),
+                start_new_session=True,
+            )
+        scratch.remember_process(self._folder, self.process.pid)
+
+    def url(self):
+        """Return the URL of this node alone.
+
+        :rtype: sqlalchemy.URL
+        """
+        return sqlalchemy.URL.create(
+            databases.DIALECT, 'root', host='127.0.0.1', port=self.port,
+            database='defaultdb', query={'sslmode': 'disable'},
+        )
+
+    def wait(self):
+        """Wait until it answers.
+
+        :raises Failure: when it does not
+        """
+        deadline = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                self.ask('SELECT 1')
+                return
+            except psycopg.Error as exc:
+                if self.process.poll() is not None:
+                    raise errors.Failure(
+                        f'node {self.number} of CockroachDB ended with '
+                        f'{self.process.returncode}',
+                        remedy=f'see node{self.number}.log',
+                    ) from exc
+                if time.monotonic() > deadline:
+                    raise errors.Failure(
+                        f'node {self.number} of CockroachDB does not answer '
+                        f'within {START_LIMIT} s: {exc}'
+                    ) from exc
+            time.sleep(0.2)
+
+    def ask(self, statement):
+        """Ask this node.
+
+        :returns: the first column of the first row
+        """
+        with databases.connect(self.url()) as connection:
+            return connection.execute(statement).fetchone()[0]
+
+    def end(self, number):
+        """Send it a signal, and wait until it has ended.
+
+        :param number: SIGKILL, or SIGTERM, which drains it
+        """
+        self.process.send_signal(number)
+        self.process.wait(DRAIN_LIMIT)
+
+
+def _environ():
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith('COCKROACH_')
+    } | {'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING': 'true'}
+
+
+class Cluster:
+    """The nodes.
+
+    :param program: cockroach
+    :type program: str
+    :param folder: scratch, on a disk
+    :type folder: pathlib.Path
+    """
+
+    def __init__(self, program, folder):
+        self._program = program
+        ports = [served.free_port() for _ in range(NODES)]
+        join = ','.join(f'127.0.0.1:{port}' for port in ports)
+        self.nodes = [
+            Node(
+                number, port,
+                [
+                    program, 'start', '--insecure', f'--join={join}',
+                    f'--store={folder / f"store{number}"}',
+                    f'--listen-addr=127.0.0.1:{port}',
+                    '--http-addr=127.0.0.1:0',
+                    '--cache=128MiB', '--max-sql-memory=128MiB',
+                ],
+                folder,
+            )
+            for number, port in enumerate(ports, 1)
+        ]
+
+    def start(self):
+        """Start all nodes, and make them a cluster.
+
+        :raises Failure: when that fails
+        """
+        for node in self.nodes:
+            node.start()
+        deadline = time.monotonic() + START_LIMIT
+        while True:
+            result = subprocess.run(
+                [
+                    self._program, 'init', '--insecure',
+                    f'--host=127.0.0.1:{self.nodes[0].port}',
+                ],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env=_environ(),
+            )
+            if not result.returncode or 'initialized' in result.stderr:
+                break
+            if time.monotonic() > deadline:
+                raise errors.Failure(
+                    'the cluster could not be initialized',
+                    details=result.stderr.strip(),
+                )
+            time.sleep(0.5)
+        for node in self.nodes:
+            node.wait()
+
+    def stop(self):
+        """End all nodes at once; their data goes with the folder."""
+        for node in self.nodes:
+            if node.process and node.process.poll() is None:
+                node.process.send_signal(signal.SIGCONT)
+                node.process.kill()
+                node.process.wait()
+
+    def url(self):
+        """Return a URL that names all nodes.
+
+        :rtype: sqlalchemy.URL
+        """
+        hosts = tuple(f'127.0.0.1:{node.port}' for node in self.nodes)
+        return sqlalchemy.URL.create(
+            databases.DIALECT, 'root', database='defaultdb',
+            query={
+                'host': hosts,
+                'load_balance_hosts': 'random',
+                'sslmode': 'disable',
+                'connect_timeout': '5',
+            },
+        )
+
+    def database(self):
+        """Return it as a database.
+
+        :rtype: keystone_crdb.databases.database.Database
+        """
+        found = databases.identify(
+            'binary', self.nodes[0].url(), self._program, self._program
+        )
+        return databases.Database(
+            provider='binary',
+            product=found.product,
+            version=found.version,
+            url=self.url().render_as_string(hide_password=False),
+            source=f'{NODES} nodes of {self._program}',
+        )
+
+    def leaseholder(self, database, table):
+        """Return the node that serves a table's first range.
+
+        :param database: its name
+        :type database: str
+        :type table: str
+        :rtype: Node
+        """
+        holder = self.nodes[0].ask(
+            'SELECT lease_holder FROM [SHOW RANGES FROM TABLE '  # noqa: S608
+            f'{database}.public.{table} WITH DETAILS]'
+        )
+        for node in self.nodes:
+            # The session variable is text.
+            if int(node.ask('SHOW node_id')) == int(holder):
+                return node
+        raise errors.Failure(f'there is no node {holder}')
+
+
+@contextlib.contextmanager
+def running(program):
+    """Run a cluster.
+
+    :param program: cockroach
+    :type program: str
+    :returns: as context: Cluster
+    :raises Failure: when it does not start
+    """
+    with scratch.folder('cluster') as folder:
+        made = Cluster(program, folder)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()

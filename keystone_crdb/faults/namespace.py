@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network namespace whose way to the database can be cut."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+
+from keystone_crdb import errors
+
+#: Addresses of the two ends of each cable, for documentation only (RFC 5737).
+DATABASE_OUTSIDE = '192.0.2.1'
+_DATABASE_INSIDE = '192.0.2.2'
+_CLIENTS_OUTSIDE = '198.51.100.1'
+CLIENTS_INSIDE = '198.51.100.2'
+
+
+def _ip(*words):
+    result = subprocess.run(
+        ['ip', *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        raise errors.Failure(
+            f'ip {" ".join(words)} ended with {result.returncode}',
+            details=result.stderr.strip(),
+        )
+
+
+def why_not():
+    """Return why no namespace can be made here, or None."""
+    if os.geteuid() != 0:
+        return 'needs root'
+    if shutil.which('ip') is None:
+        return 'needs ip, of iproute2'
+    return None
+
+
+class Namespace:
+    """A namespace with two cables: one for clients, one for the database.
+
+    :type name: str
+    """
+
+    def __init__(self, name):
+        self.name = name
+        # A device's name has 15 characters at most.
+        self._cable = f'd{name[-8:]}'
+
+    def cut(self):
+        """Pull the cable to the database: what is sent into it is gone."""
+        _ip('link', 'set', self._cable, 'down')
+
+    def heal(self):
+        """Plug it in again."""
+        _ip('link', 'set', self._cable, 'up')
+
+
+@contextlib.contextmanager
+def namespace(name):
+    """Make a namespace, and remove it at the end.
+
+    :type name: str
+    :returns: as context: Namespace
+    :raises Failure: when it can't be made
+    """
+    made = Namespace(name)
+    _ip('netns', 'add', name)
+    try:
+        _ip('-n', name, 'link', 'set', 'lo', 'up')
+        for kind, outside, inside in (
+            ('d', DATABASE_OUTSIDE, _DATABASE_INSIDE),
+            ('c', _CLIENTS_OUTSIDE, CLIENTS_INSIDE),
+        ):
+            cable = f'{kind}{name[-8:]}'
+            _ip('link', 'add', cable, 'type', 'veth', 'peer', 'name',
+                f'{kind}0', 'netns', name)
+            _ip('address', 'add', f'{outside}/24', 'dev', cable)
+            _ip('link', 'set', cable, 'up')
+            _ip('-n', name, 'address', 'add', f'{inside}/24', 'dev',
+                f'{kind}0')
+            _ip('-n', name, 'link', 'set', f'{kind}0', 'up')
+        yield made
+    finally:
+        # Takes its devices along, and with them their other ends.
+        _ip('netns', 'delete', name)

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load on Keystone's HTTP API whose every acknowledged write is checked.
+
+served
+    a Keystone of a source tree, stock or ours, behind the image's server
+http
+    one request, and how it ended
+register
+    what the database has to hold, from what was acknowledged
+clients
+    the clients that write the same rows, and what they find at the end
+record
+    counts and percentiles of what they recorded
+"""

@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that write the same rows, and check what they were told.
+
+All of them change one user, one group and one project. Each has an attribute
+of its own in the user and in the project, which are kept in one JSON column,
+so that a write which overwrites another's is seen; a role of its own, which
+it grants to the user and revokes; and makes users and projects, puts the
+users into the group, and deletes them.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import itertools
+import random
+import threading
+import uuid
+
+from keystone_crdb import errors
+from keystone_crdb.load import http
+from keystone_crdb.load import record
+from keystone_crdb.load import register
+
+#: What a key of something holds that exists; None is: it does not.
+PRESENT = 'present'
+
+#: Seconds that a client waits when there is nobody to connect to.
+PAUSE = 0.1
+
+_DOMAIN = {'id': 'default'}
+
+
+def _auth(name, password, scope):
+    user = {'name': name, 'domain': _DOMAIN, 'password': password}
+    return {
+        'auth': {
+            'identity': {'methods': ['password'], 'password': {'user': user}},
+            'scope': scope,
+        }
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What is changed again and again.
+
+    :param user: id of a user
+    :param user_name: its name
+    :param group: id of a group
+    :param project: id of a project
+    """
+
+    user: str
+    user_name: str
+    group: str
+    project: str
+
+
+class Load:
+    """Clients of one Keystone, and the rows that they share.
+
+    :param url: Keystone's, with /v3
+    :type url: str
+    :param password: of its admin
+    :type password: str
+    :param clients: how many
+    :type clients: int
+    :param seed: of what the clients choose at random
+    :type seed: int
+    :param apart: whether each client has rows of its own, for comparison
+    :type apart: bool
+    :param think: seconds between two operations of a client, on average
+    :type think: float
+    """
+
+    def __init__(
+        self, url, password, clients=8, seed=0, apart=False, think=0
+    ):
+        self.url = url
+        self.register = register.Register()
+        self.record = record.Record()
+        self.rows = []
+        self.think = think
+        self._apart = apart
+        self._admin_password = password
+        self._name = uuid.uuid4().hex[:8]
+        self._numbers = itertools.count(1)
+        self._secret = uuid.uuid4().hex
+        self.clients = [
+            Client(self, number, random.Random(f'{seed}-{number}'))  # noqa: S311
+            for number in range(clients)
+        ]
+
+    def unique(self, kind):
+        """Return a name that nothing has."""
+        return f'{kind}-{self._name}-{next(self._numbers)}'
+
+    def password(self):
+        """Return a password that no user has."""
+        return f'{self._secret}-{next(self._numbers)}'
+
+    def _must(self, method, path, body=None):
+        answer = http.request(self.url, method, path, body, self.token)
+        if answer.outcome is not http.Outcome.DONE:
+            raise errors.Failure(f'{method} {path} failed: {answer.why}')
+        return answer.body
+
+    def log_in(self):
+        """Issue the token that the clients administrate with.
+
+        :raises Failure: when there is none
+        """
+        body = _auth(
+            'admin',
+            self._admin_password,
+            {'project': {'name': 'admin', 'domain': _DOMAIN}},
+        )
+        answer = http.request(self.url, 'POST', '/auth/tokens', body)
+        if answer.outcome is not http.Outcome.DONE:
+            raise errors.Failure(f'the admin gets no token: {answer.why}')
+        self.token = answer.token
+
+    def _make(self, kind, **more):
+        body = {kind: {'name': self.unique(kind), **more}}
+        return self._must('POST', f'/{kind}s', body)[kind]['id']
+
+    def prepare(self):
+        """Make the rows that the clients share, and those of each.
+
+        :raises Failure: when that fails
+        """
+        self.log_in()
+        self.rows = [
+            self._make_rows()
+            for _ in range(len(self.clients) if self._apart else 1)
+        ]
+        for client, rows in zip(
+            self.clients, itertools.cycle(self.rows), strict=False
+        ):
+            client.rows = rows
+            client.role = self._make('role')
+            client.actor = self.unique('user')
+            client.actor_password = self.password()
+            actor = self._must(
+                'POST', '/users',
+                {'user': {
+                    'name': client.actor, 'password': client.actor_password,
+                }},
+            )['user']['id']
+            self._must(
+                'PUT',
+                f'/projects/{rows.project}/users/{actor}/roles/{client.role}',
+            )
+
+    def _make_rows(self):
+        name = self.unique('user')
+        user = {'name': name, 'password': self.password()}
+        return Rows(
+            self._must('POST', '/users', {'user': user})['user']['id'],
+            name,
+            self._make('group'),
+            self._make('project'),
+        )
+
+    @contextlib.contextmanager
+    def running(self):
+        """Let the clients work as long as the context is open."""
+        end = threading.Event()
+        pool = concurrent.futures.ThreadPoolExecutor(len(self.clients))
+        working = [pool.submit(client.work, end) for client in self.clients]
+        try:
+            yield
+        finally:
+            end.set()
+            pool.shutdown()
+        for each in working:
+            each.result()
+
+    def lost(self, tokens=None):
+        """Look for every acknowledged write.
+
+        :param tokens: how many revoked ones to validate, None for all
+        :type tokens: int
+        :returns: a line for each that is not there
+        :rtype: list
+        :raises Failure: when Keystone does not answer
+        """
+        self.log_in()
+        held = self._read_all()
+        lost = []
+        for key, possible in self.register.own_keys().items():
+            if key[0] == 'token':
+                continue
+            value = held.get(key)
+            if value not in possible:
+                lost.append(
+                    f'{key[0]} {key[1]} is {value}, acknowledged was '
+                    f'{" or ".join(map(str, possible))}'
+                )
+        lost += self._lost_revocations(tokens)
+        for rows in self.rows:
+            lost += self._lost_password(rows)
+        return lost
+
+    def _read_all(self):
+        """Return what every key holds now, but tokens."""
+        held = {}
+        for kind in ('user', 'project'):
+            for found in self._must('GET', f'/{kind}s')[f'{kind}s']:
+                held[kind, found['name']] = PRESENT
+        for rows in self.rows:
+            self._read(rows, held)
+        return held
+
+    def _read(self, rows, held):
+        for found in self._must('GET', f'/groups/{rows.group}/users')['users']:
+            held['member', found['name']] = PRESENT
+        path = (
+            f'/role_assignments?user.id={rows.user}'
+            f'&scope.project.id={rows.project}'
+        )
+        for found in self._must('GET', path)['role_assignments']:
+            held['grant', found['role']['id']] = PRESENT
+        for kind, identity in (('user', rows.user), ('project', rows.project)):
+            found = self._must('GET', f'/{kind}s/{identity}')[kind]
+            for client in self.clients:
+                if client.rows is rows:
+                    held[f'{kind} attribute', client.attribute] = found.get(
+                        client.attribute
+                    )
+
+    def _is_valid(self, token):
+        answer = http.request(
+            self.url, 'GET', '/auth/tokens', token=self.token,
+            **{'X-Subject-Token': token},
+        )
+        if answer.outcome is http.Outcome.DONE:
+            return True
+        if answer.status == 404:
+            return False
+        raise errors.Failure(f'a token could not be validated: {answer.why}')
+
+    def _lost_revocations(self, limit):
+        revoked = [
+            key[1]
+            for key, possible in self.register.own_keys().items()
+            if key[0] == 'token' and possible == {None}
+        ][:limit]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            return [
+                'a token that was revoked is valid'
+                for valid in pool.map(self._is_valid, revoked)
+                if valid
+            ]
+
+    def _lost_password(self, rows):
+        candidates = self.register.candidates(('password', rows.user))
+        for password in candidates:
+            answer = http.request(
+                self.url, 'POST', '/auth/tokens',
+                _auth(rows.user_name, password, 'unscoped'),
+            )
+            if answer.outcome is http.Outcome.DONE:
+                return []
+            if answer.status != 401:
+                raise errors.Failure(f'the user gets no token: {answer.why}')
+        if not candidates:
+            return []
+        return ["none of the shared user's last passwords is right"]
+
+
+class Client:
+    """One client.
+
+    :type load: Load
+    :param number: from 0
+    :type number: int
+    :type chance: random.Random
+    """
+
+    def __init__(self, load, number, chance):
+        self.rows = None
+        self.role = None
+        self.actor = None
+        self.actor_password = None
+        self.attribute = f'client_{number}'
+        self._load = load
+        self._chance = chance
+        self._count = 0
+        self._unreachable = False
+
+    def work(self, end):
+        """Do the operations again and again.
+
+        :param end: after which no more requests are sent
+        :type end: threading.Event
+        """
+        while not end.is_set():
+            operations = [
+                self._user_life,
+                self._update_shared_user,
+                self._set_password,
+                self._grant,
+                self._project_life,
+                self._update_shared_project,
+                self._token_life,
+                self._read,
+            ]
+            self._chance.shuffle(operations)
+            for operation in operations:
+                if end.is_set():
+                    break
+                operation()
+                if self._unreachable:
+                    end.wait(PAUSE)
+                if self._load.think:
+                    end.wait(self._chance.expovariate(1 / self._load.think))
+
+    def _call(self, operation, method, path, body=None, write=True, **more):
+        more.setdefault('token', self._load.token)
+        answer = self._request(method, path, body, **more)
+        self._load.record.add(operation, answer, write)
+        return answer
+
+    def _request(self, method, path, body=None, **more):
+        answer = http.request(self._load.url, method, path, body, **more)
+        self._unreachable = answer.outcome is http.Outcome.UNREACHABLE
+        return answer
+
+    def _own(self, operation, key, value, method, path, body=None):
+        """Write to a key of this client."""
+        answer = self._call(operation, method, path, body)
+        self._load.register.own(key, value, answer)
+        return answer
+
+    def _remove(self, operation, key, path, **more):
+        """Delete; where that failed before, it may be gone already."""
+        known = self._load.register.is_known(key)
+        answer = self._request(
+            'DELETE', path, token=self._load.token, **more
+        )
+        if answer.status == 404 and not known:
+            self._load.register.settle(key, None)
+            return
+        self._load.record.add(operation, answer)
+        self._load.register.own(key, None, answer)
+
+    def _user_life(self):
+        """Create a user, make it a member, and mostly delete it again."""
+        name = self._load.unique('user')
+        body = {'user': {'name': name, 'password': self._load.password()}}
+        answer = self._own(
+            'create user', ('user', name), PRESENT, 'POST', '/users', body
+        )
+        if answer.outcome is not http.Outcome.DONE:
+            return
+        user = answer.body['user']['id']
+        member = f'/groups/{self.rows.group}/users/{user}'
+        key = ('member', name)
+        self._own('add member', key, PRESENT, 'PUT', member)
+        fate = self._chance.random()
+        if fate < 0.2:
+            return
+        if fate < 0.6:
+            self._remove('remove member', key, member)
+        self._remove('delete user', ('user', name), f'/users/{user}')
+        if self._load.register.possible(('user', name)) == {None}:
+            # It takes its membership along.
+            self._load.register.settle(key, None)
+        else:
+            self._load.register.forget(key)
+
+    def _update_shared_user(self):
+        self._count += 1
+        self._own(
+            'update shared user', ('user attribute', self.attribute),
+            self._count, 'PATCH', f'/users/{self.rows.user}',
+            {'user': {self.attribute: self._count}},
+        )
+
+    def _update_shared_project(self):
+        self._count += 1
+        self._own(
+            'update shared project', ('project attribute', self.attribute),
+            self._count, 'PATCH', f'/projects/{self.rows.project}',
+            {'project': {self.attribute: self._count}},
+        )
+
+    def _read(self):
+        self._call(
+            'read shared user', 'GET', f'/users/{self.rows.user}', write=False
+        )
+
+    def _set_password(self):
+        password = self._load.password()
+        answer = self._call(
+            'set password', 'PATCH', f'/users/{self.rows.user}',
+            {'user': {'password': password}},
+        )
+        self._load.register.share(
+            ('password', self.rows.user), password, answer
+        )
+
+    def _grant(self):
+        path = (
+            f'/projects/{self.rows.project}/users/{self.rows.user}'
+            f'/roles/{self.role}'
+        )
+        key = ('grant', self.role)
+        self._own('grant role', key, PRESENT, 'PUT', path)
+        if self._chance.random() < 0.7:
+            self._remove('revoke grant', key, path)
+
+    def _project_life(self):
+        name = self._load.unique('project')
+        answer = self._own(
+            'create project', ('project', name), PRESENT, 'POST',
+            '/projects', {'project': {'name': name}},
+        )
+        if (
+            answer.outcome is http.Outcome.DONE
+            and self._chance.random() < 0.7
+        ):
+            self._remove(
+                'delete project', ('project', name),
+                f'/projects/{answer.body["project"]["id"]}',
+            )
+
+    def _token_life(self):
+        scope = {'project': {'id': self.rows.project}}
+        answer = self._call(
+            'issue token', 'POST', '/auth/tokens',
+            _auth(self.actor, self.actor_password, scope),
+            write=False, token=None,
+        )
+        if answer.token:
+            key = ('token', answer.token)
+            self._load.register.settle(key, PRESENT)
+            self._call(
+                'validate token', 'GET', '/auth/tokens', write=False,
+                **{'X-Subject-Token': answer.token},
+            )
+            self._remove(
+                'revoke token', key, '/auth/tokens',
+                **{'X-Subject-Token': answer.token},
+            )

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts and percentiles of recorded calls."""
+
+import collections
+import dataclasses
+import statistics
+import threading
+
+from keystone_crdb.load import http
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """A call that a client made.
+
+    :param operation: its name
+    :param start: by time.monotonic()
+    :param end: by time.monotonic()
+    :type outcome: keystone_crdb.load.http.Outcome
+    :param why: what went wrong
+    :param write: whether it changes the database
+    """
+
+    operation: str
+    start: float
+    end: float
+    outcome: http.Outcome
+    why: str
+    write: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """What one operation's calls amount to.
+
+    :param calls: all of them
+    :param outcomes: number of each, by Outcome
+    :param p50: seconds, of the calls that were done
+    :param p99: seconds
+    """
+
+    calls: int
+    outcomes: collections.Counter
+    p50: float
+    p99: float
+
+    def errors(self):
+        """Return how many calls a client would call an error."""
+        return self.calls - self.outcomes[http.Outcome.DONE]
+
+
+def percentile(seconds, percent):
+    """Return a percentile, NaN of nothing.
+
+    :param seconds: a list
+    :rtype: float
+    """
+    if len(seconds) < 2:
+        return seconds[0] if seconds else float('nan')
+    return statistics.quantiles(seconds, n=100, method='inclusive')[
+        percent - 1
+    ]
+
+
+def line(calls):
+    """Sum calls up.
+
+    :param calls: a list of Call
+    :rtype: Line
+    """
+    outcomes = collections.Counter(call.outcome for call in calls)
+    seconds = [
+        call.end - call.start
+        for call in calls
+        if call.outcome is http.Outcome.DONE
+    ]
+    return Line(
+        len(calls), outcomes, percentile(seconds, 50), percentile(seconds, 99)
+    )
+
+
+class Record:
+    """The calls of all clients."""
+
+    def __init__(self):
+        self.calls = []
+        self._lock = threading.Lock()
+
+    def add(self, operation, answer, write=True):
+        """Take a call, without the answer's body."""
+        call = Call(
+            operation, answer.start, answer.end, answer.outcome, answer.why,
+            write,
+        )
+        with self._lock:
+            self.calls.append(call)
+
+    def operations(self):
+        """Sum up by operation.
+
+        :returns: Line by name, in the order of the first calls
+        :rtype: dict
+        """
+        by_name = collections.defaultdict(list)
+        for call in self.calls:
+            by_name[call.operation].append(call)
+        return {name: line(calls) for name, calls in by_name.items()}
+
+    def total(self):
+        """Sum all up.
+
+        :rtype: Line
+        """
+        return line(self.calls)
+
+    def first_success(self, moment):
+        """Return after how many seconds a write succeeded again.
+
+        :param moment: of the fault, by time.monotonic()
+        :returns: seconds to the first end of a write that was sent
+            afterwards and acknowledged; None when there is none
+        :rtype: float
+        """
+        return min(
+            (
+                call.end - moment
+                for call in self.calls
+                if call.write
+                and call.start >= moment
+                and call.outcome is http.Outcome.DONE
+            ),
+            default=None,
+        )
+
+    def reasons(self):
+        """Count what went wrong.
+
+        :returns: (operation and reason, number), the most frequent first
+        :rtype: list
+        """
+        return collections.Counter(
+            f'{call.operation}: {call.why}'
+            for call in self.calls
+            if call.outcome is not http.Outcome.DONE
+        ).most_common()

@@ -1,0 +1,257 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A COMMIT whose outcome the database does not know (40003)."""
+
+from unittest import mock
+import uuid
+
+import fixtures
+from oslo_db import exception as db_exception
+
+from keystone.assignment.role_backends import sql_model as role_model
+from keystone.common import provider_api
+from keystone.common import sql
+from keystone.common.sql import ambiguity
+from keystone import exception
+from keystone.identity.backends import sql_model
+from keystone.tests import unit
+from keystone.tests.unit import test_backend_sql
+
+PROVIDERS = provider_api.ProviderAPIs
+
+
+class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
+    def setUp(self):
+        super().setUp()
+        self.sleep = self.useFixture(fixtures.MockPatch('time.sleep')).mock
+        self.logger = self.useFixture(fixtures.FakeLogger())
+        with sql.session_for_read() as session:
+            self.dialect = session.get_bind().dialect
+        self.outcomes = []
+        self.commits = 0
+        self.do_commit = self.dialect.do_commit
+        self.useFixture(
+            fixtures.MockPatchObject(self.dialect, 'do_commit', self._commit)
+        )
+        self.driver = PROVIDERS.identity_api.driver
+        self.role_driver = PROVIDERS.role_api.driver
+
+    def _commit(self, connection):
+        self.commits += 1
+        outcome = self.outcomes.pop(0) if self.outcomes else 'told'
+        if outcome == 'lost':
+            self.dialect.do_rollback(connection)
+        else:
+            self.do_commit(connection)
+        if outcome != 'told':
+            raise db_exception.DBAmbiguousResult('result is ambiguous')
+
+    def _create_role(self):
+        return self.role_driver.create_role('r', {'id': 'r', 'name': 'n'})
+
+    def test_insert_that_took_effect(self):
+        self.outcomes = ['committed']
+
+        self.assertEqual('n', self._create_role()['name'])
+
+        # and the look
+        self.assertEqual(2, self.commits)
+        self.assertEqual('n', self.role_driver.get_role('r')['name'])
+        self.assertIn('has taken effect', self.logger.output)
+
+    def test_insert_that_did_not(self):
+        self.outcomes = ['lost']
+
+        self.assertEqual('n', self._create_role()['name'])
+
+        # and the look, and once more
+        self.assertEqual(3, self.commits)
+        self.assertEqual('n', self.role_driver.get_role('r')['name'])
+        self.assertIn('has not taken effect', self.logger.output)
+
+    def test_insert_several_times_in_vain(self):
+        self.outcomes = ['lost', 'told', 'lost', 'told', 'committed']
+
+        self.assertEqual('n', self._create_role()['name'])
+
+    def test_many_rows(self):
+        for outcome in ('committed', 'lost'):
+            user_id = uuid.uuid4().hex
+            user = unit.new_user_ref(
+                domain_id=self.domain_default['id'], id=user_id
+            )
+            self.outcomes = [outcome]
+
+            created = self.driver.create_user(user_id, user)
+
+            self.assertEqual(user['name'], created['name'])
+            found = self.driver.get_user(user_id)
+            self.assertEqual(user['name'], found['name'])
+            with sql.session_for_read() as session:
+                users = session.query(sql_model.LocalUser)
+                self.assertEqual(
+                    1, users.filter_by(user_id=user_id).count()
+                )
+
+    def test_delete(self):
+        for outcome in ('committed', 'lost'):
+            self._create_role()
+            self.outcomes = [outcome]
+
+            self.role_driver.delete_role('r')
+
+            self.assertRaises(
+                exception.RoleNotFound, self.role_driver.get_role, 'r'
+            )
+
+    def test_delete_with_other_statements(self):
+        self.driver.create_group(
+            'g', {'id': 'g', 'name': 'g', 'domain_id': 'd'}
+        )
+        self.driver.add_user_to_group(self.user_foo['id'], 'g')
+        self.outcomes = ['lost', 'told', 'committed']
+
+        self.driver.delete_user(self.user_foo['id'])
+
+        self.assertRaises(
+            exception.UserNotFound, self.driver.get_user, self.user_foo['id']
+        )
+
+    def test_row_without_an_id_of_its_own(self):
+        driver = PROVIDERS.assignment_api.driver
+        for outcome in ('committed', 'lost'):
+            self.outcomes = [outcome]
+
+            driver.create_grant(
+                role_id=outcome, user_id='u', project_id='p'
+            )
+
+            self.assertIn(
+                outcome,
+                driver.list_grant_role_ids(user_id='u', project_id='p'),
+            )
+
+    def test_inside_another_session(self):
+        def create():
+            with sql.session_for_write():
+                self._create_role()
+
+        self.outcomes = ['committed']
+
+        create()
+
+        self.assertEqual('n', self.role_driver.get_role('r')['name'])
+
+    def assertUnknown(self, method, *args):
+        self.assertRaises(db_exception.DBAmbiguousResult, method, *args)
+        self.assertEqual([], self.outcomes)
+
+    def test_update(self):
+        self._create_role()
+        for outcome in ('committed', 'lost'):
+            self.outcomes = [outcome]
+
+            self.assertUnknown(
+                self.role_driver.update_role, 'r', {'description': outcome}
+            )
+
+    def test_statement_without_a_row_to_look_for(self):
+        for outcome in ('committed', 'lost'):
+            self.outcomes = [outcome]
+
+            self.assertUnknown(
+                self.driver._record_failed_auth, self.user_foo['id']
+            )
+
+    def test_insert_after_other_statements_for_the_table(self):
+        driver = PROVIDERS.domain_config_api.driver
+        option = {
+            'group': 'g', 'option': 'o', 'sensitive': False, 'value': 'v',
+        }  # fmt: skip
+        other = dict(option, option='p')
+        driver.create_config_options('d', [option, other])
+        self.outcomes = ['lost']
+
+        self.assertUnknown(driver.create_config_options, 'd', [option])
+
+        self.assertEqual(2, len(driver.list_config_options('d')))
+
+    def test_row_of_somebody_else(self):
+        took_effect = ambiguity._Written.took_effect
+
+        def look(written, session):
+            session.add(
+                role_model.RoleTable.from_dict({'id': 'r', 'name': 'other'})
+            )
+            session.flush()
+            return took_effect(written, session)
+
+        self.outcomes = ['lost']
+        with mock.patch.object(ambiguity._Written, 'took_effect', look):
+            self.assertUnknown(self._create_role)
+
+    def test_row_that_was_changed_since(self):
+        took_effect = ambiguity._Written.took_effect
+
+        def look(written, session):
+            session.get(role_model.RoleTable, 'r').name = 'other'
+            session.flush()
+            return took_effect(written, session)
+
+        self.outcomes = ['committed']
+        with mock.patch.object(ambiguity._Written, 'took_effect', look):
+            self.assertUnknown(self._create_role)
+
+    def test_look_that_fails(self):
+        self.outcomes = ['committed']
+        with mock.patch.object(
+            ambiguity._Written,
+            'took_effect',
+            side_effect=db_exception.DBError('gone'),
+        ):
+            self.assertUnknown(self._create_role)
+
+        self.assertIn('remains unknown', self.logger.output)
+
+    def test_look_is_repeated(self):
+        took_effect = ambiguity._Written.took_effect
+        failures = [
+            db_exception.DBDeadlock(), db_exception.DBConnectionError(),
+        ]  # fmt: skip
+
+        def look(written, session):
+            if failures:
+                raise failures.pop()
+            return took_effect(written, session)
+
+        self.outcomes = ['committed']
+        with mock.patch.object(ambiguity._Written, 'took_effect', look):
+            self.assertEqual('n', self._create_role()['name'])
+
+        self.assertEqual([], failures)
+
+    def test_only_at_commit(self):
+        error = db_exception.DBAmbiguousResult()
+
+        def fail():
+            with sql.session_for_write():
+                raise error
+
+        with mock.patch.object(
+            ambiguity._Written, 'took_effect'
+        ) as took_effect:
+            self.assertIs(
+                error, self.assertRaises(db_exception.DBAmbiguousResult, fail)
+            )
+
+        took_effect.assert_not_called()

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The load against a Keystone in memory, which can lose what it acknowledges.
+"""
+
+import itertools
+import re
+import threading
+from unittest import mock
+import uuid
+
+import testtools
+
+from keystone_crdb.load import clients
+from keystone_crdb.load import http
+
+
+class Memory:
+    """As much of Keystone's API as the clients use.
+
+    :param loses: method and pattern of the paths of requests that are
+        acknowledged and not done
+    :param fails: those that are done and answered by nothing
+    """
+
+    def __init__(self):
+        self.loses = None
+        self.fails = None
+        self.things = {'user': {}, 'project': {}, 'group': {}, 'role': {}}
+        self.members = set()
+        self.grants = set()
+        self.tokens = set()
+        self._clock = itertools.count()
+        self._lock = threading.Lock()
+
+    def request(self, url, method, path, body=None, token=None, **headers):
+        with self._lock:
+            name = f'{method} {path}'
+            if self.loses and re.match(self.loses, name):
+                return self._answer(204, {})
+            status, body, token = self._handle(method, path, body, headers)
+            if self.fails and re.match(self.fails, name):
+                return http.Answer(0.0, 0.0, http.Outcome.RESET)
+            return self._answer(status, body, token)
+
+    def _answer(self, status, body, token=None):
+        start, end = next(self._clock), next(self._clock)
+        outcome = http.Outcome.DONE if status < 400 else http.Outcome.REFUSED
+        return http.Answer(
+            start, end, outcome, status, token, body, str(status)
+        )
+
+    def _handle(self, method, path, body, headers):
+        words = path.partition('?')[0].strip('/').split('/')
+        if words == ['auth', 'tokens']:
+            return self._token(method, body, headers)
+        if words == ['role_assignments']:
+            return 200, {'role_assignments': [
+                {'role': {'id': role}}
+                for user, role in self.grants
+                if f'user.id={user}&' in path
+            ]}, None
+        if len(words) == 6:
+            return self._toggle(method, self.grants, (words[3], words[-1]))
+        if words[0] == 'groups' and len(words) > 2:
+            if method == 'GET':
+                users = self.things['user']
+                return 200, {'users': [
+                    users[user] for user in self.members
+                ]}, None
+            return self._toggle(method, self.members, words[-1])
+        return self._thing(method, words, body)
+
+    def _toggle(self, method, things, thing):
+        if method == 'PUT':
+            things.add(thing)
+        elif thing in things:
+            things.remove(thing)
+        else:
+            return 404, None, None
+        return 204, None, None
+
+    def _thing(self, method, words, body):
+        kind = words[0][:-1]
+        things = self.things[kind]
+        if len(words) == 1 and method == 'GET':
+            return 200, {words[0]: list(things.values())}, None
+        if method == 'POST':
+            identity = uuid.uuid4().hex
+            things[identity] = {'id': identity, **body[kind]}
+            return 201, {kind: things[identity]}, None
+        if words[1] not in things:
+            return 404, None, None
+        if method == 'DELETE':
+            del things[words[1]]
+            self.members.discard(words[1])
+            return 204, None, None
+        things[words[1]].update(body[kind] if body else {})
+        return 200, {kind: things[words[1]]}, None
+
+    def _token(self, method, body, headers):
+        if method == 'POST':
+            wanted = body['auth']['identity']['password']['user']
+            known = {'admin': 'admin-password'} | {
+                user['name']: user['password']
+                for user in self.things['user'].values()
+            }
+            if known[wanted['name']] != wanted['password']:
+                return 401, None, None
+            token = uuid.uuid4().hex
+            self.tokens.add(token)
+            return 201, {}, token
+        token = headers['X-Subject-Token']
+        if token not in self.tokens:
+            return 404, None, None
+        if method == 'DELETE':
+            self.tokens.remove(token)
+        return 200, {}, None
+
+
+class LoadTest(testtools.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.memory = Memory()
+        patch = mock.patch.object(http, 'request', self.memory.request)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.load = clients.Load('url', 'admin-password', clients=3)
+        self.load.prepare()
+
+    def work(self, rounds=4):
+        for client in self.load.clients * rounds:
+            end = mock.Mock()
+            # Every operation once.
+            end.is_set.side_effect = [False] * 9 + [True]
+            client.work(end)
+
+    def check_loss(self, loses, expected):
+        self.memory.loses = loses
+        self.work()
+        self.memory.loses = None
+        lost = self.load.lost()
+        self.assertTrue(any(expected in line for line in lost), lost)
+
+    def test_nothing_lost(self):
+        self.work()
+        self.assertEqual([], self.load.lost())
+        self.assertEqual(0, self.load.record.total().errors())
+        self.assertGreater(self.load.register.acknowledged, 50)
+
+    def test_rows_apart(self):
+        self.load = clients.Load('url', 'admin-password', 3, apart=True)
+        self.load.prepare()
+        self.assertEqual(3, len({rows.user for rows in self.load.rows}))
+        self.check_loss(
+            f'PATCH /projects/{self.load.rows[1].project}',
+            'project attribute client_1',
+        )
+
+    def test_threads_end(self):
+        with self.load.running():
+            pass
+        self.assertEqual([], self.load.lost())
+
+    def test_every_operation_is_recorded(self):
+        self.work(10)
+        self.assertEqual(
+            {
+                'add member', 'create project', 'create user',
+                'delete project', 'delete user', 'grant role', 'issue token',
+                'read shared user', 'remove member', 'revoke grant',
+                'revoke token', 'set password', 'update shared project',
+                'update shared user', 'validate token',
+            },
+            set(self.load.record.operations()),
+        )
+
+    def test_outcomes_that_are_unknown_are_not_lost(self):
+        self.memory.fails = '(PUT|PATCH|DELETE|POST /(users|projects)) '
+        self.work()
+        self.memory.fails = None
+        self.work(1)
+        self.assertEqual([], self.load.lost())
+
+    def test_lost_attribute(self):
+        self.check_loss(
+            f'PATCH /projects/{self.load.rows[0].project}', 'project attribute'
+        )
+
+    def test_lost_grant(self):
+        self.check_loss('PUT /projects', 'grant')
+
+    def test_lost_member(self):
+        self.check_loss('PUT /groups', 'member')
+
+    def test_lost_deletion(self):
+        self.check_loss('DELETE /users', 'user-')
+
+    def test_lost_revocation(self):
+        self.check_loss('DELETE /auth', 'token that was revoked')
+
+    def test_lost_password(self):
+        self.check_loss(f'PATCH /users/{self.load.rows[0].user}', 'passwords')
