@@ -24,6 +24,7 @@ _RETRY_REFERENCE = (
     'transaction-retry-error-reference.html'
 )
 
+_IF_NOT_EXISTS = re.compile(r'\bIF\s+NOT\s+EXISTS\b', re.IGNORECASE)
 _VERB = re.compile(r'\b(?:ALTER|DELETE|INSERT|UPDATE)\b', re.IGNORECASE)
 
 
@@ -48,6 +49,11 @@ class Context:
         """What the statement does, in capitals, or an empty text."""
         found = _VERB.search(self.statement)
         return found[0].upper() if found else ''
+
+    @property
+    def may_exist(self):
+        """Whether it is IF NOT EXISTS, so that another one was faster."""
+        return bool(_IF_NOT_EXISTS.search(self.statement))
 
     @property
     def types(self):
@@ -153,8 +159,15 @@ _text('42883', r'function ([^()]*)\(.*\) does not exist',
 
 @_rule('42P07', 'relation "(.*)" already exists')
 def _relation_exists(found, fields, context):
+    if context.may_exist:
+        return _write_too_old()
     name = f'{context.database}.public.{found[1]}'
     return {'M': f'relation "{name}" already exists'}
+
+
+@_rule('42710', 'type ".*" already exists')
+def _row_type_exists(found, fields, context):
+    return _write_too_old() if context.may_exist else None
 
 
 @_rule('42710', 'constraint "(.*)" for relation "(.*)" already exists')
