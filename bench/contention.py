@@ -8,8 +8,11 @@ Usage::
 
 Both serve on the same kind of database, behind the image's server with the
 same number of processes and threads; schema and admin are made with ours, as
-stock's db_sync fails there. Each is under load for as many seconds in all, in
-turns, so that whatever else the machine does hits both.
+stock's db_sync fails there. The same clients then write rows of their own
+each, through ours: how fast that is, is the machine's matter, and what the
+shared rows take longer is contention's. Each of the three is under load for
+as many seconds in all, in turns, so that whatever else the machine does hits
+all of them.
 
 Every write that was acknowledged is looked for at the end. Passwords are
 hashed with bcrypt at its least cost, for both: it is the database that is
@@ -67,6 +70,10 @@ def _cells(line):
     ]
 
 
+TITLES = {
+    'stock': 'stock', 'ours': 'ours', 'apart': 'ours, rows of their own',
+}
+
 _COLUMNS = ('calls', '5xx', 'reset', '4xx', 'p50 ms', 'p99 ms')
 
 
@@ -97,7 +104,8 @@ def _figures(loads, lost):
         slowest = max(
             line.p99 for line in load.record.operations().values()
         )
-        figures[name] = (
+        title = TITLES[name]
+        figures[title] = (
             f'{total.calls} calls, '
             f'{total.outcomes[http.Outcome.FAILED]} 5xx, '
             f'{total.outcomes[http.Outcome.RESET]} reset, '
@@ -132,9 +140,15 @@ def measure(database, args, folder):
                 keystone.prepare()
                 stack.enter_context(keystone.running())
                 loads[name] = clients.Load(
-                    keystone.url, keystone.password, args.clients
+                    keystone.url, keystone.password, args.clients,
+                    think=args.think,
                 )
                 loads[name].prepare()
+        loads['apart'] = clients.Load(
+            keystone.url, keystone.password, args.clients, apart=True,
+            think=args.think,
+        )
+        loads['apart'].prepare()
         with console.step(f'Load of {args.clients} clients'):
             for load in loads.values():
                 _warm_up(load)
@@ -184,6 +198,10 @@ def main():
     parser.add_argument('--processes', type=int, default=4)
     parser.add_argument(
         '--threads', type=int, default=2, help='in each process'
+    )
+    parser.add_argument(
+        '--think', type=float, default=0, metavar='SECONDS',
+        help='between two operations of a client, on average',
     )
     parser.add_argument(
         '--provider',

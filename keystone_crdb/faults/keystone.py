@@ -11,7 +11,6 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.containers import engine as engines
 from keystone_crdb.load import clients
-from keystone_crdb.load import http
 from keystone_crdb.load import served
 
 #: Seconds until a container has to serve; a lock that a killed one held in
@@ -195,8 +194,3 @@ class Keystone:
                 details='\n'.join(self.output().splitlines()[-15:]),
                 remedy=f'all of its output is in {self.log}',
             )
-
-    def healthy(self):
-        """Return whether it answers at all."""
-        answer = http.request(self.url, 'GET', '/')
-        return answer.outcome is http.Outcome.DONE

@@ -273,9 +273,15 @@ def key_volume_full(stage):
 
 
 def _on_small_disk(stage, url, size):
+    options = ['--tmpfs', f'/keys:rw,size={size},mode=0777']
+    for group, folder in (
+        ('FERNET_TOKENS', 'fernet'),
+        ('FERNET_RECEIPTS', 'fernet'),
+        ('CREDENTIAL', 'credential'),
+    ):
+        options += ['--env', f'OS_{group}__KEY_REPOSITORY=/keys/{folder}']
     return keystones.Keystone(
-        stage.engine, stage.reference, url,
-        ('--tmpfs', f'/var/lib/keystone:rw,size={size},mode=0777'),
+        stage.engine, stage.reference, url, tuple(options)
     )
 
 
@@ -327,7 +333,6 @@ def replica_replaced(stage):
     why = balancer.why_not()
     if why:
         raise stages.NotRun(why)
-    wrong = []
     with (
         stage.new_database() as url,
         keystones.volume(stage.engine) as volume,
@@ -340,16 +345,17 @@ def replica_replaced(stage):
                 balancer.running(
                     stage.folder, [first.port, second.port]
                 ) as balanced,
-                stage.load(first, balanced) as load,
             ):
-                moment = time.monotonic()
-                second.stop()
-                second.start()
-                second.wait()
-            found = stages.result(load, moment)
-            if found.errors:
-                wrong.append(f'{found.errors} errors, where none is wanted')
-            return dataclasses.replace(found, wrong=wrong)
+                with stage.load(first, balanced) as load:
+                    moment = time.monotonic()
+                    second.stop()
+                    second.start()
+                    second.wait()
+                found = stages.result(load, moment)
+    if found.errors:
+        wrong = [f'{found.errors} errors, where none is wanted']
+        return dataclasses.replace(found, wrong=wrong)
+    return found
 
 
 #: In the order of a run; those that share a Keystone come first.

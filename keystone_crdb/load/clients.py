@@ -10,6 +10,7 @@ users into the group, and deletes them.
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import itertools
 import random
 import threading
@@ -39,6 +40,22 @@ def _auth(name, password, scope):
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What is changed again and again.
+
+    :param user: id of a user
+    :param user_name: its name
+    :param group: id of a group
+    :param project: id of a project
+    """
+
+    user: str
+    user_name: str
+    group: str
+    project: str
+
+
 class Load:
     """Clients of one Keystone, and the rows that they share.
 
@@ -50,12 +67,21 @@ class Load:
     :type clients: int
     :param seed: of what the clients choose at random
     :type seed: int
+    :param apart: whether each client has rows of its own, for comparison
+    :type apart: bool
+    :param think: seconds between two operations of a client, on average
+    :type think: float
     """
 
-    def __init__(self, url, password, clients=8, seed=0):
+    def __init__(
+        self, url, password, clients=8, seed=0, apart=False, think=0
+    ):
         self.url = url
         self.register = register.Register()
         self.record = record.Record()
+        self.rows = []
+        self.think = think
+        self._apart = apart
         self._admin_password = password
         self._name = uuid.uuid4().hex[:8]
         self._numbers = itertools.count(1)
@@ -104,16 +130,14 @@ class Load:
         :raises Failure: when that fails
         """
         self.log_in()
-        self.user_name = self.unique('user')
-        self.user = self._must(
-            'POST', '/users',
-            {'user': {
-                'name': self.user_name, 'password': self.password(),
-            }},
-        )['user']['id']
-        self.group = self._make('group')
-        self.project = self._make('project')
-        for client in self.clients:
+        self.rows = [
+            self._make_rows()
+            for _ in range(len(self.clients) if self._apart else 1)
+        ]
+        for client, rows in zip(
+            self.clients, itertools.cycle(self.rows), strict=False
+        ):
+            client.rows = rows
             client.role = self._make('role')
             client.actor = self.unique('user')
             client.actor_password = self.password()
@@ -125,8 +149,18 @@ class Load:
             )['user']['id']
             self._must(
                 'PUT',
-                f'/projects/{self.project}/users/{actor}/roles/{client.role}',
+                f'/projects/{rows.project}/users/{actor}/roles/{client.role}',
             )
+
+    def _make_rows(self):
+        name = self.unique('user')
+        user = {'name': name, 'password': self.password()}
+        return Rows(
+            self._must('POST', '/users', {'user': user})['user']['id'],
+            name,
+            self._make('group'),
+            self._make('project'),
+        )
 
     @contextlib.contextmanager
     def running(self):
@@ -142,9 +176,11 @@ class Load:
         for each in working:
             each.result()
 
-    def lost(self):
+    def lost(self, tokens=None):
         """Look for every acknowledged write.
 
+        :param tokens: how many revoked ones to validate, None for all
+        :type tokens: int
         :returns: a line for each that is not there
         :rtype: list
         :raises Failure: when Keystone does not answer
@@ -161,7 +197,10 @@ class Load:
                     f'{key[0]} {key[1]} is {value}, acknowledged was '
                     f'{" or ".join(map(str, possible))}'
                 )
-        return lost + self._lost_revocations() + self._lost_password()
+        lost += self._lost_revocations(tokens)
+        for rows in self.rows:
+            lost += self._lost_password(rows)
+        return lost
 
     def _read_all(self):
         """Return what every key holds now, but tokens."""
@@ -169,22 +208,26 @@ class Load:
         for kind in ('user', 'project'):
             for found in self._must('GET', f'/{kind}s')[f'{kind}s']:
                 held[kind, found['name']] = PRESENT
-        path = f'/groups/{self.group}/users'
-        for found in self._must('GET', path)['users']:
+        for rows in self.rows:
+            self._read(rows, held)
+        return held
+
+    def _read(self, rows, held):
+        for found in self._must('GET', f'/groups/{rows.group}/users')['users']:
             held['member', found['name']] = PRESENT
         path = (
-            f'/role_assignments?user.id={self.user}'
-            f'&scope.project.id={self.project}'
+            f'/role_assignments?user.id={rows.user}'
+            f'&scope.project.id={rows.project}'
         )
         for found in self._must('GET', path)['role_assignments']:
             held['grant', found['role']['id']] = PRESENT
-        for kind, identity in (('user', self.user), ('project', self.project)):
+        for kind, identity in (('user', rows.user), ('project', rows.project)):
             found = self._must('GET', f'/{kind}s/{identity}')[kind]
             for client in self.clients:
-                held[f'{kind} attribute', client.attribute] = found.get(
-                    client.attribute
-                )
-        return held
+                if client.rows is rows:
+                    held[f'{kind} attribute', client.attribute] = found.get(
+                        client.attribute
+                    )
 
     def _is_valid(self, token):
         answer = http.request(
@@ -197,12 +240,12 @@ class Load:
             return False
         raise errors.Failure(f'a token could not be validated: {answer.why}')
 
-    def _lost_revocations(self):
+    def _lost_revocations(self, limit):
         revoked = [
             key[1]
             for key, possible in self.register.own_keys().items()
             if key[0] == 'token' and possible == {None}
-        ]
+        ][:limit]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             return [
                 'a token that was revoked is valid'
@@ -210,12 +253,12 @@ class Load:
                 if valid
             ]
 
-    def _lost_password(self):
-        candidates = self.register.candidates('password')
+    def _lost_password(self, rows):
+        candidates = self.register.candidates(('password', rows.user))
         for password in candidates:
             answer = http.request(
                 self.url, 'POST', '/auth/tokens',
-                _auth(self.user_name, password, 'unscoped'),
+                _auth(rows.user_name, password, 'unscoped'),
             )
             if answer.outcome is http.Outcome.DONE:
                 return []
@@ -236,6 +279,7 @@ class Client:
     """
 
     def __init__(self, load, number, chance):
+        self.rows = None
         self.role = None
         self.actor = None
         self.actor_password = None
@@ -260,6 +304,7 @@ class Client:
                 self._project_life,
                 self._update_shared_project,
                 self._token_life,
+                self._read,
             ]
             self._chance.shuffle(operations)
             for operation in operations:
@@ -268,6 +313,8 @@ class Client:
                 operation()
                 if self._unreachable:
                     end.wait(PAUSE)
+                if self._load.think:
+                    end.wait(self._chance.expovariate(1 / self._load.think))
 
     def _call(self, operation, method, path, body=None, write=True, **more):
         more.setdefault('token', self._load.token)
@@ -308,7 +355,7 @@ class Client:
         if answer.outcome is not http.Outcome.DONE:
             return
         user = answer.body['user']['id']
-        member = f'/groups/{self._load.group}/users/{user}'
+        member = f'/groups/{self.rows.group}/users/{user}'
         key = ('member', name)
         self._own('add member', key, PRESENT, 'PUT', member)
         fate = self._chance.random()
@@ -327,7 +374,7 @@ class Client:
         self._count += 1
         self._own(
             'update shared user', ('user attribute', self.attribute),
-            self._count, 'PATCH', f'/users/{self._load.user}',
+            self._count, 'PATCH', f'/users/{self.rows.user}',
             {'user': {self.attribute: self._count}},
         )
 
@@ -335,21 +382,28 @@ class Client:
         self._count += 1
         self._own(
             'update shared project', ('project attribute', self.attribute),
-            self._count, 'PATCH', f'/projects/{self._load.project}',
+            self._count, 'PATCH', f'/projects/{self.rows.project}',
             {'project': {self.attribute: self._count}},
+        )
+
+    def _read(self):
+        self._call(
+            'read shared user', 'GET', f'/users/{self.rows.user}', write=False
         )
 
     def _set_password(self):
         password = self._load.password()
         answer = self._call(
-            'set password', 'PATCH', f'/users/{self._load.user}',
+            'set password', 'PATCH', f'/users/{self.rows.user}',
             {'user': {'password': password}},
         )
-        self._load.register.share('password', password, answer)
+        self._load.register.share(
+            ('password', self.rows.user), password, answer
+        )
 
     def _grant(self):
         path = (
-            f'/projects/{self._load.project}/users/{self._load.user}'
+            f'/projects/{self.rows.project}/users/{self.rows.user}'
             f'/roles/{self.role}'
         )
         key = ('grant', self.role)
@@ -373,7 +427,7 @@ class Client:
             )
 
     def _token_life(self):
-        scope = {'project': {'id': self._load.project}}
+        scope = {'project': {'id': self.rows.project}}
         answer = self._call(
             'issue token', 'POST', '/auth/tokens',
             _auth(self.actor, self.actor_password, scope),
@@ -382,6 +436,10 @@ class Client:
         if answer.token:
             key = ('token', answer.token)
             self._load.register.settle(key, PRESENT)
+            self._call(
+                'validate token', 'GET', '/auth/tokens', write=False,
+                **{'X-Subject-Token': answer.token},
+            )
             self._remove(
                 'revoke token', key, '/auth/tokens',
                 **{'X-Subject-Token': answer.token},

@@ -9,17 +9,23 @@ import threading
 from keystone_crdb.load import http
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Call:
     """A call that a client made.
 
     :param operation: its name
-    :type answer: keystone_crdb.load.http.Answer
+    :param start: by time.monotonic()
+    :param end: by time.monotonic()
+    :type outcome: keystone_crdb.load.http.Outcome
+    :param why: what went wrong
     :param write: whether it changes the database
     """
 
     operation: str
-    answer: http.Answer
+    start: float
+    end: float
+    outcome: http.Outcome
+    why: str
     write: bool
 
 
@@ -62,11 +68,11 @@ def line(calls):
     :param calls: a list of Call
     :rtype: Line
     """
-    outcomes = collections.Counter(call.answer.outcome for call in calls)
+    outcomes = collections.Counter(call.outcome for call in calls)
     seconds = [
-        call.answer.end - call.answer.start
+        call.end - call.start
         for call in calls
-        if call.answer.outcome is http.Outcome.DONE
+        if call.outcome is http.Outcome.DONE
     ]
     return Line(
         len(calls), outcomes, percentile(seconds, 50), percentile(seconds, 99)
@@ -81,9 +87,13 @@ class Record:
         self._lock = threading.Lock()
 
     def add(self, operation, answer, write=True):
-        """Take a call."""
+        """Take a call, without the answer's body."""
+        call = Call(
+            operation, answer.start, answer.end, answer.outcome, answer.why,
+            write,
+        )
         with self._lock:
-            self.calls.append(Call(operation, answer, write))
+            self.calls.append(call)
 
     def operations(self):
         """Sum up by operation.
@@ -113,11 +123,11 @@ class Record:
         """
         return min(
             (
-                call.answer.end - moment
+                call.end - moment
                 for call in self.calls
                 if call.write
-                and call.answer.start >= moment
-                and call.answer.outcome is http.Outcome.DONE
+                and call.start >= moment
+                and call.outcome is http.Outcome.DONE
             ),
             default=None,
         )
@@ -129,7 +139,7 @@ class Record:
         :rtype: list
         """
         return collections.Counter(
-            f'{call.operation}: {call.answer.why}'
+            f'{call.operation}: {call.why}'
             for call in self.calls
-            if call.answer.outcome is not http.Outcome.DONE
+            if call.outcome is not http.Outcome.DONE
         ).most_common()

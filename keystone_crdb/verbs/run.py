@@ -147,9 +147,11 @@ class Keystone:
     :type database_url: str
     :param port: of 127.0.0.1
     :type port: int
+    :param options: further settings, such as Keystone's OS_<GROUP>__<OPTION>
+    :type options: dict
     """
 
-    def __init__(self, engine, reference, database_url, port):
+    def __init__(self, engine, reference, database_url, port, options=None):
         self._engine = engine
         self._reference = reference
         self._name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
@@ -158,6 +160,7 @@ class Keystone:
         self._environ = {
             'KEYSTONE_LISTEN': f'127.0.0.1:{port}',
             'KEYSTONE_PUBLIC_URL': self.url,
+            **(options or {}),
         }
         self._secrets = {
             'KEYSTONE_ADMIN_PASSWORD': self.password,

@@ -52,6 +52,8 @@ NEEDS = {
     'functional': _make_image,
     'keystone-image': _make_test_image,
     'faults': _make_faults,
+    'tempest-short': _make_image,
+    'rally': _make_image,
 }
 
 VERDICTS = {

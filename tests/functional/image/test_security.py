@@ -183,8 +183,8 @@ class SecurityTest(base.TestCase):
         given = {
             'KEYSTONE_ADMIN_PASSWORD': secrets.token_urlsafe(18),
             'KEYSTONE_DATABASE_PASSWORD': secrets.token_urlsafe(18),
-            'KEYSTONE_DB_SYNC_PASSWORD': secrets.token_urlsafe(18),
         }
+        owner = {'KEYSTONE_DB_SYNC_PASSWORD': secrets.token_urlsafe(18)}
         options = [
             '--volume', f'{self.mounted}:{CERTS}:ro,z',
             '--volume', f'{self.volume()}:/var/lib/keystone',
@@ -192,19 +192,27 @@ class SecurityTest(base.TestCase):
         if base.engine().name == 'podman':
             # It would mount some, as docker does not.
             options.append('--read-only-tmpfs=false')
+        url = self._url('keystone').render_as_string()
+        status, output = self.once(
+            'bootstrap', options=options,
+            environ={'KEYSTONE_DATABASE_URL': url, **given},
+        )
+        self.assertEqual(1, status)
+        self.assertIn('the user keystone may not create it', output)
         with self.serving(
             options,
-            KEYSTONE_DATABASE_URL=self._url('keystone').render_as_string(),
+            KEYSTONE_DATABASE_URL=url,
             KEYSTONE_DB_SYNC_URL=self._url(
                 'keystone_schema').render_as_string(),
             KEYSTONE_PROCESSES='2',
             OS_DEFAULT__DEBUG='true',
             OS_DATABASE__CONNECTION_DEBUG='100',
             **given,
+            **owner,
         ) as keystone, futures.ThreadPoolExecutor(1) as pool:
             watched = pool.submit(self._watch, keystone)
             keystone.wait()
-            hidden = {**given, **self._use(keystone, given)}
+            hidden = given | owner | self._use(keystone, given)
             keystone.run('rotate-keys')
             self.assertNotIn('FAILED', keystone.run('check'))
             hidden |= {
@@ -364,6 +372,7 @@ class SecurityTest(base.TestCase):
                 '--volume', f'{folder}:/run/urls:ro,z',
                 '--volume', f'{self.mounted}:{CERTS}:ro,z',
             ),
+            limit=3 * base.LIMIT,
         )
         self.assertNotIn(password, output)
         found = re.findall(r'(?ms)^=/run/urls/(.*?)\n(.*?)^=\n(.*?)^(?==)',

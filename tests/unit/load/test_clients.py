@@ -131,7 +131,7 @@ class LoadTest(testtools.TestCase):
         for client in self.load.clients * rounds:
             end = mock.Mock()
             # Every operation once.
-            end.is_set.side_effect = [False] * 8 + [True]
+            end.is_set.side_effect = [False] * 9 + [True]
             client.work(end)
 
     def check_loss(self, loses, expected):
@@ -147,6 +147,15 @@ class LoadTest(testtools.TestCase):
         self.assertEqual(0, self.load.record.total().errors())
         self.assertGreater(self.load.register.acknowledged, 50)
 
+    def test_rows_apart(self):
+        self.load = clients.Load('url', 'admin-password', 3, apart=True)
+        self.load.prepare()
+        self.assertEqual(3, len({rows.user for rows in self.load.rows}))
+        self.check_loss(
+            f'PATCH /projects/{self.load.rows[1].project}',
+            'project attribute client_1',
+        )
+
     def test_threads_end(self):
         with self.load.running():
             pass
@@ -158,9 +167,9 @@ class LoadTest(testtools.TestCase):
             {
                 'add member', 'create project', 'create user',
                 'delete project', 'delete user', 'grant role', 'issue token',
-                'remove member', 'revoke grant', 'revoke token',
-                'set password', 'update shared project',
-                'update shared user',
+                'read shared user', 'remove member', 'revoke grant',
+                'revoke token', 'set password', 'update shared project',
+                'update shared user', 'validate token',
             },
             set(self.load.record.operations()),
         )
@@ -174,7 +183,7 @@ class LoadTest(testtools.TestCase):
 
     def test_lost_attribute(self):
         self.check_loss(
-            f'PATCH /projects/{self.load.project}', 'project attribute'
+            f'PATCH /projects/{self.load.rows[0].project}', 'project attribute'
         )
 
     def test_lost_grant(self):
@@ -190,4 +199,4 @@ class LoadTest(testtools.TestCase):
         self.check_loss('DELETE /auth', 'token that was revoked')
 
     def test_lost_password(self):
-        self.check_loss(f'PATCH /users/{self.load.user}', 'passwords')
+        self.check_loss(f'PATCH /users/{self.load.rows[0].user}', 'passwords')
