@@ -31,6 +31,12 @@ from keystone.tests.unit.ksfixtures import database
 _CONTRACT_HEAD = 'c88cdce8f248'
 
 
+def _name(kind):
+    # The dialect does not know an enum when it reflects one.
+    is_enum = isinstance(kind, (sqlalchemy.Enum, sqlalchemy.types.NullType))
+    return 'enum' if is_enum else str(kind)
+
+
 class Interrupted(BaseException):
     """Ends `keystone-manage db_sync` halfway, as Ctrl-C does."""
 
@@ -64,7 +70,7 @@ class UpgradeCockroachDBTestCase(
         for name in inspector.get_table_names():
             found[name] = {
                 'columns': sorted(
-                    (column['name'], str(column['type']), column['nullable'])
+                    (column['name'], _name(column['type']), column['nullable'])
                     for column in inspector.get_columns(name)
                 ),
                 'primary key': inspector.get_pk_constraint(name)[
@@ -250,6 +256,59 @@ class UpgradeCockroachDBTestCase(
         statuses = [os.waitpid(pid, 0)[1] for pid in children]
         self.assertEqual([0] * 10, statuses)
         self.assertEqual(expected, self._schema())
+
+    def _postgresql(self):
+        """Return an engine of an empty PostgreSQL database, if there is one.
+
+        The stand-in for CockroachDB has one, without what it adds.
+        """
+        name = f'{self.engine.url.database}_pg'
+        with self.engine.connect() as connection:
+            connection.execution_options(isolation_level='AUTOCOMMIT')
+            version = connection.exec_driver_sql('SELECT version()').scalar()
+            if 'PostgreSQL' not in version:
+                self.skipTest('there is no PostgreSQL to compare with')
+            connection.exec_driver_sql(
+                f'CREATE DATABASE {name} TEMPLATE template0'
+            )
+        self.addCleanup(self._drop_database, name)
+        url = self.engine.url.set(
+            drivername='postgresql+psycopg2', database=name
+        )
+        engine = engines.create_engine(url)
+        self.addCleanup(engine.dispose)
+        return engine
+
+    def _drop_database(self, name):
+        with self.engine.connect() as connection:
+            connection.execution_options(isolation_level='AUTOCOMMIT')
+            connection.exec_driver_sql(f'DROP DATABASE {name} CASCADE')
+
+    def test_schema_is_postgresqls(self):
+        cockroachdb, self.engine = self.engine, self._postgresql()
+        self._sync()
+        expected = self._schema()
+        self.engine = cockroachdb
+        self._sync()
+        found = self._schema()
+
+        self.assertEqual(
+            {upgrades.LOCK_TABLE}, found.keys() - expected.keys()
+        )
+        # What else differs is only how the dialects name what they reflect.
+        names = {'BIGINT': 'INTEGER', 'TEXT': 'VARCHAR'}
+        for table, contents in expected.items():
+            for what, theirs in contents.items():
+                ours = found[table][what]
+                if what == 'columns':
+                    ours, theirs = (
+                        [
+                            (name, names.get(kind, kind), nullable)
+                            for name, kind, nullable in columns
+                        ]
+                        for columns in (ours, theirs)
+                    )
+                self.assertEqual(theirs, ours, f'{table}: {what}')
 
     def test_upgrade_from_2025_1(self):
         self._test_upgrade_from('47147121')
