@@ -18,7 +18,7 @@ what it lists. When one is lower, --update renews the file.
 
 --server counts ours on a database server too, where the numbers have to be
 the same, and fails when the planner scans a table for issuing or validating a
-token.
+token, other than those that are known to lack an index.
 """
 
 import argparse
@@ -44,6 +44,14 @@ WORKER = 'bench.statements_worker'
 
 WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
+
+#: Tables that Keystone 30.0.0 looks up by a column without an index. A
+#: migration of ours would make a second head beside upstream's next one.
+UNINDEXED = {
+    'application_credential': 'id',
+    'federated_user': 'user_id',
+    'password': 'local_user_id',
+}
 
 #: How many of each kind the listings are counted with.
 FEW, MANY = 10, 1000
@@ -262,22 +270,32 @@ def _on_server(args):
     image = pins.load().cockroachdb.image
     with databases.start(args.provider, image) as server:
         console.say(server.describe())
+        # Tables that stay small would be scanned, as that is cheaper.
+        settings = ()
+        if server.provider == 'standin':
+            settings = ('--set', 'enable_seqscan = off')
         with run_database.make(server) as (url, folder):
             tree = stestr_run.patched_tree(folder)
             results = _serve(
                 {
                     'sqlite': {'tree': tree},
                     'server': {
-                        'tree': tree, 'url': url, 'words': ('--explain',),
+                        'tree': tree,
+                        'url': url,
+                        'words': ('--explain', str(MANY), *settings),
                     },
                 }
             )
     plans = results['server']['plans']
     scans = [
-        f'{text}\n{plan}'
-        for text, plan, scanned in plans
-        if scanned
+        f'{", ".join(tables)}: {text}\n{plan}'
+        for text, plan, tables in plans
+        if set(tables) - set(UNINDEXED)
     ]
+    unindexed = sorted(
+        {table for _, _, tables in plans for table in tables}
+        & set(UNINDEXED)
+    )
     status = _fail(
         {
             'not the same on SQLite and there': _same_counts(
@@ -286,7 +304,10 @@ def _on_server(args):
             'scans a table': scans,
         }
     )
-    console.say(f'{len(plans)} statements explained, {len(scans)} scan')
+    console.say(
+        f'{len(plans)} statements explained; scanned for want of an index: '
+        + ', '.join(f'{name}.{UNINDEXED[name]}' for name in unindexed)
+    )
     reports.write(
         'statements',
         server.describe(),
@@ -295,7 +316,7 @@ def _on_server(args):
                 len(results['server']['requests'])
             ),
             'statements explained': str(len(plans)),
-            'of them scan a table': str(len(scans)),
+            'tables scanned': ', '.join(unindexed) or 'none',
         },
         'tox -e statements -- --server',
     )

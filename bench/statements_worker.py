@@ -12,6 +12,7 @@ differs by nature (times, tokens, ids of requests) is replaced.
 
 import argparse
 import collections
+import datetime
 import functools
 import itertools
 import json
@@ -606,6 +607,79 @@ LISTINGS = (
 )
 
 
+def fill_associations(world, rows):
+    """Add what fill() has not, to tables that tokens are looked up in.
+
+    :type world: World
+    :type rows: int
+    """
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    before = now - datetime.timedelta(hours=1)
+    new = {
+        'project_endpoint': [
+            {'endpoint_id': f'endpoint-{n}', 'project_id': f'project-{n}'}
+            for n in range(rows)
+        ],
+        'project_option': [
+            {
+                'project_id': many_id('project', rows, n),
+                'option_id': 'IMMU',
+                'option_value': 'false',
+            }
+            for n in range(rows)
+        ],
+        'role_option': [
+            {
+                'role_id': many_id('role', rows, n),
+                'option_id': 'IMMU',
+                'option_value': 'false',
+            }
+            for n in range(rows)
+        ],
+        'nonlocal_user': [
+            {
+                'user_id': many_id('user', rows, n),
+                'domain_id': world.domain,
+                'name': f'nonlocal-{n}',
+            }
+            for n in range(rows)
+        ],
+        'implied_role': [
+            {
+                'prior_role_id': many_id('role', rows, n),
+                'implied_role_id': world.roles['reader'],
+            }
+            for n in range(rows)
+        ],
+        'revocation_event': [
+            {
+                'user_id': many_id('user', rows, n),
+                'issued_before': before,
+                'revoked_at': before,
+            }
+            for n in range(rows)
+        ],
+    }
+    insert(new)
+
+
+def many_id(kind, rows, number):
+    """Return the id that fill() gives."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f'{kind} {rows} {number}').hex
+
+
+def insert(new):
+    """Insert rows, without the models' types.
+
+    :param new: dicts of rows by name of the table
+    :type new: dict
+    """
+    with sql.session_for_write() as session:
+        for name, values in new.items():
+            table = sqlalchemy.table(name, *map(sqlalchemy.column, values[0]))
+            session.execute(table.insert(), values)
+
+
 def fill(world, rows):
     """Add users, projects, groups, roles and assignments, some rows of each.
 
@@ -617,7 +691,7 @@ def fill(world, rows):
     new = collections.defaultdict(list)
     for number in range(rows):
         user, project, group, role = (
-            uuid.uuid5(uuid.NAMESPACE_URL, f'{kind} {rows} {number}').hex
+            many_id(kind, rows, number)
             for kind in ('user', 'project', 'group', 'role')
         )
         name = f'many-{rows}-{number}'
@@ -659,11 +733,78 @@ def fill(world, rows):
                 'target_id': project, 'role_id': role, 'inherited': False,
             },
         ]
+    insert(new)
+
+
+#: Requests whose statements must not scan a table.
+HOT = tuple(
+    name for name in REQUESTS if name.startswith(('token:', 'validate'))
+)
+
+#: Tables that are read as a whole on purpose, being what is asked for: the
+#: catalog has all services and endpoints, a token all service providers.
+WHOLE = {'service', 'endpoint', 'service_provider'}
+
+#: A node of a plan that reads a table, as PostgreSQL and CockroachDB say it.
+POSTGRESQL_SCAN = re.compile(
+    r'(?P<kind>Seq|Index|Index Only) Scan .*?on "?(?P<table>\w+)'
+)
+COCKROACHDB_SCAN = re.compile(
+    r'table: (?P<table>\w+)@\S+\s+(?:missing stats\s+)?spans: FULL SCAN'
+)
+
+
+def scanned(plan):
+    """Return the tables that a plan scans and should not.
+
+    :param plan: what EXPLAIN said
+    :type plan: str
+    :rtype: list of str
+    """
+    tables = {found['table'] for found in COCKROACHDB_SCAN.finditer(plan)}
+    for node in plan.split('->'):
+        found = POSTGRESQL_SCAN.search(node)
+        # An index of which no condition is met is read from end to end.
+        if found and 'Index Cond' not in node:
+            tables.add(found['table'])
+    return sorted(tables - WHOLE)
+
+
+def explain(world, counter, rows, settings):
+    """Let the planner say how it runs the statements of HOT.
+
+    :param rows: how many rows of each kind there are to be, so that the
+        planner has reason to use an index
+    :type rows: int
+    :param settings: of the session, such as `enable_seqscan = off`
+    :type settings: list of str
+    :returns: for each statement its text, its plan, the tables it scans
+    :rtype: list
+    """
+    statements = {}
+    for name in HOT:
+        arguments = REQUESTS[name](world, None)
+        forget()
+        counter.take()
+        world.client(**arguments)
+        for _, text, parameters in counter.take()['statements']:
+            if text.startswith(('SELECT', 'WITH')):
+                statements.setdefault(text, parameters)
+    fill(world, rows)
+    fill_associations(world, rows)
     with sql.session_for_write() as session:
-        for name, values in new.items():
-            # Without the models' types: what they would make JSON of is so.
-            table = sqlalchemy.table(name, *map(sqlalchemy.column, values[0]))
-            session.execute(table.insert(), values)
+        for table in sql.ModelBase.metadata.tables:
+            session.execute(sqlalchemy.text(f'ANALYZE "{table}"'))
+    plans = []
+    with sql.session_for_read() as session:
+        connection = session.connection()
+        for setting in settings:
+            connection.exec_driver_sql(f'SET {setting}')
+        for text, parameters in statements.items():
+            lines = connection.exec_driver_sql(f'EXPLAIN {text}', parameters)
+            plan = '\n'.join(line for (line,) in lines)
+            plans.append((' '.join(text.split()), plan, scanned(plan)))
+    return plans
 
 
 def normal(text):
@@ -786,6 +927,14 @@ def main():
         '--sizes', type=int, nargs='*', default=[],
         help='count listings, each time with so many more of each kind',
     )
+    parser.add_argument(
+        '--explain', type=int, metavar='ROWS',
+        help='explain statements, with so many rows of each kind',
+    )
+    parser.add_argument(
+        '--set', action='append', default=[],
+        help='a setting of the session that explains',
+    )
     args = parser.parse_args()
     # Keystone would read these as its own.
     del sys.argv[1:]
@@ -799,6 +948,10 @@ def main():
         'requests': measure(world, counter, names, args.texts),
         'listings': list_with(world, counter, args.sizes),
     }
+    if args.explain:
+        results['plans'] = explain(
+            world, counter, args.explain, args.set
+        )
     json.dump(results, sys.stdout)
 
 

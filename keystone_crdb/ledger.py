@@ -16,10 +16,17 @@ The list is a TOML file::
     link = 'https://...'
     databases = ['CockroachDB >=24.1,<25.1', 'stand-in']
 
+    [[expected_skip]]
+    test = 'keystone_tempest_plugin.SomeTest.test_something'
+    reason = 'what it needs and is not there'
+    link = 'https://...'
+    databases = ['CockroachDB', 'stand-in']
+
 An entry of `databases` is the name of a product and, if need be, which of its
 versions.  A test that is not listed must not fail.  One that is listed, for
 the database at hand, must: that it passes, or is not run or skipped, fails
-the run as well, so the list can not rot.  The end is a list that would have
+the run as well, so the list can not rot.  Likewise one that is listed to be
+skipped must be.  The end is a list that would have
 been right, where this one was not.
 
 The exit status is 0 if all is as listed, and 1 otherwise.
@@ -47,6 +54,7 @@ class Verdict(enum.Enum):
 
     SUCCESS = 'passed'
     SKIP = 'skipped'
+    EXPECTED_SKIP = 'skipped as expected'
     EXPECTED_FAILURE = 'failed as expected'
     FAIL = 'failed'
     UNEXPECTED_SUCCESS = 'passed unexpectedly'
@@ -56,12 +64,15 @@ class Verdict(enum.Enum):
 #: Those that fail the run.
 WRONG = (Verdict.FAIL, Verdict.UNEXPECTED_SUCCESS, Verdict.NOT_RUN)
 
+#: Kinds of entries, and whether their tests are skipped.
+_KINDS = {'expected_failure': False, 'expected_skip': True}
+
 _DATABASE = re.compile(r'(?P<product>[^<>=!~]+?)\s*(?P<versions>[<>=!~].*)?')
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A test that can't pass.
+    """A test that can't pass, or can't be run.
 
     :param test: its id
     :type test: str
@@ -72,12 +83,15 @@ class Entry:
     :param databases: pairs of a product and a
         :class:`packaging.specifiers.SpecifierSet` of its versions
     :type databases: tuple
+    :param skip: whether it is skipped, and does not fail
+    :type skip: bool
     """
 
     test: str
     reason: str
     link: str
     databases: tuple
+    skip: bool = False
 
     def holds_for(self, product, number):
         """Whether the test can't pass on a database.
@@ -100,7 +114,8 @@ class Ledger:
 
     :param entries: of class Entry
     :type entries: tuple
-    :param skips: how many tests may be skipped, or None for any number
+    :param skips: how many tests that are not listed may be skipped, or None
+        for any number
     :type skips: int
     """
 
@@ -152,7 +167,7 @@ class Judgement:
         )
 
 
-def _read_entry(data, source):
+def _read_entry(data, skip, source):
     texts = {}
     for name in ('test', 'reason', 'link'):
         texts[name] = data.pop(name, None)
@@ -174,7 +189,7 @@ def _read_entry(data, source):
                 remedy="write it as 'CockroachDB' or 'CockroachDB >=24.1'",
             ) from exc
         databases.append((found['product'], versions))
-    return Entry(databases=tuple(databases), **texts)
+    return Entry(databases=tuple(databases), skip=skip, **texts)
 
 
 def load(path):
@@ -193,12 +208,16 @@ def load(path):
     skips = data.pop('skips', None)
     if skips is not None and type(skips) is not int:
         raise errors.Failure(f'{path}: skips is not a number')
-    tables = data.pop('expected_failure', [])
+    tables = [
+        (table, skip)
+        for kind, skip in _KINDS.items()
+        for table in data.pop(kind, [])
+    ]
     if data:
         raise errors.Failure(f'{path}: {min(data)} is not known')
     entries = tuple(
-        _read_entry(dict(table), f'{path}: entry {number}')
-        for number, table in enumerate(tables, 1)
+        _read_entry(dict(table), skip, f'{path}: entry {number}')
+        for number, (table, skip) in enumerate(tables, 1)
     )
     counts = collections.Counter(entry.test for entry in entries)
     for test, count in counts.items():
@@ -257,28 +276,28 @@ def judge(ledger, outcomes, product, number):
         raise errors.Failure(f'{number!r} is not the version of a database')
     number = version.Version(found[0])
     listed = {
-        entry.test
+        entry.test: entry
         for entry in ledger.entries
         if entry.holds_for(product, number)
     }
     verdicts = {}
-    for test in listed.union(outcomes):
-        outcome = outcomes.get(test)
-        if test in listed:
-            if outcome in (None, 'skip'):
-                verdict = Verdict.NOT_RUN
-            elif outcome in _PASSED:
-                verdict = Verdict.UNEXPECTED_SUCCESS
-            else:
-                verdict = Verdict.EXPECTED_FAILURE
-        elif outcome in _PASSED:
-            verdict = Verdict.SUCCESS
-        elif outcome == 'skip':
-            verdict = Verdict.SKIP
-        else:
-            verdict = Verdict.FAIL
-        verdicts[test] = verdict
+    for test in {**listed, **outcomes}:
+        verdicts[test] = _verdict(outcomes.get(test), listed.get(test))
     return Judgement(verdicts, ledger.skips)
+
+
+def _verdict(outcome, entry):
+    if entry is None:
+        if outcome in _PASSED:
+            return Verdict.SUCCESS
+        return Verdict.SKIP if outcome == 'skip' else Verdict.FAIL
+    if outcome in _PASSED:
+        return Verdict.UNEXPECTED_SUCCESS
+    if outcome is None or outcome == 'skip' and not entry.skip:
+        return Verdict.NOT_RUN
+    if entry.skip:
+        return Verdict.EXPECTED_SKIP if outcome == 'skip' else Verdict.FAIL
+    return Verdict.EXPECTED_FAILURE
 
 
 def describe(judgement, ledger):
@@ -296,6 +315,9 @@ def describe(judgement, ledger):
     ]
     if judgement.too_many_skips():
         lines.append(f'at most {judgement.skips} may be skipped')
+        lines.extend(
+            f'skipped: {test}' for test in judgement.tests(Verdict.SKIP)
+        )
     if not judgement.verdicts:
         lines.append('no test was run')
     for verdict in WRONG:
@@ -309,8 +331,8 @@ def describe(judgement, ledger):
     if remove or add:
         lines += ['', 'The list would be right with these:', '']
         kept = {entry.test: entry for entry in ledger.entries}
-        for test in remove:
-            kept.pop(test)
+        for test in remove + add:
+            kept.pop(test, None)
         for test in sorted([*kept, *add]):
             lines += _render(test, kept.get(test))
     return lines
@@ -326,8 +348,9 @@ def _render(test, entry):
     else:
         reason, link, databases = 'TODO', 'TODO', ['TODO']
     names = ', '.join(_toml(database.rstrip()) for database in databases)
+    kind = 'expected_skip' if entry and entry.skip else 'expected_failure'
     return [
-        '[[expected_failure]]',
+        f'[[{kind}]]',
         f'test = {_toml(test)}',
         f'reason = {_toml(reason)}',
         f'link = {_toml(link)}',

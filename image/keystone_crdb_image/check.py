@@ -16,7 +16,10 @@ def _database(engine):
 
 
 def _schema(engine):
-    found = schema.state(engine)
+    try:
+        found = schema.state(engine)
+    except exc.DBAPIError as error:
+        return f'it can not be read: {database.reason(error)}', None
     text = f'the schema is {found.value}'
     if found in (schema.State.CURRENT, schema.State.EXPANDED):
         return None, text

@@ -79,6 +79,9 @@ def server_command(settings, handle):
         '--post-buffering', str(LARGEST_BODY),
         # Requests in flight are finished; what docker stop sends is SIGTERM.
         '--hook-master-start', 'unix_signal:15 gracefully_kill_them_all',
+        # A worker hears of that by SIGHUP, once it has loaded Keystone; before
+        # it has no request to finish.
+        '--hook-post-fork', 'unix_signal:1 end_me',
         '--worker-reload-mercy', str(settings.drain),
         '--close-on-exec',
         '--ignore-sigpipe',

@@ -215,6 +215,17 @@ def _listen(values):
         ) from error
 
 
+def _endpoint(values, name, default):
+    """Return a URL for the catalog, where a client would find it wrong."""
+    url = values[name] or default
+    if not re.match(r'https?://[^/]', url):
+        raise errors.Problem(
+            f'{name} is a URL such as https://keystone.example.org/v3, not '
+            f'{url!r}'
+        )
+    return url
+
+
 def database_url(text, password=None):
     """Return the URL of the database, with a driver that the image has.
 
@@ -341,8 +352,10 @@ def read(environ):
     environ['OS_DATABASE__CONNECTION'] = connection(url)
 
     host, port = _listen(values)
-    public = values['KEYSTONE_PUBLIC_URL'] or f'http://localhost:{port}/v3'
-    internal = values['KEYSTONE_INTERNAL_URL'] or public
+    public = _endpoint(
+        values, 'KEYSTONE_PUBLIC_URL', f'http://localhost:{port}/v3'
+    )
+    internal = _endpoint(values, 'KEYSTONE_INTERNAL_URL', public)
     bootstrap = {
         'OS_BOOTSTRAP_USERNAME': values['KEYSTONE_ADMIN_USERNAME'],
         'OS_BOOTSTRAP_PROJECT_NAME': values['KEYSTONE_ADMIN_PROJECT'],

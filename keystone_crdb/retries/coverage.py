@@ -23,6 +23,7 @@ import dataclasses
 import pathlib
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import errors
 from keystone_crdb import paths
 
@@ -202,6 +203,22 @@ def _judge(scopes, exemption):
     return None, problem
 
 
+def module_openers(path, module, exempt):
+    """Return what opens a session in a module.
+
+    :param path: of the file, in the tree
+    :type path: str
+    :type module: ast.Module
+    :param exempt: {function: reason}
+    :type exempt: dict
+    :returns: Openers
+    :rtype: list
+    """
+    visitor = _Visitor(path)
+    visitor.visit(module)
+    return list(visitor.openers(exempt))
+
+
 def openers(tree, exempt=EXEMPT):
     """Return what opens a session in a source tree of Keystone.
 
@@ -225,12 +242,11 @@ def openers(tree, exempt=EXEMPT):
         name = path.relative_to(tree).as_posix()
         if name.startswith('keystone/tests/'):
             continue
-        visitor = _Visitor(name)
         try:
-            visitor.visit(ast.parse(path.read_bytes()))
+            module = ast.parse(path.read_bytes())
         except SyntaxError as exc:
             raise errors.Failure(f'{path}:{exc.lineno}: {exc.msg}') from exc
-        found.extend(visitor.openers(exempt.get(name, {})))
+        found.extend(module_openers(name, module, exempt.get(name, {})))
     if not found:
         raise errors.Failure(f'{package}: nothing opens a session there')
     known = {(opener.path, opener.name) for opener in found}
@@ -279,20 +295,18 @@ def main(argv=None):
         default=paths.SOURCES / 'keystone',
         help='top folder of a source tree of Keystone (default: %(default)s)',
     )  # fmt: skip
-    args = parser.parse_args(argv)
-    try:
-        found = openers(args.tree)
-        for opener in found:
-            print(f'{opener}: {opener.protection or opener.problem}')
-        covered = sum(opener.protection is not None for opener in found)
-        # rounded down: 100 % is said of nothing less
-        percent = 100 * covered // len(found)
-        print(f'{covered} of {len(found)} functions protected: {percent} %')
-        check(found)
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    return 0
+    return cli.status(parser.prog, _report, parser.parse_args(argv).tree)
+
+
+def _report(tree):
+    found = openers(tree)
+    for opener in found:
+        print(f'{opener}: {opener.protection or opener.problem}')
+    covered = sum(opener.protection is not None for opener in found)
+    # rounded down: 100 % is said of nothing less
+    percent = 100 * covered // len(found)
+    print(f'{covered} of {len(found)} functions protected: {percent} %')
+    check(found)
 
 
 if __name__ == '__main__':

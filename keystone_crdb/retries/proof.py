@@ -6,10 +6,20 @@ regular expression. They are run twice: on the tree that the patches before
 it make, with nothing but the tests of the patch added, where one has to fail;
 and with all of the patch, where all have to pass. Instead of tests the field
 may say "none:" and why.
+
+Looked for are tests of the files that the patch touches, of test modules that
+import these, and of those of the overlay that the field names.
+
+    proof 0310 0320                 two patches
+    proof --all                     the whole series
+    proof --changed-since [REF]     those that changed since REF, or whose
+                                    tests in the overlay did; without REF,
+                                    since origin/main, or else since HEAD^
 """
 
 import argparse
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +30,7 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.retries import runs
+from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
@@ -94,33 +105,137 @@ def _check(patch, outcome, wanted):
         raise errors.Failure(f'{patch.name}: all of its tests were skipped')
 
 
-def prove(name):
-    """Prove one patch.
+def _modules(tree, patch, test):
+    """Return the modules that may have the tests of a patch.
+
+    :param tree: the patched tree, with the overlay
+    :type tree: pathlib.Path
+    :type patch: keystone_crdb.series.quilt.Patch
+    :param test: the regular expression
+    :type test: str
+    :returns: their names, sorted
+    :rtype: list
+    """
+    files = {path.as_posix() for path in overlay.files(PROJECT)}
+    touched = {
+        _module(path)
+        for path in files | {file.path for file in patch.files}
+        if path.startswith(TESTS)
+        and (path not in files or pathlib.Path(path).stem in test)
+    }
+    imports = re.compile(
+        '|'.join(
+            rf'^from {re.escape(package)} import {re.escape(name)}\b'
+            for package, _, name in (
+                module.rpartition('.') for module in touched
+            )
+        ),
+        re.MULTILINE,
+    )
+    importing = {
+        _module(path.relative_to(tree).as_posix())
+        for path in (tree / TESTS).rglob('test_*.py')
+        if touched and imports.search(path.read_text())
+    }
+    return sorted(
+        module
+        for module in touched | importing
+        if module.rpartition('.')[2].startswith('test_')
+    )
+
+
+def _module(path):
+    return path.removesuffix('.py').replace('/', '.')
+
+
+def named(name):
+    """Return the patch of a name.
 
     :param name: of the patch, or the number that it begins with
     :type name: str
-    :raises Failure: when it isn't proven
+    :rtype: keystone_crdb.series.quilt.Patch
+    :raises Failure: when there is none, or more than one
     """
-    patches = quilt.load(PROJECT)
-    found = [patch for patch in patches if patch.path.name.startswith(name)]
+    found = [
+        patch
+        for patch in quilt.load(PROJECT)
+        if patch.path.name.startswith(name)
+    ]
     if len(found) != 1:
         raise errors.Failure(
             f'{name} is {len(found)} patches of the series of {PROJECT}',
             remedy=f'see {paths.PATCHES / PROJECT / "series"}',
         )
-    (patch,) = found
+    return found[0]
+
+
+def changed_since(ref, repository=paths.ROOT):
+    """Return the patches that changed since a commit.
+
+    :param ref: the commit; or None for the one that main has upstream or,
+        where there is none, the one before this
+    :type ref: str
+    :type repository: pathlib.Path
+    :returns: patches, in the order of the series; none, with a warning, where
+        there is no history to compare with
+    :rtype: list
+    :raises Failure: when there is no commit REF
+    """
+    def ask(*words):
+        # CI runs this as root in a checkout of somebody else
+        safe = f'safe.directory={repository}'
+        return git.run(repository, '-c', safe, *words).decode().strip()
+
+    for candidate in [ref] if ref else ['origin/main', 'HEAD^']:
+        try:
+            base = ask('merge-base', candidate, 'HEAD')
+            break
+        except errors.Failure as exc:
+            if ref:
+                raise errors.Failure(
+                    f'{ref}: git knows no such commit',
+                    remedy='name another one: --changed-since REF',
+                ) from exc
+    else:
+        console.warn(
+            'git knows neither origin/main nor HEAD^ here, so it is unknown '
+            'which patches changed: a clone needs a depth of two'
+        )
+        return []
+    names = ask('diff', '--name-only', base, '--', 'patches', 'overlay')
+    changed = {pathlib.PurePath(name) for name in names.splitlines()}
+    stems = [
+        path.stem for path in changed if path.name.startswith('test_')
+    ]
+    return [
+        patch
+        for patch in quilt.load(PROJECT)
+        if pathlib.PurePath('patches', PROJECT, patch.path.name) in changed
+        or any(
+            stem in (header.parse(patch).get('Test') or '') for stem in stems
+        )
+    ]
+
+
+def prove(patch):
+    """Prove one patch.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :raises Failure: when it isn't proven
+    """
+    patches = quilt.load(PROJECT)
     test = header.parse(patch).get('Test')
     if not test:
         raise errors.Failure(f'{patch.name}: its header has no Test')
     if test.startswith('none:'):
-        console.say(f'{patch.name}: no test, {test[5:].strip()}')
+        console.say(f'{patch.name}: no test, {" ".join(test[5:].split())}')
         return
     test = ''.join(test.split())
     source = pins.load().sources[PROJECT]
     with tempfile.TemporaryDirectory(prefix='proof-') as folder:
         tree = pathlib.Path(folder) / PROJECT
         download.unpack(download.sdist(source), tree)
-        for earlier in patches[: patches.index(patch)]:
+        for earlier in patches[: [p.path for p in patches].index(patch.path)]:
             _apply(tree, ''.join(map(str, earlier.files)))
         _lay_overlay(tree, test)
         suite = stestr_run.Tree(tree, (paths.SOURCES / 'oslo.db',))
@@ -130,7 +245,9 @@ def prove(name):
                 _apply(tree, text)
             run = f'proof-{patch.path.stem}-{wanted}'
             try:
-                outcome = runs.run_tests(run, suite, regexes=[test])
+                outcome = runs.run_modules(
+                    run, suite, _modules(tree, patch, test), test
+                )
             except errors.Failure:
                 if wanted == 'green':
                     raise
@@ -142,6 +259,19 @@ def prove(name):
                 f'{patch.name}: {wanted}, {len(outcome.failed)} failed, '
                 f'{len(outcome.passed)} passed'
             )
+
+
+def _chosen(args):
+    """Return the patches that the arguments name.
+
+    :type args: argparse.Namespace
+    :rtype: list
+    """
+    if args.all:
+        return list(quilt.load(PROJECT))
+    if args.changed_since is not None:
+        return changed_since(args.changed_since)
+    return [named(name) for name in args.patches]
 
 
 def main(argv=None):
@@ -158,14 +288,28 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'patches', nargs='+', metavar='PATCH',
+        'patches', nargs='*', metavar='PATCH',
         help='name of a patch in patches/keystone, or its number',
+    )  # fmt: skip
+    parser.add_argument(
+        '--all', action='store_true', help='every patch of the series'
+    )
+    parser.add_argument(
+        '--changed-since', nargs='?', const='', metavar='REF',
+        help='the patches that changed since REF',
     )  # fmt: skip
     args = parser.parse_args(argv)
     failed = 0
-    for name in args.patches:
+    try:
+        chosen = _chosen(args)
+    except errors.Failure as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    if not chosen:
+        console.say('no patch to prove: none of them changed')
+    for patch in chosen:
         try:
-            prove(name)
+            prove(patch)
         except errors.Failure as exc:
             failed += 1
             print(exc, file=sys.stderr)

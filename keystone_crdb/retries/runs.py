@@ -2,7 +2,14 @@
 """Runs of Keystone's own unit tests, with failures or without."""
 
 import dataclasses
+import io
+import re
 import shutil
+import subprocess
+import sys
+
+import subunit
+import testtools
 
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -107,3 +114,58 @@ def run_tests(
     if mode and not outcome.injected:
         raise errors.Failure(f'{name}: no transaction failed')
     return outcome
+
+
+def run_modules(name, tree, modules, regex):
+    """Run tests of a few modules, without importing all the others.
+
+    :param name: of the run, and of its folder below build/retries
+    :type name: str
+    :type tree: keystone_crdb.suite.stestr_run.Tree
+    :param modules: names of modules
+    :type modules: list
+    :param regex: which of their tests to run
+    :type regex: str
+    :rtype: Outcome
+    :raises Failure: when a module can't be imported, or no test matches
+    """
+    folder = WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / 'scratch').mkdir(parents=True)
+    environment = tree.environment(folder / 'scratch', {})
+    wanted, log = folder / 'tests', folder / 'log'
+
+    def run(*words):
+        with open(log, 'a') as stderr:
+            return subprocess.run(
+                [sys.executable, '-m', *words, *modules], cwd=tree.folder,
+                env=environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=stderr,
+            )  # fmt: skip
+
+    listing = run('testtools.run', '--list')
+    tests = [
+        test
+        for test in listing.stdout.decode().split()
+        if re.search(regex, test)
+    ]
+    if listing.returncode or not tests:
+        raise errors.Failure(f'{name}: no test matches', remedy=f'see {log}')
+    wanted.write_text(''.join(f'{test}\n' for test in tests))
+    statuses = {}
+    result = testtools.StreamToDict(
+        lambda test: statuses.__setitem__(test['id'], test['status'])
+    )
+    result.startTestRun()
+    subunit.ByteStreamToStreamResult(
+        io.BytesIO(run('subunit.run', '--load-list', str(wanted)).stdout),
+        non_subunit_name='stdout',
+    ).run(result)
+    result.stopTestRun()
+    passed = {
+        test for test in tests if statuses.get(test) in ('success', 'xfail')
+    }
+    skipped = {test for test in tests if statuses.get(test) == 'skip'}
+    return Outcome(
+        frozenset(passed), frozenset(tests) - passed - skipped
+    )

@@ -58,7 +58,9 @@ def judge(project, server, outcomes, whole):
     listed = ledger.load(paths.ROOT / 'ledger' / f'{project}.toml')
     if not whole:
         listed = ledger.Ledger(
-            tuple(entry for entry in listed.entries if entry.test in outcomes)
+            tuple(entry for entry in listed.entries if entry.test in outcomes),
+            # None of the whole is none of a part.
+            None if listed.skips else listed.skips,
         )
     judgement = ledger.judge(
         listed, outcomes, server.product, server.version

@@ -28,7 +28,6 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb import pins
 from keystone_crdb.containers import wheelhouse
 from keystone_crdb.verbs import image
 
@@ -127,8 +126,7 @@ def database(args):
             ) from exc
         yield f'database: {name}', url
         return
-    image_of_it = pins.load().cockroachdb.image
-    with databases.start(args.provider, image_of_it) as server:
+    with databases.start(args.provider) as server:
         name = f'keystone_crdb_{uuid.uuid4().hex[:12]}'
         url = server.create_database(name)
         try:
@@ -147,9 +145,11 @@ class Keystone:
     :type database_url: str
     :param port: of 127.0.0.1
     :type port: int
+    :param options: further settings, such as Keystone's OS_<GROUP>__<OPTION>
+    :type options: dict
     """
 
-    def __init__(self, engine, reference, database_url, port):
+    def __init__(self, engine, reference, database_url, port, options=None):
         self._engine = engine
         self._reference = reference
         self._name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
@@ -158,6 +158,7 @@ class Keystone:
         self._environ = {
             'KEYSTONE_LISTEN': f'127.0.0.1:{port}',
             'KEYSTONE_PUBLIC_URL': self.url,
+            **(options or {}),
         }
         self._secrets = {
             'KEYSTONE_ADMIN_PASSWORD': self.password,

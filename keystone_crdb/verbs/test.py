@@ -46,11 +46,14 @@ NEEDS = {
     'docs': None,
     'unit': source.make,
     'series': source.make,
+    'statements': source.make,
     'oslo.db': _make_source,
     'retries': source.make,
     'functional': _make_image,
     'keystone-image': _make_test_image,
     'faults': _make_faults,
+    'tempest-short': _make_image,
+    'rally': _make_image,
 }
 
 VERDICTS = {

@@ -20,6 +20,8 @@ link = 'https://example.org/1'
 databases = ['CockroachDB >=24.1', 'stand-in']
 """
 
+SKIP = ENTRY.replace('expected_failure', 'expected_skip')
+
 
 def stream(**outcomes):
     """Return a subunit stream; the names of tests get an `a.` in front."""
@@ -183,6 +185,20 @@ class JudgeTest(LedgerTestCase):
                 'a.other',
             )
 
+    def test_expected_skip(self):
+        for outcome, verdict in (
+            ('skip', ledger.Verdict.EXPECTED_SKIP),
+            ('success', ledger.Verdict.UNEXPECTED_SUCCESS),
+            ('fail', ledger.Verdict.FAIL),
+            (None, ledger.Verdict.NOT_RUN),
+        ):
+            self.assert_verdict(
+                verdict,
+                verdict is ledger.Verdict.EXPECTED_SKIP,
+                self.judge(outcome, text=f'skips = 0\n{SKIP}',
+                           other='success'),
+            )
+
     def test_nothing_run(self):
         self.assertFalse(self.judge(text='').is_good())
 
@@ -199,15 +215,16 @@ class JudgeTest(LedgerTestCase):
 
 
 class DescribeTest(LedgerTestCase):
-    def describe(self, *args, **outcomes):
-        judgement = self.judge(*args, **outcomes)
-        return ledger.describe(judgement, self.ledger())
+    def describe(self, *args, text=ENTRY, **outcomes):
+        judgement = self.judge(*args, text=text, **outcomes)
+        return ledger.describe(judgement, self.ledger(text))
 
     def test_as_listed(self):
         self.assertEqual(
             [
                 '     1 passed',
                 '     0 skipped',
+                '     0 skipped as expected',
                 '     1 failed as expected',
                 '     0 failed',
                 '     0 passed unexpectedly',
@@ -230,6 +247,21 @@ class DescribeTest(LedgerTestCase):
             entries['expected_failure'][:1],
         )
         self.assertEqual('a.other', entries['expected_failure'][1]['test'])
+
+    def test_failed_instead_of_skipped(self):
+        entries = self.repaired('fail', text=SKIP, other='success')
+        self.assertEqual(['expected_failure'], list(entries))
+
+    def test_a_skip_stays_a_skip(self):
+        entries = self.repaired('skip', text=SKIP, other='fail')
+        self.assertEqual(tomllib.loads(SKIP)['expected_skip'],
+                         entries['expected_skip'])
+
+    def test_too_many_skips(self):
+        self.assertIn(
+            'skipped: a.other',
+            self.describe('fail', text=f'skips = 0\n{ENTRY}', other='skip'),
+        )
 
     def test_passed_unexpectedly(self):
         lines = self.describe('success', other='success')

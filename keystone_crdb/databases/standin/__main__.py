@@ -22,6 +22,12 @@ from keystone_crdb.databases.standin import postgres
 from keystone_crdb.databases.standin import proxy
 from keystone_crdb.databases.standin import tls
 
+try:
+    import uvloop
+except ImportError:
+    # Only slower.
+    uvloop = asyncio
+
 _ENDED = 'PostgreSQL ended while the stand-in was in use'
 
 
@@ -106,7 +112,7 @@ def main():
         cluster.start(
             lambda pid: scratch.remember_process(args.scratch, pid)
         )
-        asyncio.run(
+        uvloop.run(
             _serve(cluster, args.listening_url_file, args.certs_dir)
         )
     except errors.Failure as exc:

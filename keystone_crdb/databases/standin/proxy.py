@@ -6,6 +6,7 @@ server's errors are looked at.
 """
 
 import asyncio
+import collections
 import logging
 import ssl
 
@@ -20,10 +21,15 @@ LOG = logging.getLogger(__name__)
 DEFAULT_DATABASE = 'defaultdb'
 
 _FROM_CLIENT = frozenset((wire.QUERY, wire.PARSE, wire.BIND))
-_FROM_SERVER = frozenset((wire.ERROR_RESPONSE,))
+_FROM_SERVER = frozenset((wire.ERROR_RESPONSE, wire.READY_FOR_QUERY))
 _MAX_PREPARED = 1000
 _TEXT_OID = b'\0\0\0\x19'
 _UNKNOWN_OID = b'\0\0\0\0'
+_BEGIN = wire.message(wire.QUERY, b'BEGIN\0')
+_BEGUN = wire.message(wire.COMMAND_COMPLETE, b'BEGIN\0') + wire.message(
+    wire.READY_FOR_QUERY, b'T'
+)
+_IDLE = wire.message(wire.READY_FOR_QUERY, b'I')
 
 
 class _Half(asyncio.Protocol):
@@ -84,6 +90,7 @@ class _Client(_Half):
         self.proxy = proxy
         self.database = DEFAULT_DATABASE
         self.statement = b''
+        self._begun = False
         self._prepared = {}
         self._startup = b''
         self._task = None
@@ -112,13 +119,27 @@ class _Client(_Half):
             self._startup += data
             self._take_startup()
             return
+        pieces = self._splitter.feed(data)
+        if self.peer.idle and pieces == [(wire.QUERY, _BEGIN)]:
+            # Nothing can be wrong with it, and each second statement is one:
+            # PostgreSQL gets it with the first of its transaction.
+            self._begun = True
+            self.peer.idle = False
+            self.transport.write(_BEGUN)
+            return
         # In one piece: PostgreSQL is to wake up once.
-        self.peer.transport.write(
-            b''.join(
-                piece if kind is None else self._handle(kind, piece)
-                for kind, piece in self._splitter.feed(data)
-            )
+        message = b''.join(
+            piece if kind is None else self._handle(kind, piece)
+            for kind, piece in pieces
         )
+        if not message:
+            return
+        if self._begun:
+            self._begun = False
+            self.peer.answered_begin = True
+            message = _BEGIN + message
+        self.peer.idle = False
+        self.peer.transport.write(message)
 
     def _take_startup(self):
         if self._task is not None:
@@ -259,8 +280,12 @@ class _Server(_Half):
     def __init__(self, client):
         super().__init__()
         self.peer = client
+        #: Whether it has answered everything and is in no transaction.
+        self.idle = False
+        #: Whether the client has the next answer, to BEGIN, already.
+        self.answered_begin = False
         self._splitter = wire.Splitter(_FROM_SERVER)
-        self._pieces = []
+        self._pieces = collections.deque()
         self._rewording = None
         self._lost = False
 
@@ -271,18 +296,26 @@ class _Server(_Half):
 
     def _pass_on(self):
         """Send on what came, up to an error that takes a look-up."""
+        ready = []
         while self._pieces:
-            kind, piece = self._pieces.pop(0)
-            if kind is None:
-                self.peer.transport.write(piece)
-                continue
-            fields = wire.parse_error(piece)
-            if errors.needs_constraint(fields):
-                self.transport.pause_reading()
-                self._rewording = asyncio.ensure_future(self._look_up(fields))
-                return
-            self._send_error(fields, None)
-        if self._lost:
+            kind, piece = self._pieces.popleft()
+            if kind == wire.ERROR_RESPONSE:
+                fields = wire.parse_error(piece)
+                if errors.needs_constraint(fields):
+                    self.transport.pause_reading()
+                    self._rewording = asyncio.ensure_future(
+                        self._look_up(fields)
+                    )
+                    break
+                ready.append(self._reword(fields, None))
+            elif self.answered_begin:
+                self.answered_begin = kind != wire.READY_FOR_QUERY
+            else:
+                self.idle = piece == _IDLE
+                ready.append(piece)
+        if ready:
+            self.peer.transport.write(b''.join(ready))
+        if self._lost and self._rewording is None:
             super().connection_lost(None)
 
     async def _look_up(self, fields):
@@ -290,13 +323,14 @@ class _Server(_Half):
         constraint = await client.proxy.catalog.constraint(
             client.database, fields.get('s'), fields.get('t'), fields['n']
         )
-        self._send_error(fields, constraint)
+        client.transport.write(self._reword(fields, constraint))
         self._rewording = None
         self._pass_on()
         if self._rewording is None:
             self.transport.resume_reading()
 
-    def _send_error(self, fields, constraint):
+    def _reword(self, fields, constraint):
+        """Return an error in CockroachDB's words."""
         client = self.peer
         context = errors.Context(
             statement=client.statement.decode(errors='replace'),
@@ -308,7 +342,7 @@ class _Server(_Half):
         except Exception:
             # The client waits for an answer: better this one than none.
             LOG.exception('error not reworded: %s', fields)
-        client.transport.write(wire.error_response(fields))
+        return wire.error_response(fields)
 
     def connection_lost(self, exc):
         self._lost = True

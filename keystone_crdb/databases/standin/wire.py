@@ -16,6 +16,8 @@ QUERY = ord('Q')
 PARSE = ord('P')
 BIND = ord('B')
 ERROR_RESPONSE = ord('E')
+COMMAND_COMPLETE = ord('C')
+READY_FOR_QUERY = ord('Z')
 
 _HEADER = struct.Struct('!BI')
 _MAX_LENGTH = 0x3FFFFFFF

@@ -115,6 +115,41 @@ class TestDialect(base.TestCase):
                     error.orig.diag.message_detail,
                 )
 
+    def test_begin_is_answered_at_once(self):
+        # By the proxy; PostgreSQL gets it with the next statement.
+        for driver in ('psycopg', 'psycopg2'):
+            engine = self.engine(driver)
+            with engine.connect() as one, engine.connect() as other:
+                for connection in (one, other):
+                    connection.exec_driver_sql('BEGIN')
+                    connection.exec_driver_sql('ROLLBACK')
+                    connection.rollback()
+                one.exec_driver_sql('CREATE TABLE begun (a INT)')
+                other.exec_driver_sql('SELECT 1')
+                one.rollback()
+                self.assertRaises(
+                    sqlalchemy.exc.ProgrammingError,
+                    other.exec_driver_sql,
+                    'SELECT * FROM begun',
+                )
+                # The transaction is aborted, so it was begun.
+                error = self.assertRaises(
+                    sqlalchemy.exc.DBAPIError,
+                    other.exec_driver_sql,
+                    'SELECT 1',
+                )
+                self.assertIn('current transaction is aborted', str(error))
+
+    def test_connection_closed_after_begin(self):
+        raw = psycopg.connect(
+            self.url.set(drivername='postgresql').render_as_string(False)
+        )
+        raw.pgconn.exec_(b'BEGIN')
+        self.assertEqual(
+            psycopg.pq.TransactionStatus.INTRANS, raw.info.transaction_status
+        )
+        raw.close()
+
     def test_detail_of_a_table_not_committed(self):
         with self.engine().connect() as connection:
             connection.exec_driver_sql(

@@ -168,7 +168,7 @@ class TestCase(testtools.TestCase):
             cls.addClassCleanup(fixture.cleanUp)
             cls.server = fixture
 
-    def once(self, *words, environ=None, options=()):
+    def once(self, *words, environ=None, options=(), limit=LIMIT):
         """Run a container to its end; return its status and output."""
         environ, secrets = _apart(environ or {})
         name = f'keystone-test-{uuid.uuid4().hex[:8]}'
@@ -182,7 +182,7 @@ class TestCase(testtools.TestCase):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=LIMIT,
+                timeout=limit,
             )
         # podman complains where systemd can't start the health check.
         lines = [

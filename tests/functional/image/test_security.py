@@ -18,6 +18,7 @@ import psycopg
 import sqlalchemy
 
 from keystone_crdb import paths
+from keystone_crdb import reports
 from keystone_crdb.containers import engine as containers
 from keystone_crdb.databases import database
 from tests import certificates
@@ -85,6 +86,8 @@ class SecurityTest(base.TestCase):
         server.setUp()
         cls.addClassCleanup(server.cleanUp)
         cls.database = server.server
+        cls.figures = {}
+        cls.addClassCleanup(cls._report)
         url = sqlalchemy.make_url(cls.database.url)
         cls.url = url.set(database='keystone')
         statements = documented_grants()
@@ -100,6 +103,14 @@ class SecurityTest(base.TestCase):
                 continue
             with database.connect(url) as connection:
                 connection.execute(statement)
+
+    @classmethod
+    def _report(cls):
+        if len(cls.figures) == 5:
+            reports.write(
+                'security', cls.database.describe(), cls.figures,
+                command='tox -e functional',
+            )
 
     @classmethod
     def _create_certificates(cls):
@@ -183,8 +194,8 @@ class SecurityTest(base.TestCase):
         given = {
             'KEYSTONE_ADMIN_PASSWORD': secrets.token_urlsafe(18),
             'KEYSTONE_DATABASE_PASSWORD': secrets.token_urlsafe(18),
-            'KEYSTONE_DB_SYNC_PASSWORD': secrets.token_urlsafe(18),
         }
+        owner = {'KEYSTONE_DB_SYNC_PASSWORD': secrets.token_urlsafe(18)}
         options = [
             '--volume', f'{self.mounted}:{CERTS}:ro,z',
             '--volume', f'{self.volume()}:/var/lib/keystone',
@@ -192,19 +203,27 @@ class SecurityTest(base.TestCase):
         if base.engine().name == 'podman':
             # It would mount some, as docker does not.
             options.append('--read-only-tmpfs=false')
+        url = self._url('keystone').render_as_string()
+        status, output = self.once(
+            'bootstrap', options=options,
+            environ={'KEYSTONE_DATABASE_URL': url, **given},
+        )
+        self.assertEqual(1, status)
+        self.assertIn('the user keystone may not create it', output)
         with self.serving(
             options,
-            KEYSTONE_DATABASE_URL=self._url('keystone').render_as_string(),
+            KEYSTONE_DATABASE_URL=url,
             KEYSTONE_DB_SYNC_URL=self._url(
                 'keystone_schema').render_as_string(),
             KEYSTONE_PROCESSES='2',
             OS_DEFAULT__DEBUG='true',
             OS_DATABASE__CONNECTION_DEBUG='100',
             **given,
+            **owner,
         ) as keystone, futures.ThreadPoolExecutor(1) as pool:
             watched = pool.submit(self._watch, keystone)
             keystone.wait()
-            hidden = {**given, **self._use(keystone, given)}
+            hidden = given | owner | self._use(keystone, given)
             keystone.run('rotate-keys')
             self.assertNotIn('FAILED', keystone.run('check'))
             hidden |= {
@@ -244,6 +263,12 @@ class SecurityTest(base.TestCase):
                 history=self._engine('history', '--no-trunc', reference),
                 log=log,
             )
+        self.figures |= {
+            'serves as': f'user {USER}, no capability, read-only root',
+            'rights of the SQL user': 'SELECT, INSERT, UPDATE, DELETE',
+            'secrets looked for': len(hidden),
+            'found': 0,
+        }
 
     def _use(self, keystone, given):
         """Let the server read, write and refuse; return its secrets."""
@@ -364,6 +389,7 @@ class SecurityTest(base.TestCase):
                 '--volume', f'{folder}:/run/urls:ro,z',
                 '--volume', f'{self.mounted}:{CERTS}:ro,z',
             ),
+            limit=3 * base.LIMIT,
         )
         self.assertNotIn(password, output)
         found = re.findall(r'(?ms)^=/run/urls/(.*?)\n(.*?)^=\n(.*?)^(?==)',
@@ -383,3 +409,4 @@ class SecurityTest(base.TestCase):
             )
         # A program that is not ours shows where it failed, and no more.
         self.assertIn('Traceback', output.partition('=traceback')[2])
+        self.figures['faults of TLS that are said'] = len(cases) - 1

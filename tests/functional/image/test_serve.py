@@ -95,18 +95,42 @@ class ServeTest(base.TestCase):
                     pool.submit(keystone.token, PASSWORD) for _ in range(4)
                 ]
                 self._wait_for_requests(keystone, 4)
-                subprocess.run(
-                    base.engine().command(
-                        'kill', '--signal', 'TERM', keystone.container.name
-                    ),
-                    check=True,
-                    stdout=subprocess.DEVNULL,
-                )
+                self._kill(keystone, 'TERM')
                 for token in tokens:
                     self.assertTrue(token.result())
             self.assertEqual(0, keystone.process.wait(timeout=60))
             self.assertIn('goodbye to uWSGI', keystone.log)
             self.assertNotIn(' 500)', keystone.log)
+
+    def test_starts_anew_on_sighup_and_stops_while_it_loads(self):
+        with self.serving() as keystone:
+            keystone.wait()
+            for number in (1, 2):
+                self._kill(keystone, 'HUP')
+                self._wait_for_log(keystone, '(RE)spawned', number)
+                if number == 1:
+                    # With the secrets that the first one was given.
+                    keystone.wait()
+            # Both workers of the third start are there.
+            self._wait_for_log(keystone, '(post-fork)...', 6)
+            self._kill(keystone, 'TERM')
+            self.assertEqual(0, keystone.process.wait(timeout=base.LIMIT))
+
+    def _kill(self, keystone, name):
+        subprocess.run(
+            base.engine().command(
+                'kill', '--signal', name, keystone.container.name
+            ),
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _wait_for_log(self, keystone, text, number):
+        deadline = time.monotonic() + 60
+        while keystone.log.count(text) < number:
+            if time.monotonic() > deadline or keystone.process.poll() == 0:
+                self.fail(keystone.log)
+            time.sleep(0.05)
 
     def _wait_for_requests(self, keystone, number):
         """Wait until the server has that many connections."""

@@ -192,6 +192,19 @@ class StateTest(base.TestCase):
 
 
 class CheckTest(base.TestCase):
+    def test_schema_that_can_not_be_read(self):
+        file = self.write('db', 'this is no database')
+        found = settings.read({'KEYSTONE_DATABASE_URL': f'sqlite:///{file}'})
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb_image.database.product', lambda engine: 'SQL'
+            )
+        )
+        self.assertEqual(1, check.check(found))
+        said = self.output.getvalue()
+        self.assertIn('schema: it can not be read: file is not', said)
+        self.assertIn('fernet keys', said)
+
     def test_says_all_that_is_wrong(self):
         with socket.socket() as unused:
             unused.bind(('127.0.0.1', 0))

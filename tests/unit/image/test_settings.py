@@ -116,6 +116,44 @@ class SettingsTest(base.TestCase):
             self.assertEqual(driver, url.drivername)
         self.assertIn('is read as cockroachdb+psycopg', self.output.getvalue())
 
+    def test_user_for_changes_of_the_schema(self):
+        environ = {'KEYSTONE_DATABASE_URL': 'cockroachdb://u:p@h/d'}
+        found = settings.read(environ)
+        self.assertEqual(found.database, found.db_sync_database)
+        self.assertIn(
+            'KEYSTONE_DB_SYNC_URL is not',
+            self._problem(KEYSTONE_DB_SYNC_PASSWORD='x', **environ),
+        )
+        found = settings.read(
+            {
+                'KEYSTONE_DB_SYNC_PASSWORD_FILE': self._file('a$b'),
+                'KEYSTONE_DB_SYNC_URL': 'cockroachdb://owner@h/d',
+                **environ,
+            }
+        )
+        self.assertEqual('u', found.database.username)
+        self.assertEqual('owner', found.db_sync_database.username)
+        self.assertEqual('a$b', found.db_sync_database.password)
+        self.assertNotIn('a$b', repr(found))
+        handed_on = ' '.join(f'{k}={v}' for k, v in found.environ.items())
+        self.assertNotIn('owner', handed_on)
+        self.assertNotIn('a$$b', handed_on)
+
+    def test_secrets_are_told_from_the_rest(self):
+        found = settings.read(
+            {
+                'KEYSTONE_DATABASE_URL': 'cockroachdb://u:p@h/d',
+                'OS_LDAP__PASSWORD': 'ldap',
+                'OS_TOKEN__EXPIRATION': '60',
+            }
+        )
+        secret, rest = settings.separate(found.environ)
+        self.assertEqual(
+            {'OS_DATABASE__CONNECTION', 'OS_LDAP__PASSWORD'}, secret.keys()
+        )
+        self.assertEqual('60', rest['OS_TOKEN__EXPIRATION'])
+        self.assertEqual(found.environ, secret | rest)
+
     def test_query_of_the_url_is_kept(self):
         query = 'sslmode=verify-full&sslrootcert=%2Fcerts%2Fca.crt'
         found = settings.read(
@@ -142,7 +180,9 @@ class SettingsTest(base.TestCase):
             ('KEYSTONE_DB_SYNC', 'perhaps'),
             ('KEYSTONE_LISTEN', '5000'),
             ('KEYSTONE_LISTEN', '0.0.0.0:70000'),
+            ('KEYSTONE_INTERNAL_URL', 'keystone:5000/v3'),
             ('KEYSTONE_PROCESSES', '0'),
+            ('KEYSTONE_PUBLIC_URL', 'keystone.example.org'),
             ('KEYSTONE_THREADS', 'x'),
         ):
             problem = self._problem(**{name: value})

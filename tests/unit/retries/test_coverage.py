@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import ast
 import contextlib
 import io
 import pathlib
@@ -9,6 +10,7 @@ import textwrap
 import testtools
 
 from keystone_crdb import errors
+from keystone_crdb import paths
 from keystone_crdb.retries import coverage
 
 DRIVER = """
@@ -280,3 +282,56 @@ class CoverageCommandTestCase(_TreeTestCase):
         self.assertEqual(1, status)
         self.assertTrue(output.endswith('7 of 8 functions protected: 87 %\n'))
         self.assertIn('Driver.create_user', complaints)
+
+
+class PatchedTreeTestCase(testtools.TestCase):
+    """The patched tree, as the gate sees it."""
+
+    tree = paths.SOURCES / 'keystone'
+
+    def decorated(self, module):
+        """Yield each function under retry_transaction, and its decorators."""
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef):
+                for decorator in node.decorator_list:
+                    if coverage._last_name(decorator) == coverage.RETRY:
+                        yield node, decorator
+
+    def test_no_method_can_do_without_its_decorator(self):
+        protected = 0
+        for path in sorted((self.tree / 'keystone').rglob('sql.py')):
+            name = path.relative_to(self.tree).as_posix()
+            module = ast.parse(path.read_bytes())
+
+            def unprotected(name=name, module=module):
+                return {
+                    opener.line
+                    for opener in coverage.module_openers(name, module, {})
+                    if opener.problem
+                }
+
+            self.assertEqual(set(), unprotected())
+            for function, decorator in self.decorated(module):
+                everything = function.decorator_list
+                function.decorator_list = [
+                    other for other in everything if other is not decorator
+                ]
+                found = unprotected()
+                function.decorator_list = everything
+
+                inside = {
+                    node.lineno
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.FunctionDef)
+                }
+                where = f'{name}:{function.lineno} {function.name}'
+                self.assertNotEqual(set(), found, where)
+                self.assertEqual(set(), found - inside, where)
+                protected += 1
+        listed = [
+            opener
+            for opener in coverage.openers(self.tree)
+            if opener.protection == coverage.RETRY
+        ]
+        self.assertNotEqual([], listed)
+        self.assertGreaterEqual(protected, len(listed))

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import contextlib
+import io
 import pathlib
 import tempfile
+from unittest import mock
 
 import testtools
 
@@ -9,6 +12,7 @@ from keystone_crdb import errors
 from keystone_crdb import pins
 from keystone_crdb.retries import proof
 from keystone_crdb.retries import runs
+from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import quilt
 
@@ -82,10 +86,133 @@ class ProofTestCase(testtools.TestCase):
             self.assertIn(text, str(error))
 
     def test_unknown_patch(self):
-        error = self.assertRaises(errors.Failure, proof.prove, '9999-no')
+        error = self.assertRaises(errors.Failure, proof.named, '9999-no')
 
         self.assertIn('9999-no is 0 patches', str(error))
 
+    def test_modules(self):
+        tests = self.folder / 'keystone/tests/unit'
+        tests.mkdir(parents=True)
+        for name, text in (
+            ('test_said', ''),
+            ('test_importing', 'from keystone.tests.unit import test_said'),
+            ('test_other', 'from keystone.tests.unit import test_saidx'),
+        ):
+            (tests / f'{name}.py').write_text(f'{text}\n')
+        overlay = pathlib.PurePath('keystone/tests/unit/test_laid.py')
+        with mock.patch.object(
+            proof.overlay, 'files', return_value=[overlay]
+        ):
+            self.assertEqual(
+                [
+                    'keystone.tests.unit.test_importing',
+                    'keystone.tests.unit.test_said',
+                ],
+                proof._modules(self.folder, self.patch, 'SaidTestCase'),
+            )
+            self.assertIn(
+                'keystone.tests.unit.test_laid',
+                proof._modules(self.folder, self.patch, 'test_laid.Said'),
+            )
+
+class ChangedSinceTestCase(testtools.TestCase):
+    """A repository with two patches, of which one names an overlay's test."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.git('init', '-q', '-b', 'main')
+        self.patches = []
+        for name, test in (('0010-a', 'test_a'), ('0020-b', 'test_b.B')):
+            path = self.write(
+                f'patches/keystone/{name}.patch',
+                PATCH.replace(' Why.', f' Why.\nTest: {test}'),
+            )
+            self.patches.append(quilt.read(path))
+        self.write('overlay/keystone/keystone/tests/test_b.py', 'b\n')
+        self.commit()
+        patcher = mock.patch.object(
+            proof.quilt, 'load', return_value=self.patches
+        )
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def git(self, *words):
+        git.run(self.folder, '-c', 'user.name=n', '-c', 'user.email=e', *words)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def commit(self):
+        self.git('add', '.')
+        self.git('commit', '-q', '-m', 'm')
+
+    def changed(self, ref=None):
+        return [
+            patch.path.stem for patch in proof.changed_since(ref, self.folder)
+        ]
+
+    def test_patch(self):
+        self.write('patches/keystone/0010-a.patch', PATCH + '\n')
+        self.commit()
+
+        self.assertEqual(['0010-a'], self.changed())
+        self.assertEqual(['0010-a'], self.changed('HEAD^'))
+        self.assertEqual([], self.changed('HEAD'))
+
+    def test_what_is_not_committed(self):
+        self.write('patches/keystone/0010-a.patch', PATCH + '\n')
+
+        self.assertEqual(['0010-a'], self.changed('HEAD'))
+
+    def test_test_of_the_overlay(self):
+        self.write('overlay/keystone/keystone/tests/test_b.py', 'c\n')
+        self.commit()
+
+        self.assertEqual(['0020-b'], self.changed())
+
+    def test_main_comes_first(self):
+        self.git('update-ref', 'refs/remotes/origin/main', 'HEAD')
+        for name in ('0010-a', '0020-b'):
+            self.write(f'patches/keystone/{name}.patch', PATCH + '\n')
+            self.commit()
+
+        self.assertEqual(['0010-a', '0020-b'], self.changed())
+
+    def test_nothing(self):
+        self.write('README', 'x\n')
+        self.commit()
+
+        self.assertEqual([], self.changed())
+        output = io.StringIO()
+        with (
+            mock.patch.object(proof, 'changed_since', return_value=[]),
+            contextlib.redirect_stdout(output),
+        ):
+            self.assertEqual(0, proof.main(['--changed-since']))
+        self.assertIn('none of them changed', output.getvalue())
+
+    def test_no_such_commit(self):
+        error = self.assertRaises(
+            errors.Failure, proof.changed_since, 'nowhere', self.folder
+        )
+
+        self.assertIn('git knows no such commit', str(error))
+
+    def test_no_history(self):
+        complaints = io.StringIO()
+        with contextlib.redirect_stderr(complaints):
+            self.assertEqual([], self.changed())
+
+        self.assertIn('neither origin/main nor HEAD^', complaints.getvalue())
+
+
+class SeriesTestCase(testtools.TestCase):
     def test_each_patch_names_its_tests(self):
         for patch in quilt.load('keystone'):
             self.assertTrue(header.parse(patch).get('Test'), patch.name)

@@ -118,6 +118,65 @@ class RunTestsTestCase(testtools.TestCase):
         self.assertIn('no transaction failed', str(error))
 
 
+MODULE = """
+import unittest
+
+
+class ATestCase(unittest.TestCase):
+    def test_pass(self):
+        pass
+
+    def test_fail(self):
+        self.fail()
+
+    def test_skip(self):
+        self.skipTest('no')
+
+    def test_other(self):
+        self.fail()
+"""
+
+
+class RunModulesTestCase(testtools.TestCase):
+    """Runs a module, in processes of its own."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        (self.folder / 'some_tests.py').write_text(MODULE)
+        patcher = mock.patch.object(runs, 'WORK', self.folder / 'work')
+        patcher.start()
+        self.addCleanup(patcher.stop)
+        self.tree = stestr_run.Tree(self.folder, ())
+
+    def test_outcome(self):
+        found = runs.run_modules(
+            'a', self.tree, ['some_tests'], 'test_(pass|fail|skip)'
+        )
+
+        self.assertEqual(
+            runs.Outcome(
+                {'some_tests.ATestCase.test_pass'},
+                {'some_tests.ATestCase.test_fail'},
+            ),
+            found,
+        )
+
+    def test_no_test(self):
+        for modules, regex in (
+            (['some_tests'], 'nothing'),
+            (['no_tests'], 'test_pass'),
+        ):
+            error = self.assertRaises(
+                errors.Failure, runs.run_modules, 'a', self.tree, modules,
+                regex,
+            )  # fmt: skip
+
+            self.assertIn('no test matches', str(error))
+
+
 class RetriesCommandTestCase(testtools.TestCase):
     """The command, with runs that don't take place."""
 

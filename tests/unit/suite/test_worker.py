@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
 import importlib.metadata
 import subprocess
 import sys
 
 import fixtures
+from oslo_policy import policy
 from werkzeug import routing
 from werkzeug.routing import rules
 
@@ -58,6 +60,28 @@ class WorkerTest(base.TestCase):
         second = importlib.metadata.entry_points(group='console_scripts')
         self.assertIs(first, second)
         self.assertTrue(first)
+
+    def test_policies_are_copied(self):
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'oslo_policy.policy.RuleDefault.__deepcopy__', None
+            )
+        )
+        worker._copy_policies_by_pickling()
+        rule = policy.DocumentedRuleDefault(
+            'a', 'role:b and role:c', 'd', [{'path': '/', 'method': 'GET'}]
+        )
+        first, second = copy.deepcopy(rule), copy.deepcopy(rule)
+        for copied in (first, second):
+            self.assertIsNot(rule, copied)
+            self.assertIsNot(rule.check.rules, copied.check.rules)
+            self.assertEqual(rule, copied)
+            self.assertEqual(str(rule.check), str(copied.check))
+        first.check.rules.pop()
+        self.assertEqual(2, len(second.check.rules))
+        self.assertEqual(2, len(copy.deepcopy(rule).check.rules))
+        rule._name = 'e'
+        self.assertEqual('e', copy.deepcopy(rule).name)
 
     def test_runs_a_module_with_its_arguments(self):
         result = subprocess.run(

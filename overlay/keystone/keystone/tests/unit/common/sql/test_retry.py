@@ -11,6 +11,8 @@
 # under the License.
 
 import threading
+import time
+import types
 from unittest import mock
 
 import fixtures
@@ -88,7 +90,16 @@ class RetryTransactionTestCase(unit.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.useFixture(database.Database())
-        self.sleep = self.useFixture(fixtures.MockPatch('time.sleep')).mock
+        # oslo.db's own naps: time.sleep is every thread's
+        self.sleep = mock.Mock()
+        self.useFixture(
+            fixtures.MockPatch(
+                'oslo_db.api.time',
+                types.SimpleNamespace(
+                    sleep=self.sleep, monotonic=time.monotonic
+                ),
+            )
+        )
 
     def _driver(self, failures, then=None):
         return Driver(
@@ -180,7 +191,22 @@ class RetryTransactionTestCase(unit.BaseTestCase):
             )
 
         self.assertEqual(1, driver.calls.count('first'))
-        self.assertLess(1, driver.calls.count('inner'))
+        self.assertEqual(
+            self.sleep.call_count + 1, driver.calls.count('inner')
+        )
+        self.assertNotEqual(0, self.sleep.call_count)
+
+    def test_naps_of_others_are_not_counted(self):
+        driver = self._driver(2)
+        with mock.patch.object(
+            driver, '_work', side_effect=[*driver.failures, None]
+        ):
+            other = threading.Thread(target=time.sleep, args=(0,))
+            other.start()
+            driver.plain()
+            other.join()
+
+        self.assertEqual(2, self.sleep.call_count)
 
     def test_only_the_outermost_retries(self):
         driver = Driver()

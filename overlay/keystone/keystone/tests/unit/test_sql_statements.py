@@ -1,0 +1,731 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""How many statements, in how many transactions, an operation takes."""
+
+import uuid
+
+import fixtures
+import sqlalchemy
+
+from keystone import assignment
+from keystone.assignment.backends import base as assignment_base
+from keystone.assignment.role_backends import base as role_base
+from keystone.common import cache
+from keystone.common import driver_hints
+from keystone.common import provider_api
+from keystone.common import sql
+from keystone import exception
+from keystone.identity.backends import base as identity_base
+from keystone.resource.backends import base as resource_base
+from keystone.tests import unit
+from keystone.tests.unit import test_backend_sql
+
+PROVIDERS = provider_api.ProviderAPIs
+
+
+class StatementsTestCase(test_backend_sql.SqlTests):
+    """Counts what the engine is told."""
+
+    def setUp(self):
+        super().setUp()
+        with sql.session_for_read() as session:
+            engine = session.get_bind()
+        self.statements = []
+        self.parameters = []
+        self.transactions = 0
+        for name, listener in (
+            ('begin', self._begin),
+            ('before_cursor_execute', self._execute),
+        ):
+            sqlalchemy.event.listen(engine, name, listener)
+            self.addCleanup(sqlalchemy.event.remove, engine, name, listener)
+
+    def _begin(self, conn):
+        self.transactions += 1
+
+    def _execute(self, conn, cursor, statement, parameters, *args):
+        # oslo.db begins SQLite's transactions itself, with a text
+        if statement != 'BEGIN':
+            self.statements.append(statement)
+            self.parameters.append(parameters)
+
+    def forget(self):
+        """Make the cache cold."""
+        for region in (
+            cache.CACHE_REGION,
+            assignment.COMPUTED_ASSIGNMENTS_REGION,
+        ):
+            region.invalidate()
+
+    def assertTakes(self, statements, transactions, function, *args, **kwargs):
+        """Call a function, and count.
+
+        :returns: what the function returns
+        """
+        self.statements.clear()
+        self.parameters.clear()
+        self.transactions = 0
+        result = function(*args, **kwargs)
+        self.assertEqual(
+            (statements, transactions),
+            (len(self.statements), self.transactions),
+            self.statements,
+        )
+        return result
+
+
+class OptionsTests(StatementsTestCase):
+    """Options and tags come with what they belong to."""
+
+    def test_user(self):
+        driver = PROVIDERS.identity_api.driver
+        driver.update_user(
+            self.user_foo['id'],
+            {'options': {'ignore_password_expiry': True}},
+        )
+
+        user = self.assertTakes(1, 1, driver.get_user, self.user_foo['id'])
+
+        self.assertEqual({'ignore_password_expiry': True}, user['options'])
+
+    def test_users(self):
+        self.assertTakes(
+            1,
+            1,
+            PROVIDERS.identity_api.driver.list_users,
+            driver_hints.Hints(),
+        )
+
+    def test_project(self):
+        driver = PROVIDERS.resource_api.driver
+        driver.update_project(
+            self.project_bar['id'],
+            {'tags': ['a', 'b'], 'options': {'immutable': True}},
+        )
+
+        project = self.assertTakes(
+            1, 1, driver.get_project, self.project_bar['id']
+        )
+
+        self.assertEqual(['a', 'b'], sorted(project['tags']))
+        self.assertEqual({'immutable': True}, project['options'])
+
+    def test_projects(self):
+        self.assertTakes(
+            1,
+            1,
+            PROVIDERS.resource_api.driver.list_projects,
+            driver_hints.Hints(),
+        )
+
+    def test_role(self):
+        driver = PROVIDERS.role_api.driver
+        role = unit.new_role_ref(options={'immutable': True})
+        driver.create_role(role['id'], role)
+
+        role = self.assertTakes(1, 1, driver.get_role, role['id'])
+
+        self.assertEqual({'immutable': True}, role['options'])
+
+    def test_roles(self):
+        self.assertTakes(
+            1, 1, PROVIDERS.role_api.driver.list_roles, driver_hints.Hints()
+        )
+
+    def test_limit_is_of_rows_not_of_options(self):
+        driver = PROVIDERS.role_api.driver
+        for _ in range(2):
+            role = unit.new_role_ref(
+                name=uuid.uuid4().hex, options={'immutable': True}
+            )
+            driver.create_role(role['id'], role)
+        hints = driver_hints.Hints()
+        hints.set_limit(2)
+
+        self.assertEqual(2, len(driver.list_roles(hints)))
+
+
+class ProjectTests(StatementsTestCase):
+    """A project comes with its domain, and is read once."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.resource_api
+        self.project_id = self.project_bar['id']
+        self.domain_id = self.project_bar['domain_id']
+        self.forget()
+
+    def test_project_and_domain(self):
+        self.assertTakes(1, 1, self.api.get_project, self.project_id)
+
+        domain = self.assertTakes(
+            0, 0, self.api.get_domain, self.domain_id
+        )
+        self.assertTakes(0, 0, self.api.get_project, self.domain_id)
+        self.forget()
+        self.assertEqual(self.api.get_domain(self.domain_id), domain)
+
+    def test_project_by_name(self):
+        project = self.assertTakes(
+            1,
+            1,
+            self.api.get_project_by_name,
+            self.project_bar['name'],
+            self.domain_id,
+        )
+
+        self.assertEqual(
+            project,
+            self.assertTakes(0, 0, self.api.get_project, self.project_id),
+        )
+
+    def test_domain_by_name(self):
+        domain = self.api.get_domain(self.domain_id)
+        self.forget()
+
+        self.assertTakes(1, 1, self.api.get_domain_by_name, domain['name'])
+
+        self.assertEqual(
+            domain,
+            self.assertTakes(0, 0, self.api.get_domain, self.domain_id),
+        )
+        self.assertTakes(0, 0, self.api.get_project, self.domain_id)
+
+    def test_domain_that_was_changed_is_read_again(self):
+        self.api.get_project(self.project_id)
+
+        self.api.update_domain(self.domain_id, {'enabled': False})
+
+        self.assertFalse(self.api.get_domain(self.domain_id)['enabled'])
+        self.assertFalse(self.api.get_project(self.domain_id)['enabled'])
+
+    def test_root_of_domains_is_no_domain(self):
+        self.assertRaises(
+            exception.DomainNotFound,
+            self.api.get_domain,
+            resource_base.NULL_DOMAIN_ID,
+        )
+        self.api.get_project(self.domain_id)
+        self.assertRaises(
+            exception.ProjectNotFound,
+            self.api.get_project,
+            resource_base.NULL_DOMAIN_ID,
+        )
+
+    def test_nothing_is_kept_where_caching_is_off(self):
+        self.config_fixture.config(group='resource', caching=False)
+
+        self.api.get_project(self.project_id)
+
+        self.assertTakes(1, 1, self.api.get_domain, self.domain_id)
+
+
+class UserTests(StatementsTestCase):
+    """A user comes with the federated objects, and is read once."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.identity_api
+        self.user_id = self.user_foo['id']
+        # who was active today already
+        PROVIDERS.shadow_users_api.set_last_active_at(self.user_id)
+
+    def _federate(self):
+        PROVIDERS.federation_api.create_idp(
+            'idp', unit.new_identity_provider_ref(idp_id='idp')
+        )
+        PROVIDERS.federation_api.create_mapping(
+            'map', {'rules': [], 'schema_version': '1.0'}
+        )
+        for protocol in 'saml2', 'mapped':
+            PROVIDERS.federation_api.create_protocol(
+                'idp', protocol, {'id': protocol, 'mapping_id': 'map'}
+            )
+            PROVIDERS.shadow_users_api.create_federated_object(
+                {
+                    'user_id': self.user_id,
+                    'idp_id': 'idp',
+                    'protocol_id': protocol,
+                    'unique_id': uuid.uuid4().hex,
+                    'display_name': 'foo',
+                }
+            )
+
+    def test_user(self):
+        self._federate()
+        self.forget()
+
+        user = self.assertTakes(1, 1, self.api.get_user, self.user_id)
+
+        self.assertEqual(
+            PROVIDERS.shadow_users_api.get_federated_objects(self.user_id),
+            user['federated'],
+        )
+
+    def test_user_by_name(self):
+        self._federate()
+        self.forget()
+        expected = self.api.get_user(self.user_id)
+        self.forget()
+
+        user = self.assertTakes(
+            1,
+            1,
+            self.api.get_user_by_name,
+            self.user_foo['name'],
+            self.user_foo['domain_id'],
+        )
+
+        self.assertNotIn('federated', user)
+        self.assertEqual(
+            expected, self.assertTakes(0, 0, self.api.get_user, self.user_id)
+        )
+
+    def test_authenticate(self):
+        # what notifications ask for
+        self.api.get_user(self.user_id)
+        with self.make_request():
+            # the row of the user, and the date of the last activity
+            user = self.assertTakes(
+                2,
+                2,
+                self.api.authenticate,
+                user_id=self.user_id,
+                password=self.user_foo['password'],
+            )
+
+        self.assertEqual(self.api.driver.get_user(self.user_id), user)
+
+    def test_user_who_was_changed_is_read_again(self):
+        self.api.get_user_by_name(
+            self.user_foo['name'], self.user_foo['domain_id']
+        )
+
+        self.api.update_user(self.user_id, {'enabled': False})
+
+        self.assertFalse(self.api.get_user(self.user_id)['enabled'])
+
+    def test_nothing_is_kept_where_caching_is_off(self):
+        self.config_fixture.config(group='identity', caching=False)
+        self.forget()
+
+        self.api.get_user_by_name(
+            self.user_foo['name'], self.user_foo['domain_id']
+        )
+
+        self.assertTakes(1, 1, self.api.get_user, self.user_id)
+
+
+class RoleTests(StatementsTestCase):
+    """A set of roles, and what it implies, is read at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.role_api
+        self.ids = []
+        for _ in range(4):
+            role = unit.new_role_ref()
+            self.api.create_role(role['id'], role)
+            self.ids.append(role['id'])
+        self.forget()
+
+    def _imply(self, *pairs):
+        for prior, implied in pairs:
+            self.api.create_implied_role(self.ids[prior], self.ids[implied])
+        self.forget()
+
+    def _effective(self, *numbers):
+        refs = PROVIDERS.assignment_api.add_implied_roles(
+            [{'role_id': self.ids[number]} for number in numbers]
+        )
+        return sorted(self.ids.index(ref['role_id']) for ref in refs)
+
+    def test_roles(self):
+        expected = {i: self.api.driver.get_role(i) for i in self.ids}
+
+        self.assertEqual(
+            expected,
+            self.assertTakes(1, 1, self.api.get_roles, set(self.ids)),
+        )
+        self.assertEqual(
+            expected[self.ids[0]],
+            self.assertTakes(0, 0, self.api.get_role, self.ids[0]),
+        )
+
+    def test_role_of_the_cache_is_not_read(self):
+        self.api.get_role(self.ids[0])
+
+        self.assertTakes(1, 1, self.api.get_roles, set(self.ids))
+
+        self.assertNotIn(self.ids[0], self.parameters[0])
+        self.assertTakes(0, 0, self.api.get_roles, set(self.ids))
+
+    def test_role_that_was_changed_is_read_again(self):
+        self.api.get_roles(set(self.ids))
+
+        self.api.update_role(self.ids[0], {'name': 'changed'})
+
+        roles = self.api.get_roles(set(self.ids))
+        self.assertEqual('changed', roles[self.ids[0]]['name'])
+
+    def test_role_that_expired_is_read_again(self):
+        self.config_fixture.config(group='role', cache_time=10)
+        clock = self.useFixture(fixtures.MockPatch('time.time')).mock
+        clock.return_value = 1000.0
+        self.api.get_roles(set(self.ids))
+
+        clock.return_value = 1009.0
+        self.assertTakes(0, 0, self.api.get_roles, set(self.ids))
+        clock.return_value = 1011.0
+        self.assertTakes(1, 1, self.api.get_roles, set(self.ids))
+
+    def test_missing_role(self):
+        self.assertRaises(
+            exception.RoleNotFound, self.api.get_roles, {'missing'}
+        )
+
+    def test_no_role(self):
+        self.assertEqual({}, self.assertTakes(0, 0, self.api.get_roles, set()))
+
+    def test_implied_roles(self):
+        self._imply((0, 1), (1, 2), (3, 2))
+
+        self.assertEqual(
+            [0, 1, 2, 2, 3], self.assertTakes(2, 1, self._effective, 0, 3)
+        )
+        self.assertTakes(0, 0, self.api.get_roles, set(self.ids))
+
+    def test_roles_that_imply_each_other(self):
+        self._imply((0, 1), (1, 2), (2, 0))
+
+        self.assertEqual(
+            {0, 1, 2}, set(self.assertTakes(2, 1, self._effective, 0))
+        )
+
+    def test_no_roles_imply_none(self):
+        self.assertEqual([], self.assertTakes(0, 0, self._effective))
+
+    def test_driver_without_the_method(self):
+        self._imply((0, 1), (1, 2), (2, 0), (3, 3))
+
+        def result(method, driver):
+            roles, rules = method(driver, [self.ids[0], self.ids[3]])
+            return (
+                sorted(role['id'] for role in roles),
+                sorted(sorted(rule.items()) for rule in rules),
+            )
+
+        driver = self.api.driver
+        self.assertEqual(
+            result(role_base.RoleDriverBase.list_roles_and_implied, driver),
+            result(type(driver).list_roles_and_implied, driver),
+        )
+
+
+class EffectiveAssignmentTests(StatementsTestCase):
+    """Direct, inherited and group assignments are read at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.assignment_api
+        self.user_id = self.user_foo['id']
+        self.domain_id = self.project_bar['domain_id']
+        self.projects = [self.project_bar['id']]
+        for _ in range(2):
+            project = unit.new_project_ref(
+                domain_id=self.domain_id, parent_id=self.projects[-1]
+            )
+            PROVIDERS.resource_api.create_project(project['id'], project)
+            self.projects.append(project['id'])
+        group = PROVIDERS.identity_api.create_group(
+            unit.new_group_ref(domain_id=self.domain_id)
+        )
+        self.group_id = group['id']
+        PROVIDERS.identity_api.add_user_to_group(self.user_id, self.group_id)
+        self.roles = {}
+        for name, target in (
+            ('domain', {'domain_id': self.domain_id}),
+            ('parent', {'project_id': self.projects[0]}),
+            ('middle', {'project_id': self.projects[1]}),
+            ('leaf', {'project_id': self.projects[2]}),
+        ):
+            for kind, actor in (
+                ('user', {'user_id': self.user_id}),
+                ('group', {'group_id': self.group_id}),
+            ):
+                for inherited in False, True:
+                    role = unit.new_role_ref()
+                    PROVIDERS.role_api.create_role(role['id'], role)
+                    self.api.create_grant(
+                        role['id'],
+                        inherited_to_projects=inherited,
+                        **target,
+                        **actor,
+                    )
+                    self.roles[role['id']] = (name, kind, inherited)
+        self.forget()
+
+    def _effective(self, **kwargs):
+        refs = self.api.list_role_assignments(
+            user_id=self.user_id, effective=True, **kwargs
+        )
+        return {self.roles[r['role_id']] for r in refs
+                if r['role_id'] in self.roles}
+
+    def _expected(self, *names):
+        return {
+            (name, kind, inherited)
+            for name, inherited in names
+            for kind in ('user', 'group')
+        }
+
+    def test_top_project(self):
+        # project and domain; the user's groups (three); the assignments;
+        # rules and roles
+        found = self.assertTakes(
+            7, 4, self._effective, project_id=self.projects[0]
+        )
+
+        self.assertEqual(
+            self._expected(('domain', True), ('parent', False)), found
+        )
+
+    def test_project_with_parents(self):
+        # the three parents besides, in one transaction
+        found = self.assertTakes(
+            11, 5, self._effective, project_id=self.projects[2]
+        )
+
+        self.assertEqual(
+            self._expected(
+                ('domain', True),
+                ('parent', True),
+                ('middle', True),
+                ('leaf', False),
+            ),
+            found,
+        )
+
+    def test_subtree(self):
+        self.assertEqual(
+            self._expected(
+                ('domain', True),
+                ('parent', True),
+                ('middle', False),
+                ('middle', True),
+                ('leaf', False),
+            ),
+            self._effective(
+                project_id=self.projects[1], include_subtree=True
+            ),
+        )
+
+    def test_domain(self):
+        self.assertEqual(
+            self._expected(('domain', False)),
+            self._effective(domain_id=self.domain_id),
+        )
+
+    def test_only_inherited(self):
+        self.assertEqual(
+            self._expected(('domain', True)),
+            self._effective(project_id=self.projects[0], inherited=True),
+        )
+
+    def test_driver_without_the_method(self):
+        role_id = next(iter(self.roles))
+        filters = [
+            {},
+            {'user_id': self.user_id},
+            {'group_ids': [self.group_id], 'inherited_to_projects': True},
+            {'project_ids': self.projects[1:], 'role_id': role_id},
+            {'domain_id': self.domain_id, 'inherited_to_projects': False},
+            {'user_id': self.user_id, 'project_ids': self.projects},
+            {'user_id': 'nobody'},
+        ]
+
+        def result(method):
+            return [
+                sorted(sorted(ref.items()) for ref in refs)
+                for refs in method(self.api.driver, filters)
+            ]
+
+        driver = type(self.api.driver)
+        self.assertEqual(
+            result(
+                assignment_base.AssignmentDriverBase
+                .list_role_assignments_by_filters
+            ),
+            self.assertTakes(
+                1, 1, result, driver.list_role_assignments_by_filters
+            ),
+        )
+
+
+class CatalogTests(StatementsTestCase):
+    """A catalog is read in one transaction."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.catalog_api
+        self.project_id = self.project_bar['id']
+        service = unit.new_service_ref()
+        self.api.create_service(service['id'], service)
+        self.endpoints = []
+        for interface in 'public', 'internal':
+            endpoint = unit.new_endpoint_ref(
+                service_id=service['id'],
+                region_id=None,
+                interface=interface,
+            )
+            self.api.create_endpoint(endpoint['id'], endpoint)
+            self.endpoints.append(endpoint['id'])
+
+    def _catalog(self):
+        catalog = self.api.driver.get_v3_catalog(
+            self.user_foo['id'], self.project_id
+        )
+        return {
+            endpoint['id']
+            for service in catalog
+            for endpoint in service['endpoints']
+        }
+
+    def test_catalog(self):
+        found = self.assertTakes(2, 1, self._catalog)
+
+        self.assertLessEqual(set(self.endpoints), found)
+
+    def test_catalog_of_associated_endpoint(self):
+        self.api.add_endpoint_to_project(self.endpoints[0], self.project_id)
+
+        self.assertEqual({self.endpoints[0]}, self._catalog())
+
+    def test_catalog_of_associated_group(self):
+        group = unit.new_endpoint_group_ref(filters={'interface': 'internal'})
+        self.api.create_endpoint_group(group['id'], group)
+        self.api.add_endpoint_group_to_project(group['id'], self.project_id)
+
+        found = self._catalog()
+
+        self.assertIn(self.endpoints[1], found)
+        self.assertNotIn(self.endpoints[0], found)
+
+    def test_catalog_of_domain(self):
+        self.project_id = None
+
+        self.assertTakes(1, 1, self._catalog)
+
+
+class NamesTests(StatementsTestCase):
+    """The names of an assignment's parties are read kind by kind."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.assignment_api
+
+    def _assign(self):
+        domain = unit.new_domain_ref()
+        PROVIDERS.resource_api.create_domain(domain['id'], domain)
+        project = unit.new_project_ref(domain_id=domain['id'])
+        PROVIDERS.resource_api.create_project(project['id'], project)
+        role = unit.new_role_ref()
+        PROVIDERS.role_api.create_role(role['id'], role)
+        user = PROVIDERS.identity_api.create_user(
+            unit.new_user_ref(domain_id=domain['id'])
+        )
+        group = PROVIDERS.identity_api.create_group(
+            unit.new_group_ref(domain_id=domain['id'])
+        )
+        self.api.create_grant(
+            role['id'], user_id=user['id'], project_id=project['id']
+        )
+        self.api.create_grant(
+            role['id'], group_id=group['id'], domain_id=domain['id']
+        )
+        return user, group
+
+    def _names(self):
+        return self.api.list_role_assignments(include_names=True)
+
+    def test_statements_do_not_grow(self):
+        for _ in range(3):
+            self._assign()
+        self.forget()
+
+        # assignments of projects and of the system; users, groups, projects,
+        # roles, domains
+        refs = self.assertTakes(7, 7, self._names)
+
+        for ref in refs:
+            for key in 'user', 'group', 'project', 'role', 'domain':
+                if f'{key}_id' in ref:
+                    self.assertTrue(ref[f'{key}_name'])
+
+    def test_without_a_cache(self):
+        for _ in range(3):
+            self._assign()
+        for group in 'identity', 'resource', 'role', 'assignment':
+            self.config_fixture.config(group=group, caching=False)
+        self.forget()
+
+        self.assertTakes(7, 7, self._names)
+
+    def test_what_is_in_the_cache_is_not_read(self):
+        self._assign()
+        self._names()
+        assignment.COMPUTED_ASSIGNMENTS_REGION.invalidate()
+
+        self.assertTakes(2, 2, self._names)
+
+    def test_user_and_group_that_are_gone(self):
+        user, group = self._assign()
+        PROVIDERS.identity_api.driver.delete_user(user['id'])
+        PROVIDERS.identity_api.driver.delete_group(group['id'])
+        self.forget()
+
+        refs = self._names()
+
+        for key, gone in ('user', user), ('group', group):
+            (ref,) = [r for r in refs if r.get(f'{key}_id') == gone['id']]
+            self.assertEqual('', ref[f'{key}_name'])
+            self.assertEqual('', ref[f'{key}_domain_name'])
+
+    def test_drivers_without_the_methods(self):
+        user, group = self._assign()
+        driver = PROVIDERS.identity_api.driver
+        plain = identity_base.IdentityDriverBase
+
+        self.assertEqual(
+            driver.list_users_from_ids([user['id']])[0][0],
+            plain.list_users_from_ids(driver, [user['id'], 'gone'])[0][0],
+        )
+        self.assertEqual(
+            driver.list_groups_from_ids([group['id']]),
+            plain.list_groups_from_ids(driver, [group['id'], 'gone']),
+        )
+
+    def test_domain_specific_drivers(self):
+        user, group = self._assign()
+        self.forget()
+        self.config_fixture.config(
+            group='identity', domain_specific_drivers_enabled=True
+        )
+        api = PROVIDERS.identity_api
+
+        self.assertEqual(
+            {user['id']}, set(api.get_users({user['id'], 'gone'}))
+        )
+        self.assertEqual(
+            {group['id']}, set(api.get_groups({group['id'], 'gone'}))
+        )
