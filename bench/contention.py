@@ -59,38 +59,53 @@ def _take_turns(loads, seconds, turns):
                 time.sleep(seconds / turns)
 
 
-def _cells(line):
-    return [
-        line.calls,
-        line.outcomes[http.Outcome.FAILED],
-        line.outcomes[http.Outcome.RESET],
-        line.outcomes[http.Outcome.REFUSED],
-        f'{line.p50 * 1000:.0f}',
-        f'{line.p99 * 1000:.0f}',
-    ]
-
-
 TITLES = {
     'stock': 'stock', 'ours': 'ours', 'apart': 'ours, rows of their own',
 }
 
-_COLUMNS = ('calls', '5xx', 'reset', '4xx', 'p50 ms', 'p99 ms')
+#: What is shown of a Line.
+_COLUMNS = {
+    'calls': lambda line: line.calls,
+    '5xx': lambda line: line.outcomes[http.Outcome.FAILED],
+    'reset': lambda line: line.outcomes[http.Outcome.RESET],
+    '4xx': lambda line: line.outcomes[http.Outcome.REFUSED],
+    'p50 ms': lambda line: f'{line.p50 * 1000:.0f}',
+    'p99 ms': lambda line: f'{line.p99 * 1000:.0f}',
+}
+
+#: Of which load, in the order of the table.
+_SHOWN = [
+    *((name, column) for name in ('stock', 'ours') for column in _COLUMNS),
+    ('apart', 'p50 ms'),
+    ('apart', 'p99 ms'),
+]
+
+
+def _row(title, lines):
+    return [title] + [
+        _COLUMNS[column](lines[name]) for name, column in _SHOWN
+    ]
 
 
 def _print(loads):
-    heads = ['operation'] + [
-        f'{name} {column}' for name in loads for column in _COLUMNS
-    ]
-    lines = {name: load.record.operations() for name, load in loads.items()}
+    heads = ['operation', *(' '.join(pair) for pair in _SHOWN)]
+    operations = {
+        name: load.record.operations() for name, load in loads.items()
+    }
+    none = record.line([])
     rows = [
-        [operation] + [
-            cell for name in loads for cell in _cells(lines[name][operation])
-        ]
-        for operation in lines['ours']
+        _row(
+            operation,
+            {name: of.get(operation, none) for name, of in operations.items()},
+        )
+        for operation in operations['ours']
     ]
-    rows.append(['total'] + [
-        cell for load in loads.values() for cell in _cells(load.record.total())
-    ])
+    rows.append(
+        _row(
+            'total',
+            {name: load.record.total() for name, load in loads.items()},
+        )
+    )
     console.table(heads, rows)
     for name, load in loads.items():
         for reason, number in load.record.reasons()[:8]:
@@ -111,7 +126,8 @@ def _figures(loads, lost):
             f'{total.outcomes[http.Outcome.RESET]} reset, '
             f'{total.outcomes[http.Outcome.REFUSED]} 4xx, '
             f'{len(lost[name])} of {load.register.acknowledged} acknowledged '
-            f'writes lost, p99 of the slowest operation {slowest:.2f} s'
+            f'writes lost, p99 {total.p99:.2f} s, of the slowest operation '
+            f'{slowest:.2f} s'
         )
     return figures
 

@@ -99,11 +99,14 @@ class Load:
         """Return a password that no user has."""
         return f'{self._secret}-{next(self._numbers)}'
 
-    def _must(self, method, path, body=None):
+    def _ask(self, method, path, body=None):
         answer = http.request(self.url, method, path, body, self.token)
         if answer.outcome is not http.Outcome.DONE:
             raise errors.Failure(f'{method} {path} failed: {answer.why}')
-        return answer.body
+        return answer
+
+    def _must(self, method, path, body=None):
+        return self._ask(method, path, body).body
 
     def log_in(self):
         """Issue the token that the clients administrate with.
@@ -153,14 +156,14 @@ class Load:
             )
 
     def _make_rows(self):
-        name = self.unique('user')
-        user = {'name': name, 'password': self.password()}
-        return Rows(
-            self._must('POST', '/users', {'user': user})['user']['id'],
-            name,
-            self._make('group'),
-            self._make('project'),
+        name, password = self.unique('user'), self.password()
+        answer = self._ask(
+            'POST', '/users', {'user': {'name': name, 'password': password}}
         )
+        user = answer.body['user']['id']
+        # It stays when the fate of all later ones is unknown.
+        self.register.share(('password', user), password, answer)
+        return Rows(user, name, self._make('group'), self._make('project'))
 
     @contextlib.contextmanager
     def running(self):

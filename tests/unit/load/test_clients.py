@@ -181,6 +181,13 @@ class LoadTest(testtools.TestCase):
         self.work(1)
         self.assertEqual([], self.load.lost())
 
+    def test_password_is_the_first_one_when_no_other_is_known(self):
+        client = self.load.clients[0]
+        reset = http.Answer(1000.0, 1001.0, http.Outcome.RESET)
+        with mock.patch.object(http, 'request', return_value=reset):
+            client._set_password()
+        self.assertEqual([], self.load.lost())
+
     def test_lost_attribute(self):
         self.check_loss(
             f'PATCH /projects/{self.load.rows[0].project}', 'project attribute'
