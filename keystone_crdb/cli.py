@@ -68,15 +68,27 @@ def main(argv=None):
     if args.verb == 'help':
         parser.print_help()
         return 0
+    return status(f'build.sh {args.verb}', args.run, args)
+
+
+def status(name, work, *args):
+    """Do the work of a command, and end it as all of them end.
+
+    :param name: of the command, for what it says on standard error
+    :type name: str
+    :param work: called with args; None is 0
+    :type work: callable
+    :returns: what the work returns; 1 after a Failure, 130 when interrupted
+    :rtype: int
+    """
     try:
-        return args.run(args) or 0
+        return work(*args) or 0
     except errors.Failure as exc:
-        print(f'build.sh {args.verb}: {exc}', file=sys.stderr)
+        print(f'{name}: {exc}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(
-            f'\nbuild.sh {args.verb}: interrupted; the same command goes on '
-            'from here',
+            f'\n{name}: interrupted; the same command goes on from here',
             file=sys.stderr,
         )
         return 130

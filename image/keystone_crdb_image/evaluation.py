@@ -5,6 +5,7 @@ import os
 import secrets
 
 from keystone_crdb_image import errors
+from keystone_crdb_image import files
 from keystone_crdb_image import log
 from keystone_crdb_image import settings as settings_module
 
@@ -33,12 +34,11 @@ def prepare(settings):
         return
     file = state / 'admin-password'
     try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(handle, 'w') as output:
-            output.write(secrets.token_urlsafe(18))
+        files.create(file, secrets.token_urlsafe(18).encode())
+    except OSError as error:
+        raise errors.Problem(
+            f'{file} can not be made: {error.strerror}'
+        ) from error
     settings.bootstrap['OS_BOOTSTRAP_PASSWORD'] = file.read_text()
     log.say(
         f"the password of {settings.bootstrap['OS_BOOTSTRAP_USERNAME']} is "

@@ -8,11 +8,11 @@ the next rotation promotes.
 
 import fcntl
 import os
-import tempfile
 
 from cryptography import fernet
 
 from keystone_crdb_image import errors
+from keystone_crdb_image import files
 from keystone_crdb_image import log
 from keystone_crdb_image import manage
 
@@ -37,22 +37,6 @@ def numbers(folder):
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def _create_key(folder, name):
-    """Make one key, complete or not at all, unless another was faster."""
-    handle, scratch = tempfile.mkstemp(prefix='.new-', dir=folder)
-    try:
-        with os.fdopen(handle, 'wb') as output:
-            output.write(fernet.Fernet.generate_key())
-            output.flush()
-            os.fsync(output.fileno())
-        os.chmod(scratch, 0o400)
-        os.link(scratch, folder / name)
-    except FileExistsError:
-        pass
-    finally:
-        os.unlink(scratch)
-
-
 def ensure(folder):
     """Make the keys of a folder that has none.
 
@@ -62,13 +46,18 @@ def ensure(folder):
     :type folder: pathlib.Path
     :raises Problem: when there are no keys and none can be made
     """
-    if numbers(folder):
+    found = numbers(folder)
+    # The first key alone: whoever made it did not get to the second one.
+    if found and found != [1]:
         return
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ('1', '0'):
-            _create_key(folder, name)
+            files.create(folder / name, fernet.Fernet.generate_key())
     except OSError as error:
+        if found:
+            # Keystone can work with it.
+            return
         raise errors.Problem(
             f'the key folder {folder} has no keys and none can be made '
             f'({error.strerror}): mount a volume that user {os.geteuid()} '

@@ -13,6 +13,7 @@ from keystone_crdb_image import evaluation
 from keystone_crdb_image import handover
 from keystone_crdb_image import keys
 from keystone_crdb_image import log
+from keystone_crdb_image import notice
 from keystone_crdb_image import schema
 from keystone_crdb_image import settings as settings_module
 
@@ -147,4 +148,6 @@ def become_server(settings):
     # uWSGI knows /tmp alone, for bodies that are larger than those above.
     environ['TMPDIR'] = tempfile.gettempdir()
     command = server_command(settings, handle)
+    if settings.notice:
+        command = notice.command(settings.notice, handle, command, environ)
     os.execvpe(command[0], command, environ)  # noqa: S606

@@ -41,6 +41,7 @@ NAMES = {
     'KEYSTONE_DRAIN': '30',
     'KEYSTONE_INTERNAL_URL': None,
     'KEYSTONE_LISTEN': listen.DEFAULT,
+    'KEYSTONE_NOTICE': '0',
     'KEYSTONE_PROCESSES': None,
     'KEYSTONE_PUBLIC_URL': None,
     'KEYSTONE_REGION': 'RegionOne',
@@ -89,6 +90,8 @@ class Settings:
     :type db_sync: bool
     :param drain: seconds that requests get to finish in
     :type drain: int
+    :param notice: seconds to go on for after SIGTERM, for balancers
+    :type notice: int
     :param host: address to listen on
     :type host: str
     :param port: port to listen on
@@ -113,6 +116,7 @@ class Settings:
     evaluation: bool
     db_sync: bool
     drain: int
+    notice: int
     host: str
     port: int
     processes: int
@@ -375,6 +379,7 @@ def read(environ):
         evaluation=evaluation,
         db_sync=_flag(values, 'KEYSTONE_DB_SYNC'),
         drain=_number(values, 'KEYSTONE_DRAIN', 1),
+        notice=_number(values, 'KEYSTONE_NOTICE', 0),
         host=host,
         port=port,
         processes=_number(values, 'KEYSTONE_PROCESSES', 1),

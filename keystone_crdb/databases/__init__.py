@@ -19,6 +19,7 @@ import sys
 import threading
 
 from keystone_crdb import errors
+from keystone_crdb import pins
 from keystone_crdb.databases import providers
 from keystone_crdb.databases import scratch
 
@@ -58,8 +59,8 @@ def start(provider=None, image=None, certs=None):
 
     :param provider: one of PROVIDERS to be forced, or None
     :type provider: str
-    :param image: reference of CockroachDB's container image, in the place
-        of which KEYSTONE_CRDB_COCKROACH_IMAGE may name another one
+    :param image: reference of CockroachDB's container image instead of the
+        one in pins.toml; KEYSTONE_CRDB_COCKROACH_IMAGE goes before both
     :type image: str
     :param certs: folder of certificates, with the names and contents that
         `cockroach cert` gives them, of the CA, the node and the client root;
@@ -69,7 +70,11 @@ def start(provider=None, image=None, certs=None):
     :raises Failure: when a forced one can't be had, one that is there does
         not work, or there is none
     """
-    image = os.environ.get(_IMAGE_SETTING) or image
+    image = (
+        os.environ.get(_IMAGE_SETTING)
+        or image
+        or pins.load().cockroachdb.image
+    )
     names = choose(provider)
     with _ending_on_signals(), contextlib.ExitStack() as stack:
         scratch.sweep()

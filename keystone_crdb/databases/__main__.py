@@ -6,11 +6,12 @@ standard error says which database it is.
 """
 
 import argparse
+import contextlib
 import signal
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import databases
-from keystone_crdb import errors
 
 
 def main(argv=None):
@@ -33,17 +34,18 @@ def main(argv=None):
         '--image', help="reference of CockroachDB's container image"
     )
     args = parser.parse_args(argv)
-    try:
-        with databases.start(args.provider, args.image) as database:
-            print(database.describe(), file=sys.stderr, flush=True)
-            print(database.url, flush=True)
-            while True:
-                signal.pause()
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+    return cli.status(parser.prog, _up, args)
+
+
+def _up(args):
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        databases.start(args.provider, args.image) as database,
+    ):
+        print(database.describe(), file=sys.stderr, flush=True)
+        print(database.url, flush=True)
+        while True:
+            signal.pause()
 
 
 if __name__ == '__main__':

@@ -136,11 +136,6 @@ def _find_engine(image):
 
     :raises Unavailable: when none does
     """
-    if not image:
-        raise Unavailable(
-            'no container image of CockroachDB is named',
-            remedy='set KEYSTONE_CRDB_COCKROACH_IMAGE',
-        )
     # Standard output is for the URL.
     with contextlib.redirect_stdout(sys.stderr):
         try:

@@ -39,8 +39,10 @@ class InNamespace(engines.Engine):
         self._namespace = namespace
 
     def command(self, *words):
+        # `ip netns exec` would also hide the cgroups, in a /sys of its own.
         return [
-            'ip', 'netns', 'exec', self._namespace, *super().command(*words)
+            'nsenter', f'--net=/run/netns/{self._namespace}',
+            *super().command(*words),
         ]
 
 
@@ -94,11 +96,13 @@ class Keystone:
     :type password: str
     :param host: address to listen on
     :type host: str
+    :param notice: seconds that the balancer gets to notice its end
+    :type notice: int
     """
 
     def __init__(
         self, engine, reference, database_url, options, password=None,
-        host='127.0.0.1',
+        host='127.0.0.1', notice=0,
     ):
         self.engine = engine
         self.password = password or secrets.token_urlsafe(18)
@@ -110,6 +114,7 @@ class Keystone:
         self._options = options
         self._environ = {
             'KEYSTONE_LISTEN': f'{host}:{self.port}',
+            'KEYSTONE_NOTICE': str(notice),
             'KEYSTONE_PUBLIC_URL': self.url,
             **_OPTIONS,
         }

@@ -8,11 +8,15 @@ import subprocess
 
 from keystone_crdb import errors
 
-#: Addresses of the two ends of each cable, for documentation only (RFC 5737).
-DATABASE_OUTSIDE = '192.0.2.1'
-_DATABASE_INSIDE = '192.0.2.2'
-_CLIENTS_OUTSIDE = '198.51.100.1'
-CLIENTS_INSIDE = '198.51.100.2'
+#: Addresses of the two ends of each cable, of the range for measurements
+#: (RFC 2544), which no network routes.
+_RANGE = '198.18.'
+DATABASE_OUTSIDE = '198.18.99.1'
+_DATABASE_INSIDE = '198.18.99.2'
+_CLIENTS_OUTSIDE = '198.18.99.5'
+CLIENTS_INSIDE = '198.18.99.6'
+#: Of networks with two addresses each.
+_PREFIX = 30
 
 
 def _ip(*words):
@@ -27,6 +31,7 @@ def _ip(*words):
             f'ip {" ".join(words)} ended with {result.returncode}',
             details=result.stderr.strip(),
         )
+    return result.stdout
 
 
 def why_not():
@@ -35,6 +40,8 @@ def why_not():
         return 'needs root'
     if shutil.which('ip') is None:
         return 'needs ip, of iproute2'
+    if _RANGE in _ip('address') + _ip('route'):
+        return f'needs addresses {_RANGE}*, which are in use here'
     return None
 
 
@@ -77,10 +84,10 @@ def namespace(name):
             cable = f'{kind}{name[-8:]}'
             _ip('link', 'add', cable, 'type', 'veth', 'peer', 'name',
                 f'{kind}0', 'netns', name)
-            _ip('address', 'add', f'{outside}/24', 'dev', cable)
+            _ip('address', 'add', f'{outside}/{_PREFIX}', 'dev', cable)
             _ip('link', 'set', cable, 'up')
-            _ip('-n', name, 'address', 'add', f'{inside}/24', 'dev',
-                f'{kind}0')
+            _ip('-n', name, 'address', 'add', f'{inside}/{_PREFIX}',
+                'dev', f'{kind}0')
             _ip('-n', name, 'link', 'set', f'{kind}0', 'up')
         yield made
     finally:

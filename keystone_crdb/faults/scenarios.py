@@ -25,6 +25,8 @@ _DOWN = 3
 #: Of the commits each so manieth one is cut, and how many are cut at least.
 _CUT_EVERY = 10
 _CUTS = 6
+#: Seconds that the balancer gets, as in compose.yaml.
+_NOTICE = 6
 #: Seconds that a container may take to end by itself, or to get somewhere.
 _LIMIT = 120
 
@@ -339,7 +341,9 @@ def replica_replaced(stage):
     ):
         text = url.render_as_string(hide_password=False)
         with stage.keystone(text, volume) as first:
-            second = stage.keystone(text, volume, password=first.password)
+            second = stage.keystone(
+                text, volume, password=first.password, notice=_NOTICE
+            )
             with (
                 second,
                 balancer.running(

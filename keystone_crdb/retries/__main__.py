@@ -20,6 +20,7 @@ import argparse
 import pathlib
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
@@ -225,14 +226,7 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_arguments(parser)
-    try:
-        prove(parser.parse_args(argv))
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return cli.status(parser.prog, prove, parser.parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -23,6 +23,7 @@ import dataclasses
 import pathlib
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import errors
 from keystone_crdb import paths
 
@@ -49,7 +50,6 @@ EXEMPT = {
     'keystone/common/sql/core.py': {
         'session_for_read': 'is what opens a session for reading',
         'session_for_write': 'is what opens a session for writing',
-        'session_for_write.open_session': 'is how that opens it',
     },
 }
 
@@ -295,20 +295,18 @@ def main(argv=None):
         default=paths.SOURCES / 'keystone',
         help='top folder of a source tree of Keystone (default: %(default)s)',
     )  # fmt: skip
-    args = parser.parse_args(argv)
-    try:
-        found = openers(args.tree)
-        for opener in found:
-            print(f'{opener}: {opener.protection or opener.problem}')
-        covered = sum(opener.protection is not None for opener in found)
-        # rounded down: 100 % is said of nothing less
-        percent = 100 * covered // len(found)
-        print(f'{covered} of {len(found)} functions protected: {percent} %')
-        check(found)
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    return 0
+    return cli.status(parser.prog, _report, parser.parse_args(argv).tree)
+
+
+def _report(tree):
+    found = openers(tree)
+    for opener in found:
+        print(f'{opener}: {opener.protection or opener.problem}')
+    covered = sum(opener.protection is not None for opener in found)
+    # rounded down: 100 % is said of nothing less
+    percent = 100 * covered // len(found)
+    print(f'{covered} of {len(found)} functions protected: {percent} %')
+    check(found)
 
 
 if __name__ == '__main__':

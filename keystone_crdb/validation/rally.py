@@ -231,9 +231,9 @@ class Rally:
         ) as process:
             for line in process.stdout:
                 output.write(line)
-                found = re.search(r'KeystoneBasic\.(\w+)', line)
-                if found and 'Running workload' in line:
-                    console.note(found[1])
+                begun = re.match(r' +"title": "KeystoneBasic\.(\w+)"', line)
+                if begun:
+                    console.note(begun[1])
         return process.returncode
 
 

@@ -28,7 +28,6 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb import pins
 from keystone_crdb.containers import wheelhouse
 from keystone_crdb.verbs import image
 
@@ -127,8 +126,7 @@ def database(args):
             ) from exc
         yield f'database: {name}', url
         return
-    image_of_it = pins.load().cockroachdb.image
-    with databases.start(args.provider, image_of_it) as server:
+    with databases.start(args.provider) as server:
         name = f'keystone_crdb_{uuid.uuid4().hex[:12]}'
         url = server.create_database(name)
         try:

@@ -24,6 +24,7 @@ _RETRY_REFERENCE = (
     'transaction-retry-error-reference.html'
 )
 
+_IF_NOT_EXISTS = re.compile(r'\bIF\s+NOT\s+EXISTS\b', re.IGNORECASE)
 _VERB = re.compile(r'\b(?:ALTER|DELETE|INSERT|UPDATE)\b', re.IGNORECASE)
 
 
@@ -50,6 +51,11 @@ class Context:
         return found[0].upper() if found else ''
 
     @property
+    def may_exist(self):
+        """Whether it is IF NOT EXISTS, so that another one was faster."""
+        return bool(_IF_NOT_EXISTS.search(self.statement))
+
+    @property
     def types(self):
         """Types of the columns of the constraint, or None."""
         return self.constraint and self.constraint.types
@@ -62,7 +68,11 @@ def needs_constraint(fields):
     :type fields: dict
     :rtype: bool
     """
-    return fields.get('C') in ('23503', '23505', '23514') and 'n' in fields
+    return (
+        fields.get('C') in ('23503', '23505', '23514')
+        and 'n' in fields
+        and fields.get('s') != 'pg_catalog'
+    )
 
 
 def reword(fields, context):
@@ -149,8 +159,15 @@ _text('42883', r'function ([^()]*)\(.*\) does not exist',
 
 @_rule('42P07', 'relation "(.*)" already exists')
 def _relation_exists(found, fields, context):
+    if context.may_exist:
+        return _write_too_old()
     name = f'{context.database}.public.{found[1]}'
     return {'M': f'relation "{name}" already exists'}
+
+
+@_rule('42710', 'type ".*" already exists')
+def _row_type_exists(found, fields, context):
+    return _write_too_old() if context.may_exist else None
 
 
 @_rule('42710', 'constraint "(.*)" for relation "(.*)" already exists')
@@ -288,6 +305,8 @@ def _unique_detail(fields, context):
 
 @_rule('23505', 'duplicate key value violates unique constraint "(.*)"')
 def _duplicate(found, fields, context):
+    if fields.get('s') == 'pg_catalog':
+        return _write_too_old()
     return {
         'M': found[0],
         'D': _unique_detail(fields, context),
@@ -437,13 +456,17 @@ def _restart(cause, status='PENDING', anchor=''):
     }
 
 
-@_rule('40001', 'could not serialize access due to concurrent')
-def _write_too_old(found, fields, context):
+def _write_too_old(*_):
     now = time.time()
     return _restart(
         f'WriteTooOldError: write at timestamp {now - 0.001:.9f},0 too old; '
         f'wrote at {now:.9f},1'
     )
+
+
+_rule('40001', 'could not serialize access due to concurrent')(_write_too_old)
+# Two schema changes at once meet in PostgreSQL's catalogue.
+_rule('XX000', 'tuple concurrently (?:updated|deleted)')(_write_too_old)
 
 
 @_rule('40001', 'could not serialize access due to read/write')

@@ -4,6 +4,7 @@
 import pathlib
 import socket
 
+from cryptography import fernet
 import fixtures
 import sqlalchemy
 
@@ -99,6 +100,19 @@ class ProblemTest(base.TestCase):
         self.assertIn('has no keys and none can be made', line)
         self.assertIn('Read-only file system', line)
         self.assertEqual([], list(pathlib.Path(folder).iterdir()))
+
+    def test_read_only_keys(self):
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        folder.chmod(0o755)
+        for name in ('0', '1'):
+            (folder / name).write_bytes(fernet.Fernet.generate_key())
+            (folder / name).chmod(0o444)
+        mounted = '/var/lib/keystone/fernet-keys'
+        options = ('--volume', f'{folder}:{mounted}:ro')
+        _, output = self.once('check', options=options)
+        self.assertIn(f'ok     fernet keys: 2 in {mounted}', output)
+        line = self._problem('rotate-keys', options=options)
+        self.assertIn(f'{mounted} is read-only: rotate where', line)
 
     def test_no_place_for_an_evaluation(self):
         folder = self.useFixture(fixtures.TempDir()).path

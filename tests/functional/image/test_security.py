@@ -18,6 +18,7 @@ import psycopg
 import sqlalchemy
 
 from keystone_crdb import paths
+from keystone_crdb import reports
 from keystone_crdb.containers import engine as containers
 from keystone_crdb.databases import database
 from tests import certificates
@@ -85,6 +86,8 @@ class SecurityTest(base.TestCase):
         server.setUp()
         cls.addClassCleanup(server.cleanUp)
         cls.database = server.server
+        cls.figures = {}
+        cls.addClassCleanup(cls._report)
         url = sqlalchemy.make_url(cls.database.url)
         cls.url = url.set(database='keystone')
         statements = documented_grants()
@@ -100,6 +103,14 @@ class SecurityTest(base.TestCase):
                 continue
             with database.connect(url) as connection:
                 connection.execute(statement)
+
+    @classmethod
+    def _report(cls):
+        if len(cls.figures) == 5:
+            reports.write(
+                'security', cls.database.describe(), cls.figures,
+                command='tox -e functional',
+            )
 
     @classmethod
     def _create_certificates(cls):
@@ -252,6 +263,12 @@ class SecurityTest(base.TestCase):
                 history=self._engine('history', '--no-trunc', reference),
                 log=log,
             )
+        self.figures |= {
+            'serves as': f'user {USER}, no capability, read-only root',
+            'rights of the SQL user': 'SELECT, INSERT, UPDATE, DELETE',
+            'secrets looked for': len(hidden),
+            'found': 0,
+        }
 
     def _use(self, keystone, given):
         """Let the server read, write and refuse; return its secrets."""
@@ -392,3 +409,4 @@ class SecurityTest(base.TestCase):
             )
         # A program that is not ours shows where it failed, and no more.
         self.assertIn('Traceback', output.partition('=traceback')[2])
+        self.figures['faults of TLS that are said'] = len(cases) - 1

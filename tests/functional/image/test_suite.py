@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keystone's own suite in the image's test stage."""
 
+from concurrent import futures
 import contextlib
+import functools
 import io
 import json
+import pathlib
 import subprocess
 
 import fixtures
 
-from keystone_crdb import paths
+from keystone_crdb import databases
 from keystone_crdb.containers import engine
 from keystone_crdb.suite import in_image
+from keystone_crdb.suite import run
+from keystone_crdb.suite import run_database
 from keystone_crdb.verbs import image
 from tests.functional.image import base
 
@@ -63,24 +68,36 @@ class SuiteTest(base.TestCase):
         ):
             self.assertTrue(file.startswith(start), file)
 
-    def test_runs_on_a_database_outside(self):
-        folder = self.useFixture(fixtures.TempDir()).path
-        self.useFixture(
-            fixtures.MockPatchObject(paths, 'BUILD', paths.ROOT / folder)
+    def run_suite(self, server, folder):
+        """Run some of the suite; return whether it was good."""
+        args = run.parser('keystone-image', '').parse_args(
+            ['test_shared_schema', '--workers', '1']
         )
-        self.useFixture(
-            fixtures.MockPatchObject(
-                image, 'make_test', lambda engine: self.reference
-            )
+        runner = functools.partial(
+            in_image._running, self.engine, self.reference
         )
-        self.useFixture(
-            fixtures.MockPatchObject(
-                image, 'find_engine', lambda *options: self.engine
-            )
-        )
+        return run._run(args, server, runner, folder)
+
+    def test_two_runs_on_one_server_outside(self):
+        folders = [
+            pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+            for _ in range(2)
+        ]
         output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            status = in_image.main(['test_shared_schema'])
-        self.assertEqual(0, status, output.getvalue())
-        self.assertIn('Cleaning after a test:', output.getvalue())
-        self.assertRegex(output.getvalue(), r'Passed: [1-9]')
+        with (
+            contextlib.redirect_stdout(output),
+            databases.start('standin') as server,
+            futures.ThreadPoolExecutor() as pool,
+        ):
+            before = run_database._names(server)
+            good = list(
+                pool.map(self.run_suite, [server, server], folders)
+            )
+            self.assertEqual([True, True], good, output.getvalue())
+            self.assertEqual(before, run_database._names(server))
+        for folder in folders:
+            summary = (folder / 'summary.txt').read_text()
+            self.assertTrue(summary.startswith('database: stand-in'))
+            self.assertRegex(summary, r'Passed: [1-9]')
+            self.assertIn('Failed: 0', summary)
+            self.assertIn('Cleaning after a test:', summary)

@@ -9,6 +9,7 @@ import fixtures
 
 from keystone_crdb import databases
 from keystone_crdb import errors
+from keystone_crdb import pins
 from keystone_crdb.databases import __main__ as command
 from keystone_crdb.databases import database
 from keystone_crdb.databases import providers
@@ -103,6 +104,11 @@ class TestStart(TestCase):
         self.assertIn('url, binary, container, standin', str(error))
 
     def test_image(self):
+        with databases.start():
+            pass
+        pinned = pins.load().cockroachdb.image
+        self.assertEqual([f'start url {pinned}', 'end url'], self.log)
+        del self.log[:]
         with databases.start(image='pinned'):
             pass
         self.set('KEYSTONE_CRDB_COCKROACH_IMAGE', 'own')
@@ -135,9 +141,9 @@ class TestStart(TestCase):
 
         before = signal.signal(signal.SIGTERM, handler)
         self.addCleanup(signal.signal, signal.SIGTERM, before)
-        with databases.start():
+        with databases.start(image='i'):
             os.kill(os.getpid(), signal.SIGTERM)
-        self.assertEqual(['start url None', 'mine', 'end url'], self.log)
+        self.assertEqual(['start url i', 'mine', 'end url'], self.log)
 
 
 class TestCommand(TestCase):
@@ -159,7 +165,10 @@ class TestCommand(TestCase):
     def test_failure(self):
         self.unavailable('binary')
         self.assertEqual(1, command.main(['up', '--provider', 'binary']))
-        self.assertEqual('no binary\n', self.output.getvalue())
+        self.assertEqual(
+            'python -m keystone_crdb.databases: no binary\n',
+            self.output.getvalue(),
+        )
 
     def test_usage(self):
         self.assertRaises(SystemExit, command.main, ['down'])

@@ -199,6 +199,22 @@ class TestReword(testtools.TestCase):
             self.assertTrue(error['H'].startswith('See: https://'))
             self.assertNotIn('D', error)
 
+    def test_schema_changes_at_once(self):
+        statement = 'CREATE TABLE IF NOT EXISTS t (a INT)'
+        for code, message, other in (
+            ('XX000', 'tuple concurrently updated', {}),
+            ('23505', 'duplicate key value violates unique constraint '
+             '"pg_type_typname_nsp_index"', {'s': 'pg_catalog', 'n': 'x'}),
+            ('42P07', 'relation "t" already exists', {}),
+            ('42710', 'type "t" already exists', {}),
+        ):
+            fields = {'C': code, 'M': message} | other
+            self.assertFalse(errors.needs_constraint(fields))
+            error = errors.reword(fields, errors.Context(statement))
+            self.assertEqual('40001', error['C'], message)
+        error = self.reword('42P07', 'relation "t" already exists')
+        self.assertEqual('42P07', error['C'])
+
     def test_what_no_rule_knows_is_kept(self):
         self.assertEqual(
             {'S': 'ERROR', 'C': '99999', 'M': 'odd', 'D': 'd', 'H': 'h'},

@@ -135,15 +135,6 @@ class TestContainer(TestCase):
     def log(self):
         return (self.path / 'docker.log').read_text()
 
-    def test_no_image_named(self):
-        for image in None, '':
-            self.assertIn(
-                'no container image of CockroachDB is named',
-                self.failure(
-                    providers.container, image, providers.Unavailable
-                ),
-            )
-
     def test_no_engine(self):
         def find():
             raise errors.Failure('no container engine works', details='why')

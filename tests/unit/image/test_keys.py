@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import multiprocessing
 import os
 import stat
 
 from cryptography import fernet
+import fixtures
 from keystone_crdb_image import errors
 from keystone_crdb_image import keys
 
@@ -59,10 +61,27 @@ class KeysTest(base.TestCase):
     def test_first_key_to_appear_stays(self):
         self.folder.mkdir(parents=True)
         (self.folder / '1').write_text('of another replica')
-        keys._create_key(self.folder, '1')
+        keys.ensure(self.folder)
         self.assertEqual(
             'of another replica', (self.folder / '1').read_text()
         )
+        self.assertEqual(['0', '1'], sorted(os.listdir(self.folder)))
+
+    def test_disk_full(self):
+        def fsync(handle):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+        with fixtures.MonkeyPatch('os.fsync', fsync):
+            problem = self.assertRaises(
+                errors.Problem, keys.ensure, self.folder
+            )
+        self.assertIn('No space left', str(problem))
+        self.assertEqual([], os.listdir(self.folder))
+        keys.ensure(self.folder)
+        (self.folder / '0').unlink()
+        with fixtures.MonkeyPatch('os.fsync', fsync):
+            # One key is enough to serve.
+            keys.ensure(self.folder)
         self.assertEqual(['1'], os.listdir(self.folder))
 
     def test_no_place_for_keys(self):

@@ -246,6 +246,12 @@ class UpgradeTestCase(unit.BaseTestCase):
             )
         ).mock
         self.controlled.return_value = True
+        self.lock = self.useFixture(
+            fixtures.MockPatchObject(
+                upgrades, '_lock_versions', mock.MagicMock()
+            )
+        ).mock
+        self.lock.return_value.__exit__.return_value = False
         self.config = mock.Mock(attributes={})
         self.used = []
         self.upgrade.side_effect = self._note_connection
@@ -318,6 +324,24 @@ class UpgradeTestCase(unit.BaseTestCase):
         self.assertRaises(db_exception.DBError, self._sync)
 
         self.assertEqual(1, len(self.used))
+
+    def test_lock_is_held_while_upgrading(self):
+        manager = self.lock.return_value
+
+        def upgrade(config, revision):
+            manager.__enter__.assert_called_once_with()
+            manager.__exit__.assert_not_called()
+
+        self.upgrade.side_effect = upgrade
+        self._sync()
+        self.upgrade.assert_called_once()
+        manager.__exit__.assert_called_once()
+
+    def test_lock_is_taken_again_for_a_retry(self):
+        self._fail_with(db_exception.DBDeadlock())
+        self._sync()
+        self.assertEqual(2, self.lock.call_count)
+        self.assertEqual(2, self.lock.return_value.__exit__.call_count)
 
     def test_schema_change_aborted_after_commit(self):
         class Aborted(psycopg.InternalError):

@@ -13,10 +13,13 @@
 """Migrations on CockroachDB: from earlier releases, and interrupted."""
 
 import datetime
+import os
+import traceback
 import uuid
 
 from alembic import command as alembic_api
 from oslo_db.sqlalchemy import enginefacade
+from oslo_db.sqlalchemy import engines
 from oslo_db.sqlalchemy import test_fixtures
 import sqlalchemy
 
@@ -211,6 +214,42 @@ class UpgradeCockroachDBTestCase(
                 self.assertIn(
                     rows[table.name], [dict(row) for row in found]
                 )
+
+    def _fork_sync(self, gate, opener):
+        """Start a process that brings the schema up once the gate opens.
+
+        :param gate: a pipe's end to read from
+        :param opener: its other end, which opens it when nobody has it open
+        :returns: the process's id
+        """
+        pid = os.fork()
+        if pid:
+            return pid
+        # NOTE: nothing of the test's own process may run at the end of this
+        # one, which has a copy of its buffers, connections and handlers.
+        status = 1
+        try:
+            os.close(opener)
+            self.engine = engines.create_engine(self.engine.url)
+            os.read(gate, 1)
+            self._sync()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def test_ten_at_once(self):
+        self._sync()
+        expected = self._schema()
+        self._start_again()
+        gate, opener = os.pipe()
+        children = [self._fork_sync(gate, opener) for _ in range(10)]
+        os.close(gate)
+        os.close(opener)
+        statuses = [os.waitpid(pid, 0)[1] for pid in children]
+        self.assertEqual([0] * 10, statuses)
+        self.assertEqual(expected, self._schema())
 
     def test_upgrade_from_2025_1(self):
         self._test_upgrade_from('47147121')
