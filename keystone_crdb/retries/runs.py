@@ -6,7 +6,6 @@ import io
 import re
 import shutil
 import subprocess
-import sys
 
 import subunit
 import testtools
@@ -132,24 +131,26 @@ def run_modules(name, tree, modules, regex):
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / 'scratch').mkdir(parents=True)
-    environment = tree.environment(folder / 'scratch', {})
+    runner = stestr_run.HostRunner(tree, folder, folder / 'scratch', {})
     wanted, log = folder / 'tests', folder / 'log'
 
     def run(*words):
-        with open(log, 'a') as stderr:
-            return subprocess.run(
-                [sys.executable, '-m', *words, *modules], cwd=tree.folder,
-                env=environment, stdin=subprocess.DEVNULL,
+        with (
+            open(log, 'a') as stderr,
+            runner.popen(
+                [*words, *modules], stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=stderr,
-            )  # fmt: skip
+            ) as process,
+        ):  # fmt: skip
+            return process.communicate()[0], process.returncode
 
-    listing = run('testtools.run', '--list')
+    listing, status = run('testtools.run', '--list')
     tests = [
         test
-        for test in listing.stdout.decode().split()
+        for test in listing.decode().split()
         if re.search(regex, test)
     ]
-    if listing.returncode or not tests:
+    if status or not tests:
         raise errors.Failure(f'{name}: no test matches', remedy=f'see {log}')
     wanted.write_text(''.join(f'{test}\n' for test in tests))
     statuses = {}
@@ -158,7 +159,7 @@ def run_modules(name, tree, modules, regex):
     )
     result.startTestRun()
     subunit.ByteStreamToStreamResult(
-        io.BytesIO(run('subunit.run', '--load-list', str(wanted)).stdout),
+        io.BytesIO(run('subunit.run', '--load-list', str(wanted))[0]),
         non_subunit_name='stdout',
     ).run(result)
     result.stopTestRun()
