@@ -11,6 +11,7 @@ all that is there.
 
 import datetime
 import json
+import re
 import sys
 import textwrap
 
@@ -31,7 +32,8 @@ def write(name, database, figures, command=None):
 
     :param name: what was run, such as `tempest`
     :type name: str
-    :param database: the database's description of itself
+    :param database: the database's description of itself, of which the
+        address is left out
     :type database: str
     :param figures: what was counted, in the order to show
     :type figures: dict of str to str or int
@@ -44,7 +46,9 @@ def write(name, database, figures, command=None):
     result = {
         'command': command or f'tox -e {name}',
         'version': pins.load().local_version('keystone'),
-        'database': database,
+        'database': re.sub(
+            r'^database: (.*) \(.*\)$', r'\1', database
+        ),
         'date': datetime.datetime.now(datetime.UTC).date().isoformat(),
         'figures': figures,
     }

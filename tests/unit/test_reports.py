@@ -20,6 +20,18 @@ class ReportsTest(base.TestCase):
         self.assertIn('     - CockroachDB v26.2.1\n', table)
         self.assertIn('     - passed: 856\n', table)
 
+    def test_the_database_without_its_address(self):
+        path = reports.write(
+            'tempest',
+            'database: stand-in (PostgreSQL 15.20), provider standin '
+            '(127.0.0.1:44859)',
+            {},
+        )
+        self.assertEqual(
+            'stand-in (PostgreSQL 15.20), provider standin',
+            json.loads(path.read_text())['database'],
+        )
+
     def test_the_command_may_be_another(self):
         path = reports.write('security', 'a database', {}, './build.sh x')
         result = json.loads(path.read_text())
