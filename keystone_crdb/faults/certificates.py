@@ -12,6 +12,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
 _DAY = datetime.timedelta(days=1)
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _name(text):
@@ -19,6 +30,17 @@ def _name(text):
 
 
 def _certificate(subject, key, issuer, issuer_key, end, extensions):
+    """Sign a certificate that X509_V_FLAG_X509_STRICT takes, too."""
+    extensions = [
+        *extensions,
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                issuer_key.public_key()
+            ),
+            False,
+        ),
+    ]
     builder = (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
@@ -28,8 +50,8 @@ def _certificate(subject, key, issuer, issuer_key, end, extensions):
         .not_valid_before(end - 30 * _DAY)
         .not_valid_after(end)
     )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
     return builder.sign(issuer_key, hashes.SHA256())
 
 
@@ -47,7 +69,10 @@ class Authority:
         now = datetime.datetime.now(datetime.UTC)
         certificate = _certificate(
             'CA', self._key, 'CA', self._key, now + 10 * _DAY,
-            [x509.BasicConstraints(ca=True, path_length=None)],
+            [
+                (x509.BasicConstraints(ca=True, path_length=None), True),
+                (_SIGNS, True),
+            ],
         )
         self.certificate.write_bytes(_pem(certificate))
 
@@ -64,7 +89,7 @@ class Authority:
         end = datetime.datetime.now(datetime.UTC) + days * _DAY
         certificate = _certificate(
             'database', key, 'CA', self._key, end,
-            [x509.SubjectAlternativeName([address])],
+            [(x509.SubjectAlternativeName([address]), False)],
         )
         file = self._folder / f'database{days}.pem'
         file.touch(0o600)

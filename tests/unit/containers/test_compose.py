@@ -42,4 +42,4 @@ class ComposeTest(testtools.TestCase):
             for name, value in settings.get('environment', {}).items():
                 if 'PASSWORD' in name:
                     self.assertTrue(name.endswith('_FILE'), name)
-                self.assertNotRegex(value, r'://[^/@]*:[^/@]*@')
+                self.assertNotRegex(str(value), r'://[^/@]*:[^/@]*@')
