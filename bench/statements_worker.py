@@ -644,6 +644,30 @@ def fill_associations(world, rows):
             }
             for n in range(rows)
         ],
+        'identity_provider': [
+            {'id': 'idp', 'enabled': True, 'domain_id': world.domain},
+        ],
+        'federation_protocol': [
+            {'id': 'openid', 'idp_id': 'idp', 'mapping_id': 'mapping'},
+        ],
+        'federated_user': [
+            {
+                'user_id': many_id('user', rows, n),
+                'idp_id': 'idp',
+                'protocol_id': 'openid',
+                'unique_id': f'federated-{n}',
+            }
+            for n in range(rows)
+        ],
+        'application_credential': [
+            {
+                'id': many_id('application_credential', rows, n),
+                'name': f'many-{n}',
+                'secret_hash': '',
+                'user_id': many_id('user', rows, n),
+            }
+            for n in range(rows)
+        ],
         'implied_role': [
             {
                 'prior_role_id': many_id('role', rows, n),

@@ -70,6 +70,22 @@ def state(engine, revisions=None):
     return State.BEHIND
 
 
+def lacks_index(engine, columns):
+    """Find out whether an index is missing that is in no revision.
+
+    :type engine: sqlalchemy.engine.Engine
+    :param columns: pairs of a table and its column, the index's name being
+        ix_TABLE_COLUMN
+    :type columns: tuple
+    :rtype: bool
+    """
+    inspector = sqlalchemy.inspect(engine)
+    return not all(
+        inspector.has_index(table, f'ix_{table}_{column}')
+        for table, column in columns
+    )
+
+
 def refuse_newer(found):
     """End when the schema belongs to a later release.
 
@@ -125,13 +141,22 @@ def sync(settings, engine, *options):
     :type options: str
     :raises Problem: when it fails, or the schema is newer than the code
     """
+    from keystone.common.sql import upgrades
+
     revisions = code_revisions()
+    columns = ()
+    if engine.dialect.name == 'cockroachdb' and '--contract' not in options:
+        columns = upgrades.INDEXED_COLUMNS
 
     def needed():
         found = state(engine, revisions)
         refuse_newer(found)
         # Without the table others could not bootstrap who may not make it.
-        return found is not State.CURRENT or not lease.has_table(engine)
+        return (
+            found is not State.CURRENT
+            or not lease.has_table(engine)
+            or lacks_index(engine, columns)
+        )
 
     with locked(engine, 'bringing the schema up', needed) as held:
         if held is None:

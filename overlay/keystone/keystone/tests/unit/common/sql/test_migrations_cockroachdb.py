@@ -231,8 +231,8 @@ class RevisionsTestCase(unit.BaseTestCase):
         self.assertEqual(0, self._insert_root_domain(True))
 
 
-class UpgradeTestCase(unit.BaseTestCase):
-    """How an upgrade's transactions are laid out."""
+class UpgradeBaseTestCase(unit.BaseTestCase):
+    """An upgrade without a database."""
 
     def setUp(self):
         super().setUp()
@@ -246,12 +246,6 @@ class UpgradeTestCase(unit.BaseTestCase):
             )
         ).mock
         self.controlled.return_value = True
-        self.lock = self.useFixture(
-            fixtures.MockPatchObject(
-                upgrades, '_lock_versions', mock.MagicMock()
-            )
-        ).mock
-        self.lock.return_value.__exit__.return_value = False
         self.config = mock.Mock(attributes={})
         self.used = []
         self.upgrade.side_effect = self._note_connection
@@ -280,6 +274,10 @@ class UpgradeTestCase(unit.BaseTestCase):
     def _sync(self, branch=None):
         upgrades._upgrade_alembic(self.engine, self.config, branch)
 
+
+class UpgradeTestCase(UpgradeBaseTestCase):
+    """How an upgrade's transactions are laid out."""
+
     def test_other_database(self):
         self.engine.dialect.name = 'postgresql'
         self.controlled.return_value = False
@@ -300,7 +298,7 @@ class UpgradeTestCase(unit.BaseTestCase):
             ],
             self.used,
         )
-        self.connection.execution_options.assert_called_once_with(
+        self.connection.execution_options.assert_called_with(
             isolation_level='AUTOCOMMIT'
         )
 
@@ -325,24 +323,6 @@ class UpgradeTestCase(unit.BaseTestCase):
 
         self.assertEqual(1, len(self.used))
 
-    def test_lock_is_held_while_upgrading(self):
-        manager = self.lock.return_value
-
-        def upgrade(config, revision):
-            manager.__enter__.assert_called_once_with()
-            manager.__exit__.assert_not_called()
-
-        self.upgrade.side_effect = upgrade
-        self._sync()
-        self.upgrade.assert_called_once()
-        manager.__exit__.assert_called_once()
-
-    def test_lock_is_taken_again_for_a_retry(self):
-        self._fail_with(db_exception.DBDeadlock())
-        self._sync()
-        self.assertEqual(2, self.lock.call_count)
-        self.assertEqual(2, self.lock.return_value.__exit__.call_count)
-
     def test_schema_change_aborted_after_commit(self):
         class Aborted(psycopg.InternalError):
             sqlstate = 'XXA00'
@@ -366,6 +346,36 @@ class UpgradeTestCase(unit.BaseTestCase):
         self.assertIn('Drop the database', str(error))
         self.assertIn('duplicate key value', str(error))
         self.assertEqual(1, len(self.used))
+
+
+class UpgradeLockTestCase(UpgradeBaseTestCase):
+    """What keeps two upgrades apart."""
+
+    def setUp(self):
+        super().setUp()
+        self.lock = self.useFixture(
+            fixtures.MockPatchObject(
+                upgrades, '_lock_versions', mock.MagicMock()
+            )
+        ).mock
+
+    def test_lock_is_held_while_upgrading(self):
+        manager = self.lock.return_value
+
+        def upgrade(config, revision):
+            manager.__enter__.assert_called_once_with()
+            manager.__exit__.assert_not_called()
+
+        self.upgrade.side_effect = upgrade
+        self._sync()
+        self.upgrade.assert_called_once()
+        manager.__exit__.assert_called_once()
+
+    def test_lock_is_taken_again_for_a_retry(self):
+        self._fail_with(db_exception.DBDeadlock())
+        self._sync()
+        self.assertEqual(2, self.lock.call_count)
+        self.assertEqual(2, self.lock.return_value.__exit__.call_count)
 
 
 class InterruptedUpgradeTestCase(

@@ -295,6 +295,10 @@ class UpgradeCockroachDBTestCase(
         self.assertEqual(
             {upgrades.LOCK_TABLE}, found.keys() - expected.keys()
         )
+        for table, column in upgrades.INDEXED_COLUMNS:
+            found[table]['indexes'].remove(
+                (f'ix_{table}_{column}', (column,))
+            )
         # What else differs is only how the dialects name what they reflect.
         names = {'BIGINT': 'INTEGER', 'TEXT': 'VARCHAR'}
         for table, contents in expected.items():

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+from keystone_crdb_image import database
+from keystone_crdb_image import schema
+import sqlalchemy
+
+from tests.unit import base
+
+
+class LacksIndexTest(base.TestCase):
+    COLUMNS = (('one', 'id'), ('two', 'user_id'))
+
+    def setUp(self):
+        super().setUp()
+        self.engine = database.create_engine(
+            sqlalchemy.make_url(f'sqlite:///{self.path}/db')
+        )
+        self.execute('CREATE TABLE one (id INTEGER)')
+        self.execute('CREATE TABLE two (user_id INTEGER)')
+        self.execute('CREATE INDEX ix_one_id ON one (id)')
+
+    def execute(self, text):
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(text)
+
+    def test_one_is_missing(self):
+        self.assertTrue(schema.lacks_index(self.engine, self.COLUMNS))
+
+    def test_all_are_there(self):
+        self.execute('CREATE INDEX ix_two_user_id ON two (user_id)')
+        self.assertFalse(schema.lacks_index(self.engine, self.COLUMNS))
+
+    def test_none_is_asked_for(self):
+        self.assertFalse(schema.lacks_index(self.engine, ()))
