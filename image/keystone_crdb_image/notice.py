@@ -58,7 +58,16 @@ def run(seconds, handle, server):
     :rtype: int
     """
     marker = pathlib.Path(os.environ[MARKER])
-    process = subprocess.Popen(server, pass_fds=(handle,))
+    passed_on = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    # What arrives while the server is being started waits for a handler.
+    mask = signal.pthread_sigmask(
+        signal.SIG_BLOCK, (signal.SIGTERM, *passed_on)
+    )
+    process = subprocess.Popen(
+        server,
+        pass_fds=(handle,),
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
+    )
 
     def pass_on(number, frame):
         process.send_signal(number)
@@ -74,8 +83,9 @@ def run(seconds, handle, server):
         log.say(f'going to end: /healthcheck answers 503 for {seconds:g} s')
 
     signal.signal(signal.SIGTERM, leave)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    for number in passed_on:
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         status = process.wait()
     finally:
