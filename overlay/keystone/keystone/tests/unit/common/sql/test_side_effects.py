@@ -28,6 +28,7 @@ from unittest import mock
 
 import fixtures
 import freezegun
+from oslo_config import cfg
 from oslo_db import exception as db_exception
 from oslo_utils import timeutils
 import sqlalchemy
@@ -41,6 +42,7 @@ from keystone.common import password_hashing
 from keystone.common import provider_api
 from keystone.common import sql
 from keystone.common.sql import retry
+import keystone.conf
 from keystone.credential.backends import sql as credential_sql
 from keystone.endpoint_policy.backends import sql as endpoint_policy_sql
 from keystone.federation.backends import sql as federation_sql
@@ -61,6 +63,7 @@ from keystone.tests.unit.ksfixtures import shared_schema
 from keystone.tests.unit import test_backend_sql
 from keystone.trust.backends import sql as trust_sql
 
+CONF = keystone.conf.CONF
 PROVIDERS = provider_api.ProviderAPIs
 
 NOW = datetime.datetime(2026, 11, 22, 12)
@@ -648,8 +651,12 @@ class SideEffectsMixin:
 
     def config_overrides(self):
         super().config_overrides()
-        # What is remembered may be of another attempt's database
-        self.config_fixture.config(group='cache', enabled=False)
+        # What is remembered may be of another attempt's database. The cache
+        # itself stays: the first test of a process decides on that for all
+        for name, group in CONF.items():
+            if isinstance(group, cfg.ConfigOpts.GroupAttr):
+                if 'caching' in group:
+                    self.config_fixture.config(group=name, caching=False)
 
     def _note_calls(self, name):
         function = getattr(notifications, name)
