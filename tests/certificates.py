@@ -6,10 +6,10 @@ import ipaddress
 import pathlib
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
+
+from keystone_crdb.faults import certificates
 
 _DAY = datetime.timedelta(days=1)
 
@@ -36,27 +36,14 @@ class Authority:
         self.folder = pathlib.Path(folder)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._issuer = _name(name)
-        certificate = self._builder(self._issuer, self._key, 1).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
-        )
-        self._write(name, certificate)
+        self._sign(name, self._issuer, self._key, 1, [])
 
-    def _builder(self, subject, key, days):
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 2 * _DAY)
-            .not_valid_after(now + days * _DAY)
-        )
-
-    def _write(self, name, builder):
-        certificate = builder.sign(self._key, hashes.SHA256())
+    def _sign(self, name, subject, key, days, extensions):
+        end = datetime.datetime.now(datetime.UTC) + days * _DAY
         (self.folder / f'{name}.crt').write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
+            certificates.sign(
+                subject, key, self._issuer, self._key, end, extensions
+            )
         )
 
     def create(self, name, common_name, address=None, days=1):
@@ -72,30 +59,22 @@ class Authority:
         """
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [oid.ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = self._builder(_name(common_name), key, days)
+        extensions = []
         if address:
             usages.append(oid.ExtendedKeyUsageOID.SERVER_AUTH)
-            builder = builder.add_extension(
+            extensions.append(
                 x509.SubjectAlternativeName(
                     [x509.IPAddress(ipaddress.ip_address(address))]
-                ),
-                critical=False,
+                )
             )
-        self._write(
+        self._sign(
             name,
-            builder.add_extension(
-                x509.ExtendedKeyUsage(usages), critical=False
-            ),
+            _name(common_name),
+            key,
+            days,
+            [*extensions, x509.ExtendedKeyUsage(usages)],
         )
-        file = self.folder / f'{name}.key'
-        file.touch(0o600)
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
+        certificates.write_key(self.folder / f'{name}.key', key)
 
 
 def server(folder):

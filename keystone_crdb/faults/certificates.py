@@ -25,34 +25,75 @@ _SIGNS = x509.KeyUsage(
 )
 
 
-def _name(text):
+def name(text):
+    """Return a distinguished name that is but a common name.
+
+    :type text: str
+    :rtype: cryptography.x509.Name
+    """
     return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, text)])
 
 
-def _certificate(subject, key, issuer, issuer_key, end, extensions):
-    """Sign a certificate that X509_V_FLAG_X509_STRICT takes, too."""
+def sign(subject, key, issuer, issuer_key, end, extensions):
+    """Sign a certificate that X509_V_FLAG_X509_STRICT takes, too.
+
+    :type subject: cryptography.x509.Name
+    :param key: of the subject
+    :param issuer: the subject, for a CA
+    :type issuer: cryptography.x509.Name
+    :param issuer_key: of the issuer
+    :param end: until when it is valid
+    :type end: datetime.datetime
+    :param extensions: further ones
+    :type extensions: list
+    :returns: the certificate in PEM
+    :rtype: bytes
+    """
     extensions = [
         *extensions,
-        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-        (
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(
-                issuer_key.public_key()
-            ),
-            False,
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(
+            issuer_key.public_key()
         ),
     ]
+    if subject == issuer:
+        extensions += [
+            x509.BasicConstraints(ca=True, path_length=None),
+            _SIGNS,
+        ]
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
+        .subject_name(subject)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(end - 30 * _DAY)
         .not_valid_after(end)
     )
-    for extension, critical in extensions:
+    for extension in extensions:
+        critical = isinstance(
+            extension, x509.BasicConstraints | x509.KeyUsage
+        )
         builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(issuer_key, hashes.SHA256())
+    certificate = builder.sign(issuer_key, hashes.SHA256())
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def write_key(path, key, *certificates):
+    """Write a key, and certificates after it, for its owner only.
+
+    :type path: pathlib.Path
+    :param certificates: in PEM
+    """
+    path.touch(0o600)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + b''.join(certificates)
+    )
 
 
 class Authority:
@@ -66,15 +107,14 @@ class Authority:
         self.certificate = folder / 'ca.crt'
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = name('CA')
         now = datetime.datetime.now(datetime.UTC)
-        certificate = _certificate(
-            'CA', self._key, 'CA', self._key, now + 10 * _DAY,
-            [
-                (x509.BasicConstraints(ca=True, path_length=None), True),
-                (_SIGNS, True),
-            ],
-        )
-        self.certificate.write_bytes(_pem(certificate))
+        self.certificate.write_bytes(
+            sign(
+                self._name, self._key, self._name, self._key,
+                now + 10 * _DAY, [],
+            )
+        )  # fmt: skip
 
     def context(self, days):
         """Make a certificate.
@@ -87,24 +127,12 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         address = x509.IPAddress(ipaddress.ip_address('127.0.0.1'))
         end = datetime.datetime.now(datetime.UTC) + days * _DAY
-        certificate = _certificate(
-            'database', key, 'CA', self._key, end,
-            [(x509.SubjectAlternativeName([address]), False)],
-        )
+        certificate = sign(
+            name('database'), key, self._name, self._key, end,
+            [x509.SubjectAlternativeName([address])],
+        )  # fmt: skip
         file = self._folder / f'database{days}.pem'
-        file.touch(0o600)
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + _pem(certificate)
-        )
+        write_key(file, key, certificate)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         return context
-
-
-def _pem(certificate):
-    return certificate.public_bytes(serialization.Encoding.PEM)

@@ -71,6 +71,8 @@ class TestRuns(RunsTestCase):
             stderr=subprocess.PIPE,
             text=True,
             cwd=paths.ROOT,
+            # A shell's background job is born with SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
