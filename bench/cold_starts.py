@@ -26,6 +26,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import reports
+from keystone_crdb.databases import cluster
 from keystone_crdb.databases import scratch
 from keystone_crdb.load import clients
 from keystone_crdb.load import http
@@ -117,7 +118,7 @@ def measure(database, args, folder):
         keystones = {
             name: served.Served(
                 f'cold-starts-{name}', trees, url, folder,
-                served.free_port(), processes=1, threads=args.threads,
+                cluster.free_port(), processes=1, threads=args.threads,
             )
             for name, trees in (
                 ('stock', served.stock(folder / 'stock')),

@@ -31,6 +31,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import reports
+from keystone_crdb.databases import cluster
 from keystone_crdb.databases import scratch
 from keystone_crdb.load import clients
 from keystone_crdb.load import http
@@ -150,7 +151,7 @@ def measure(database, args, folder):
             stack.callback(database.drop_database, database_name)
             keystone = served.Served(
                 f'contention-{name}', trees, url, folder / f'{name}-state',
-                served.free_port(), args.processes, args.threads,
+                cluster.free_port(), args.processes, args.threads,
             )
             with console.step(f'Keystone: {name}'):
                 keystone.prepare()

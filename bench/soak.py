@@ -30,6 +30,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import reports
+from keystone_crdb.databases import cluster
 from keystone_crdb.databases import scratch
 from keystone_crdb.load import clients
 from keystone_crdb.load import served
@@ -150,7 +151,7 @@ def run(database, args, folder):
         url = database.create_database(name)
         stack.callback(database.drop_database, name)
         keystone = served.Served(
-            'soak', served.ours(), url, folder, served.free_port()
+            'soak', served.ours(), url, folder, cluster.free_port()
         )
         with console.step('Keystone'):
             keystone.prepare()

@@ -20,6 +20,7 @@ import threading
 
 from keystone_crdb import errors
 from keystone_crdb import pins
+from keystone_crdb.databases import cluster
 from keystone_crdb.databases import providers
 from keystone_crdb.databases import scratch
 
@@ -37,9 +38,23 @@ def choose(provider=None):
         value, or all where that is not set
     :type provider: str
     :rtype: tuple
-    :raises Failure: when there is no such provider
+    :raises Failure: when there is no such provider, or it has not as many
+        nodes as KEYSTONE_CRDB_NODES wants
     """
     forced = provider or os.environ.get(_SETTING)
+    nodes = os.environ.get(providers.NODES_SETTING) or '1'
+    if nodes not in ('1', str(cluster.NODES)):
+        raise errors.Failure(
+            f'{providers.NODES_SETTING} is {nodes}',
+            remedy=f'it is 1 or {cluster.NODES}',
+        )
+    if nodes != '1':
+        if forced not in (None, '', 'binary'):
+            raise errors.Failure(
+                f'the provider {forced} does not run {nodes} nodes',
+                remedy=f'unset {providers.NODES_SETTING}',
+            )
+        forced = 'binary'
     if not forced:
         return PROVIDERS
     if forced not in PROVIDERS:

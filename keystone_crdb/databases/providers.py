@@ -19,6 +19,7 @@ from keystone_crdb import errors
 from keystone_crdb import system
 from keystone_crdb.containers import base
 from keystone_crdb.containers import engine
+from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database
 from keystone_crdb.databases import process
 from keystone_crdb.databases import scratch
@@ -30,6 +31,8 @@ _NODE = (
     '--listen-addr=127.0.0.1:0',
     '--http-addr=127.0.0.1:0',
 )
+#: How many nodes a cockroach program is to be: 1, or cluster.NODES.
+NODES_SETTING = 'KEYSTONE_CRDB_NODES'
 _NO_DIAGNOSTICS = 'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING'
 # For a node that only tests use, as CockroachDB's documentation advises:
 # https://www.cockroachlabs.com/docs/stable/local-testing
@@ -55,6 +58,14 @@ def _words(certs):
     return ('start-single-node', security, *_NODE)
 
 
+def _set_for_tests(url):
+    with database.connect(url) as connection:
+        for statement in _TEST_SETTINGS:
+            # A release may not know one of them.
+            with contextlib.suppress(psycopg.Error):
+                connection.execute(statement)
+
+
 def _node(provider, command, source, folder, url_file, env):
     """Run a node for tests; it yields the Database once."""
     with process.serving(
@@ -62,11 +73,7 @@ def _node(provider, command, source, folder, url_file, env):
     ) as text:
         url = database.parse_url(text, source)
         found = database.identify(provider, url, source, source)
-        with database.connect(url) as connection:
-            for statement in _TEST_SETTINGS:
-                # A release may not know one of them.
-                with contextlib.suppress(psycopg.Error):
-                    connection.execute(statement)
+        _set_for_tests(url)
         yield found
 
 
@@ -116,13 +123,22 @@ def find_binary():
 
 @contextlib.contextmanager
 def binary(image, certs=None):
-    """Start a node from a cockroach program, with its store in memory."""
+    """Start a cockroach program, with its store in memory.
+
+    It is one node, or as many as KEYSTONE_CRDB_NODES says.
+    """
     program = find_binary()
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith('COCKROACH_')
-    } | {_NO_DIAGNOSTICS: 'true'}
+    if (os.environ.get(NODES_SETTING) or '1') != '1':
+        if certs:
+            raise errors.Failure(
+                f'{cluster.NODES} nodes are not run with certificates',
+                remedy=f'unset {NODES_SETTING}',
+            )
+        with cluster.running(program, memory=True) as nodes:
+            _set_for_tests(nodes.nodes[0].url())
+            yield nodes.database()
+        return
+    env = cluster.environ()
     with scratch.folder('binary') as folder:
         url_file = folder / 'url'
         command = [

@@ -11,8 +11,6 @@ keystone
     containers of the image, which can be killed
 balancer
     haproxy before several of them
-cluster
-    three nodes of CockroachDB, which can be killed
 stage
     what the scenarios share: database, link, image, and the load under which
     a fault happens

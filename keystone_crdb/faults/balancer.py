@@ -9,8 +9,8 @@ import time
 
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.databases import cluster
 from keystone_crdb.load import http
-from keystone_crdb.load import served
 
 _START_LIMIT = 30
 
@@ -54,7 +54,7 @@ def running(folder, servers):
     :returns: as context: Keystone's URL there
     :raises Failure: with its output, when it does not run
     """
-    port = served.free_port()
+    port = cluster.free_port()
     file = folder / 'haproxy.cfg'
     text = (paths.ROOT / 'compose' / 'haproxy.cfg').read_text()
     file.write_text(configuration(text, port, servers))

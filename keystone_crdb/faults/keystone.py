@@ -10,8 +10,8 @@ import uuid
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.containers import engine as engines
+from keystone_crdb.databases import cluster
 from keystone_crdb.load import clients
-from keystone_crdb.load import served
 
 #: Seconds until a container has to serve; a lock that a killed one held in
 #: the database is free after 30.
@@ -107,7 +107,7 @@ class Keystone:
         self.engine = engine
         self.password = password or secrets.token_urlsafe(18)
         self.host = host
-        self.port = served.free_port()
+        self.port = cluster.free_port()
         self.url = f'http://{host}:{self.port}/v3'
         self.log = None
         self._reference = reference

@@ -11,9 +11,9 @@ import sqlalchemy
 
 from keystone_crdb import console
 from keystone_crdb import errors
+from keystone_crdb.databases import cluster as clusters
 from keystone_crdb.databases import database as databases
 from keystone_crdb.databases import providers
-from keystone_crdb.faults import cluster as clusters
 from keystone_crdb.faults import keystone as keystones
 from keystone_crdb.faults import link as links
 from keystone_crdb.load import clients

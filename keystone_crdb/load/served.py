@@ -13,7 +13,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -62,16 +61,6 @@ def stock(folder):
         trees.append(folder / project)
         download.unpack(download.sdist(source), trees[-1])
     return trees
-
-
-def free_port():
-    """Return a port of 127.0.0.1 that nothing listens on.
-
-    :rtype: int
-    """
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 class Served:

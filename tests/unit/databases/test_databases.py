@@ -33,6 +33,7 @@ class TestCase(base.TestCase):
         for name in (
             'KEYSTONE_CRDB_PROVIDER',
             'KEYSTONE_CRDB_COCKROACH_IMAGE',
+            'KEYSTONE_CRDB_NODES',
         ):
             self.useFixture(fixtures.EnvironmentVariable(name))
         self.useFixture(
@@ -63,6 +64,24 @@ class TestCase(base.TestCase):
 
 
 class TestStart(TestCase):
+    def test_three_nodes_are_of_a_program(self):
+        self.useFixture(
+            fixtures.EnvironmentVariable('KEYSTONE_CRDB_NODES', '3')
+        )
+        self.assertEqual(('binary',), databases.choose())
+        self.assertEqual(('binary',), databases.choose('binary'))
+        exc = self.assertRaises(
+            errors.Failure, databases.choose, 'standin'
+        )
+        self.assertIn('KEYSTONE_CRDB_NODES', str(exc))
+
+    def test_no_such_number_of_nodes(self):
+        self.useFixture(
+            fixtures.EnvironmentVariable('KEYSTONE_CRDB_NODES', '2')
+        )
+        exc = self.assertRaises(errors.Failure, databases.choose)
+        self.assertIn('it is 1 or 3', str(exc))
+
     def test_order(self):
         for number, name in enumerate(databases.PROVIDERS):
             with databases.start() as found:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the providers, as far as no database answers."""
 
+from unittest import mock
+
 import fixtures
 
 from keystone_crdb import errors
@@ -16,7 +18,9 @@ class TestCase(base.TestCase):
         self.bin = self.path / 'bin'
         self.bin.mkdir()
         self.set('PATH', f'{self.bin}:/usr/bin:/bin')
-        for name in ('COCKROACH_URL', 'COCKROACH_BIN'):
+        for name in (
+            'COCKROACH_URL', 'COCKROACH_BIN', 'KEYSTONE_CRDB_NODES',
+        ):  # fmt: skip
             self.set(name, None)
         self.useFixture(
             fixtures.MonkeyPatch('tempfile.tempdir', str(self.path))
@@ -48,6 +52,28 @@ class TestUrl(TestCase):
 
 
 class TestBinary(TestCase):
+    def test_three_nodes(self):
+        program = self.program('cockroach', '')
+        self.set('KEYSTONE_CRDB_NODES', '3')
+        nodes = mock.MagicMock()
+        with (
+            mock.patch.object(providers.cluster, 'running') as running,
+            mock.patch.object(providers, '_set_for_tests') as set_for_tests,
+        ):
+            running.return_value.__enter__.return_value = nodes
+            with providers.binary(None) as found:
+                self.assertIs(nodes.database(), found)
+        running.assert_called_once_with(str(program), memory=True)
+        set_for_tests.assert_called_once_with(nodes.nodes[0].url())
+
+    def test_three_nodes_with_certificates(self):
+        self.program('cockroach', '')
+        self.set('KEYSTONE_CRDB_NODES', '3')
+        error = self.assertRaises(
+            errors.Failure, providers.binary(None, self.path).__enter__
+        )
+        self.assertIn('KEYSTONE_CRDB_NODES', str(error))
+
     def test_none(self):
         self.failure(providers.binary, kind=providers.Unavailable)
 

@@ -6,8 +6,8 @@ from unittest import mock
 import fixtures
 import testtools
 
+from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database
-from keystone_crdb.faults import cluster
 
 
 class ClusterTest(testtools.TestCase):
@@ -34,6 +34,11 @@ class ClusterTest(testtools.TestCase):
                 word for word in node._command if word.startswith('--store')
             )
         self.assertEqual(3, len(stores))
+
+    def test_stores_in_memory(self):
+        made = cluster.Cluster('/bin/cockroach', self.folder, memory=True)
+        for node in made.nodes:
+            self.assertIn('--store=type=mem,size=640MiB', node._command)
 
     def test_driver_gets_all_nodes(self):
         url = self.cluster.url()

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three nodes of CockroachDB, which can be killed, drained and paused.
 
-They are processes of a cockroach program with their stores in a scratch
-folder, so that a node that was killed comes back with its data. See
+They are processes of a cockroach program. With their stores in a scratch
+folder, a node that was killed comes back with its data. See
 https://www.cockroachlabs.com/docs/stable/cockroach-start
 """
 
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -18,9 +19,9 @@ import sqlalchemy
 from keystone_crdb import errors
 from keystone_crdb.databases import database as databases
 from keystone_crdb.databases import scratch
-from keystone_crdb.load import served
 
 NODES = 3
+_MEMORY = 'type=mem,size=640MiB'
 #: Seconds until a node answers, and until it has drained and ended.
 START_LIMIT = 120
 DRAIN_LIMIT = 120
@@ -56,7 +57,7 @@ class Node:
                 stdout=output,
                 stderr=output,
                 cwd=self._folder,
-                env=_environ(),
+                env=environ(),
                 start_new_session=True,
             )
         scratch.remember_process(self._folder, self.process.pid)
@@ -112,12 +113,26 @@ class Node:
         self.process.wait(DRAIN_LIMIT)
 
 
-def _environ():
+def environ():
+    """Return the environment of a cockroach program.
+
+    :rtype: dict
+    """
     return {
         name: value
         for name, value in os.environ.items()
         if not name.startswith('COCKROACH_')
     } | {'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING': 'true'}
+
+
+def free_port():
+    """Return a port of 127.0.0.1 that nothing listens on.
+
+    :rtype: int
+    """
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
 
 class Cluster:
@@ -127,18 +142,20 @@ class Cluster:
     :type program: str
     :param folder: scratch, on a disk
     :type folder: pathlib.Path
+    :param memory: whether the stores are in memory, and end with their nodes
+    :type memory: bool
     """
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, memory=False):
         self._program = program
-        ports = [served.free_port() for _ in range(NODES)]
+        ports = [free_port() for _ in range(NODES)]
         join = ','.join(f'127.0.0.1:{port}' for port in ports)
         self.nodes = [
             Node(
                 number, port,
                 [
                     program, 'start', '--insecure', f'--join={join}',
-                    f'--store={folder / f"store{number}"}',
+                    f'--store={_MEMORY if memory else folder / str(number)}',
                     f'--listen-addr=127.0.0.1:{port}',
                     '--http-addr=127.0.0.1:0',
                     '--cache=128MiB', '--max-sql-memory=128MiB',
@@ -165,7 +182,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                env=_environ(),
+                env=environ(),
             )
             if not result.returncode or 'initialized' in result.stderr:
                 break
@@ -238,16 +255,18 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(program):
+def running(program, memory=False):
     """Run a cluster.
 
     :param program: cockroach
     :type program: str
+    :param memory: whether the stores are in memory
+    :type memory: bool
     :returns: as context: Cluster
     :raises Failure: when it does not start
     """
     with scratch.folder('cluster') as folder:
-        made = Cluster(program, folder)
+        made = Cluster(program, folder, memory)
         try:
             made.start()
             yield made
