@@ -12,18 +12,22 @@ import testtools
 
 from keystone_crdb import paths
 
-#: Says when it is up and when it is told to end, and then ends with 7.
+#: Says when it is up and when it is told to end, and then ends with 7. It
+#: does not print, as a signal may come while it is in print.
 SERVER = """
 import os, signal, sys
 
+def say(text):
+    os.write(1, f'{text}\\n'.encode())
+
 def end(number, frame):
-    print('terminated', os.path.exists(os.environ['MARKER']), flush=True)
+    say(f'terminated {os.path.exists(os.environ["MARKER"])}')
     sys.exit(7)
 
 signal.signal(signal.SIGTERM, end)
-signal.signal(signal.SIGHUP, lambda *_: print('hung up', flush=True))
+signal.signal(signal.SIGHUP, lambda *_: say('hung up'))
 os.fstat(int(sys.argv[1]))
-print('up', flush=True)
+say('up')
 while True:
     signal.pause()
 """
