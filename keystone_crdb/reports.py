@@ -85,7 +85,7 @@ def table():
         lines += _row(
             f'``{result["command"]}``',
             result['database'],
-            ', '.join(f'{k}: {v}' for k, v in result['figures'].items()),
+            '; '.join(f'{k}: {v}' for k, v in result['figures'].items()),
             f'{result["version"]}, {result["date"]}',
         )
     return '\n'.join(lines)
