@@ -157,3 +157,19 @@ def _explained(source, failure):
         details=failure.details,
         remedy="check pip's index, proxy and CA settings (pip config list)",
     )
+
+
+def unpack_pinned(folder):
+    """Unpack the pinned sdists of all projects, as upstream made them.
+
+    :param folder: an empty one
+    :type folder: pathlib.Path
+    :returns: each project's tree by its name
+    :rtype: dict
+    :raises Failure: when one can't be had, or is not what is pinned
+    """
+    trees = {}
+    for project, source in pins.load().sources.items():
+        trees[project] = folder / project
+        unpack(sdist(source), trees[project])
+    return trees

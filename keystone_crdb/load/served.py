@@ -20,7 +20,6 @@ import time
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb import pins
 from keystone_crdb.load import http
 
 #: Seconds until it has to answer, and until it has to have ended.
@@ -56,11 +55,7 @@ def stock(folder):
     :type folder: pathlib.Path
     :rtype: list
     """
-    trees = []
-    for project, source in pins.load().sources.items():
-        trees.append(folder / project)
-        download.unpack(download.sdist(source), trees[-1])
-    return trees
+    return list(download.unpack_pinned(folder).values())
 
 
 class Served:

@@ -15,7 +15,6 @@ import testtools
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb import pins
 
 _TEST_PATH = 'keystone/tests/unit'
 #: A file of the seconds that each cleaning took, one a line.
@@ -327,8 +326,5 @@ def stock_tree(folder):
     :type folder: pathlib.Path
     :rtype: Tree
     """
-    trees = {}
-    for project, source in pins.load().sources.items():
-        trees[project] = folder / project
-        download.unpack(download.sdist(source), trees[project])
+    trees = download.unpack_pinned(folder)
     return Tree(trees['keystone'], (trees['oslo.db'],), savings=False)
