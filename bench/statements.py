@@ -46,7 +46,7 @@ WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
 
 #: How many of each kind the listings are counted with.
-FEW, MANY = 10, 1000
+FEW, MANY = 10, 10_000
 
 
 class Side:

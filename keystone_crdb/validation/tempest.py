@@ -119,18 +119,25 @@ def settings(keystone, folder):
 def _write(values, path):
     parser = configparser.RawConfigParser(default_section=None)
     parser.read_dict(values)
-    with open(path, 'w', opener=_opener) as output:
+    with open(path, 'w', opener=private) as output:
         parser.write(output)
 
 
-def _opener(path, flags):
+def private(path, flags):
+    """Open a file that is its owner's alone, as the opener of open()."""
     return os.open(path, flags, 0o600)
 
 
 @contextlib.contextmanager
-def _configuration(values):
-    """Write tempest.conf; what is left of it at the end has no password."""
-    path = FOLDER / 'tempest.conf'
+def configuration(values, folder):
+    """Write tempest.conf; what is left of it at the end has no password.
+
+    :param values: as settings() returns them
+    :type values: dict
+    :param folder: where to
+    :type folder: pathlib.Path
+    """
+    path = folder / 'tempest.conf'
     _write(values, path)
     try:
         yield
@@ -241,7 +248,7 @@ def run(args):
     regexes = args.regexes or (_SHORT if args.short else [])
     with (
         serving.keystone(args, 'tempest-keystone', OPTIONS) as served,
-        _configuration(settings(served.keystone, FOLDER)),
+        configuration(settings(served.keystone, FOLDER), FOLDER),
         console.step('Tempest'),
     ):
         tests = runner.list_tests(regexes)
