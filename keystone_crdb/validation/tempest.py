@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -292,14 +293,7 @@ def main(argv=None):
     :returns: exit status: 0 all as the ledger has it, 1 not so
     :rtype: int
     """
-    args = _parser().parse_args(argv)
-    try:
-        return 0 if run(args) else 1
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return cli.status('tox -e tempest', run, _parser().parse_args(argv))
 
 
 if __name__ == '__main__':
