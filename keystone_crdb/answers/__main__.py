@@ -87,8 +87,8 @@ def compare(args):
     """Let Tempest ask both, and report how often they differ.
 
     :type args: argparse.Namespace
-    :returns: exit status, 0 when all answers were the same and no test failed
-    :rtype: int
+    :returns: whether all answers were the same, and no test failed
+    :rtype: bool
     :raises Failure: when one of the two, or Tempest, does not start
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -149,7 +149,7 @@ def compare(args):
                 'tests passed': counts['Passed'],
             },
         )
-    return 1 if both.different or counts['Failed'] else 0
+    return not both.different and not counts['Failed']
 
 
 def main(argv=None):

@@ -16,6 +16,10 @@ MAINS = {
     'bench.contention': 'keystone_crdb.databases.start',
     'bench.soak': 'keystone_crdb.databases.start',
     'bench.suite': 'keystone_crdb.databases.start',
+    'bench.statements': 'keystone_crdb.suite.stestr_run.stock_tree',
+    'keystone_crdb.answers.__main__': (
+        'keystone_crdb.databases.scratch.folder'
+    ),
     'keystone_crdb.faults.__main__': 'keystone_crdb.faults.__main__._chosen',
     'keystone_crdb.retries.proof': 'keystone_crdb.retries.proof._chosen',
     'keystone_crdb.suite.__main__': 'keystone_crdb.databases.start',
@@ -29,6 +33,7 @@ MAINS = {
 
 #: Those that tell by what they return whether all went well.
 RUNS = {
+    'keystone_crdb.answers.__main__': 'compare',
     'keystone_crdb.faults.__main__': '_prove',
     'keystone_crdb.retries.proof': '_run',
     'keystone_crdb.suite.in_image': '_run',
