@@ -12,7 +12,8 @@ stock's db_sync fails there. The same clients then write rows of their own
 each, through ours: how fast that is, is the machine's matter, and what the
 shared rows take longer is contention's. Each of the three is under load for
 as many seconds in all, in turns, so that whatever else the machine does hits
-all of them.
+all of them. How much processor time each of them took, and whose, is printed
+too: with none left, times are the machine's.
 
 Every write that was acknowledged is looked for at the end. Passwords are
 hashed with bcrypt at its least cost, for both: it is the database that is
@@ -23,6 +24,7 @@ success, or has an operation whose 99th percentile is half a second or more.
 """
 
 import contextlib
+import itertools
 import sys
 import time
 
@@ -32,6 +34,7 @@ from keystone_crdb import reports
 from keystone_crdb.databases import cluster
 from keystone_crdb.load import clients
 from keystone_crdb.load import http
+from keystone_crdb.load import processors
 from keystone_crdb.load import record
 from keystone_crdb.load import served
 
@@ -49,11 +52,11 @@ def _warm_up(load):
     load.record = record.Record()
 
 
-def _take_turns(loads, seconds, turns):
+def _take_turns(loads, accounts, seconds, turns):
     for turn in range(turns):
         for name, load in loads.items():
             console.note(f'turn {turn + 1} of {turns}: {name}')
-            with load.running():
+            with accounts[name], load.running():
                 time.sleep(seconds / turns)
 
 
@@ -110,6 +113,26 @@ def _print(loads):
             console.note(f'{name}: {number} times {reason}')
 
 
+def _print_processors(loads, accounts):
+    """Say who used the processors: milliseconds for each call, and shares."""
+    used = {name: account.seconds for name, account in accounts.items()}
+    rows = []
+    for who in dict.fromkeys(itertools.chain(*used.values())):
+        row = [who]
+        for name, load in loads.items():
+            calls = len(load.record.calls)
+            seconds = used[name][who]
+            row += [
+                f'{seconds / calls * 1000:.1f}' if calls else '-',
+                f'{seconds / used[name].total():.0%}',
+            ]
+        rows.append(row)
+    heads = ['processor time of']
+    for name in loads:
+        heads += [f'{name} ms/call', f'{name} share']
+    console.table(heads, rows)
+
+
 def _figures(loads, lost):
     figures = {}
     for name, load in loads.items():
@@ -138,7 +161,7 @@ def measure(database, args, folder):
     :rtype: list
     """
     with contextlib.ExitStack() as stack:
-        loads = {}
+        loads, accounts = {}, {}
         for name, trees in (
             ('stock', served.stock(folder / 'stock')),
             ('ours', served.ours()),
@@ -158,17 +181,20 @@ def measure(database, args, folder):
                     think=args.think,
                 )
                 loads[name].prepare()
+            accounts[name] = processors.Account(keystone.process.pid)
         loads['apart'] = clients.Load(
             keystone.url, keystone.password, args.clients, apart=True,
             think=args.think,
         )
         loads['apart'].prepare()
+        accounts['apart'] = processors.Account(keystone.process.pid)
         with console.step(f'Load of {args.clients} clients'):
             for load in loads.values():
                 _warm_up(load)
-            _take_turns(loads, args.seconds, args.turns)
+            _take_turns(loads, accounts, args.seconds, args.turns)
         lost = {name: load.lost() for name, load in loads.items()}
     _print(loads)
+    _print_processors(loads, accounts)
     for name, lines in lost.items():
         console.note(
             f'{name}: {len(lines)} of {loads[name].register.acknowledged} '

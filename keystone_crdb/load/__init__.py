@@ -11,4 +11,6 @@ clients
     the clients that write the same rows, and what they find at the end
 record
     counts and percentiles of what they recorded
+processors
+    whose processor time it took
 """

@@ -26,6 +26,7 @@ from keystone.common import provider_api
 from keystone.common import sql
 from keystone import exception
 from keystone.identity.backends import base as identity_base
+from keystone.identity.backends import sql_model as identity_model
 from keystone.resource.backends import base as resource_base
 from keystone.tests import unit
 from keystone.tests.unit import test_backend_sql
@@ -153,6 +154,124 @@ class OptionsTests(StatementsTestCase):
         hints.set_limit(2)
 
         self.assertEqual(2, len(driver.list_roles(hints)))
+
+
+class DeleteUserTests(StatementsTestCase):
+    def _count(self, *models):
+        with sql.session_for_read() as session:
+            return [session.query(each).count() for each in models]
+
+    def test_user_is_read_once(self):
+        models = (
+            identity_model.User,
+            identity_model.LocalUser,
+            identity_model.Password,
+        )
+        before = self._count(*models)
+
+        self.statements.clear()
+        PROVIDERS.identity_api.driver.delete_user(self.user_foo['id'])
+
+        read = [
+            text
+            for text in self.statements
+            if text.startswith('SELECT') and 'password' in text
+        ]
+        self.assertEqual(1, len(read), read)
+        self.assertEqual(
+            [number - 1 for number in before], self._count(*models)
+        )
+
+
+class DeleteNothingTests(StatementsTestCase):
+    """Where there is nothing to delete, nothing is deleted."""
+
+    def test_credentials(self):
+        manager = PROVIDERS.credential_api
+        self.assertTakes(
+            1, 1, manager.delete_credentials_for_user, self.user_foo['id']
+        )
+        self.assertTakes(
+            1,
+            1,
+            manager.delete_credentials_for_project,
+            self.project_bar['id'],
+        )
+
+    def test_application_credentials(self):
+        manager = PROVIDERS.application_credential_api
+        self.assertTakes(
+            1,
+            1,
+            manager._delete_application_credentials_for_user,
+            self.user_foo['id'],
+        )
+        self.assertTakes(
+            1,
+            1,
+            manager._delete_application_credentials_for_user_on_project,
+            self.user_foo['id'],
+            self.project_bar['id'],
+        )
+        self.assertTakes(
+            1, 1, manager._delete_access_rules_for_user, self.user_foo['id']
+        )
+
+
+class UserExistsTests(StatementsTestCase):
+    """Whether there is a user is found without its password."""
+
+    def setUp(self):
+        super().setUp()
+        self.driver = PROVIDERS.identity_api.driver
+        group = unit.new_group_ref(self.user_foo['domain_id'])
+        self.group_id = self.driver.create_group(group['id'], group)['id']
+
+    def _of_password(self):
+        return [text for text in self.statements if 'password' in text]
+
+    def test_list_groups_for_user(self):
+        groups = self.assertTakes(
+            3,
+            1,
+            self.driver.list_groups_for_user,
+            self.user_foo['id'],
+            driver_hints.Hints(),
+        )
+
+        self.assertEqual([], groups)
+        self.assertEqual([], self._of_password())
+        self.assertRaises(
+            exception.UserNotFound,
+            self.driver.list_groups_for_user,
+            uuid.uuid4().hex,
+            driver_hints.Hints(),
+        )
+
+    def test_membership(self):
+        self.assertTakes(
+            4,
+            1,
+            self.driver.add_user_to_group,
+            self.user_foo['id'],
+            self.group_id,
+        )
+        self.assertEqual([], self._of_password())
+        self.assertTakes(
+            3,
+            1,
+            self.driver.check_user_in_group,
+            self.user_foo['id'],
+            self.group_id,
+        )
+        self.assertEqual([], self._of_password())
+        for method in (
+            self.driver.add_user_to_group,
+            self.driver.check_user_in_group,
+        ):
+            self.assertRaises(
+                exception.UserNotFound, method, uuid.uuid4().hex, self.group_id
+            )
 
 
 class ProjectTests(StatementsTestCase):

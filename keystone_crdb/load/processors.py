@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose processor time a load takes.
+
+What is slow on a machine that has nothing left is the machine's matter, and
+this says whose work it does. Only processes of this machine that this one has
+started, and those that they have, are told apart.
+"""
+
+import collections
+import os
+import pathlib
+import time
+
+_PROC = pathlib.Path('/proc')
+_TICKS = os.sysconf('SC_CLK_TCK')
+
+CLIENTS = 'clients'
+KEYSTONE = 'Keystone'
+PROXY = "the stand-in's proxy"
+OTHERS = 'others'
+IDLE = 'idle'
+
+
+def _processes(proc):
+    """Return (parent's id, name, seconds with ended children) by id."""
+    found = {}
+    for file in proc.glob('[0-9]*/stat'):
+        try:
+            head, _, tail = file.read_text().rpartition(')')
+        except OSError:
+            # It has ended.
+            continue
+        # From the third field of proc(5) on.
+        fields = tail.split()
+        seconds = sum(map(int, fields[11:15])) / _TICKS
+        found[int(file.parent.name)] = (
+            int(fields[1]), head.partition('(')[2], seconds
+        )
+    return found
+
+
+def _machine(proc):
+    """Return the seconds that the machine's processors worked, and not."""
+    fields = (proc / 'stat').read_text().splitlines()[0].split()[1:9]
+    user, nice, system, idle, wait, *rest = (int(x) / _TICKS for x in fields)
+    return user + nice + system + sum(rest), idle + wait
+
+
+def _who(process, processes, keystone):
+    """Return whose work a process does, None for that of somebody else."""
+    me = os.getpid()
+    if process == me:
+        return CLIENTS
+    name = processes[process][1]
+    while process in processes and process != me:
+        if process == keystone:
+            return KEYSTONE
+        process = processes[process][0]
+    if process != me:
+        return None
+    # The only other one in Python that a load has.
+    return PROXY if name.startswith('python') else name
+
+
+def used(keystone, proc=_PROC):
+    """Return the seconds of processor time that were used up to now.
+
+    :param keystone: id of the process that serves, whose children do so too
+    :type keystone: int
+    :param proc: proc(5)
+    :type proc: pathlib.Path
+    :returns: by who used it: the clients, which are threads of this process,
+        Keystone, the stand-in's proxy or programs of the database by their
+        name, others on this machine, and nobody
+    :rtype: collections.Counter
+    """
+    processes = _processes(proc)
+    seconds = collections.Counter({CLIENTS: time.process_time()})
+    for process, (_, _, own) in processes.items():
+        who = _who(process, processes, keystone)
+        if who not in (None, CLIENTS):
+            seconds[who] += own
+    busy, idle = _machine(proc)
+    seconds[OTHERS] = busy - seconds.total()
+    seconds[IDLE] = idle
+    return seconds
+
+
+class Account:
+    """The processor time of one load, which runs in turns.
+
+    :param keystone: id of the process that serves
+    :type keystone: int
+    """
+
+    def __init__(self, keystone):
+        self.seconds = collections.Counter()
+        self._keystone = keystone
+        self._before = None
+
+    def __enter__(self):
+        self._before = used(self._keystone)
+
+    def __exit__(self, *exc):
+        after = used(self._keystone)
+        after.subtract(self._before)
+        self.seconds.update(after)
