@@ -24,7 +24,6 @@ It ends with 1 if an increment was lost or failed, or if the 99th percentile
 of the latency is more than a tenth of the stock decorator's.
 """
 
-import argparse
 import dataclasses
 import random
 import statistics
@@ -34,6 +33,8 @@ import time
 
 import sqlalchemy
 
+from bench import commands
+from keystone_crdb import cli
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -294,51 +295,33 @@ def run(database, clients, increments, think, transactions):
     )
 
 
+def _measure(args):
+    with databases.start(args.provider) as database:
+        return run(
+            database,
+            args.clients,
+            args.increments,
+            args.think,
+            args.transactions,
+        )
+
+
 def main():
     """Read the command line and measure.
 
     :returns: the exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m bench.contended_counter',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--clients', type=int, default=16)
+    parser = commands.parser('contended_counter', __doc__)
+    commands.add_load(parser, clients=16, think=0.3)
     parser.add_argument('--increments', type=int, default=2000)
-    parser.add_argument(
-        '--think',
-        type=float,
-        default=0.3,
-        metavar='SECONDS',
-        help='between two increments of a client, on average',
-    )
     parser.add_argument(
         '--transactions',
         type=int,
         default=500,
         help='of the client that is alone',
     )
-    parser.add_argument(
-        '--provider',
-        choices=databases.PROVIDERS,
-        help='take this database and no other',
-    )
-    args = parser.parse_args()
-    try:
-        with databases.start(args.provider) as database:
-            wanted = run(
-                database,
-                args.clients,
-                args.increments,
-                args.think,
-                args.transactions,
-            )
-    except errors.Failure as failure:
-        print(f'error: {failure}', file=sys.stderr)
-        return 1
-    return 0 if wanted else 1
+    return cli.status(parser.prog, _measure, parser.parse_args())
 
 
 if __name__ == '__main__':

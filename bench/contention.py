@@ -23,18 +23,15 @@ It ends with 1 if ours lost an acknowledged write, answered anything but
 success, or has an operation whose 99th percentile is half a second or more.
 """
 
-import argparse
 import contextlib
 import itertools
 import sys
 import time
 
+from bench import commands
 from keystone_crdb import console
-from keystone_crdb import databases
-from keystone_crdb import errors
 from keystone_crdb import reports
 from keystone_crdb.databases import cluster
-from keystone_crdb.databases import scratch
 from keystone_crdb.load import clients
 from keystone_crdb.load import http
 from keystone_crdb.load import processors
@@ -228,12 +225,8 @@ def main():
     :returns: the exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m bench.contention',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--clients', type=int, default=8)
+    parser = commands.parser('contention', __doc__)
+    commands.add_load(parser, clients=8)
     parser.add_argument(
         '--seconds', type=float, default=60, help='of load on each'
     )
@@ -242,29 +235,7 @@ def main():
     parser.add_argument(
         '--threads', type=int, default=2, help='in each process'
     )
-    parser.add_argument(
-        '--think', type=float, default=0, metavar='SECONDS',
-        help='between two operations of a client, on average',
-    )
-    parser.add_argument(
-        '--provider',
-        choices=databases.PROVIDERS,
-        help='take this database and no other',
-    )
-    args = parser.parse_args()
-    try:
-        with (
-            databases.start(args.provider) as database,
-            scratch.folder('contention') as folder,
-        ):
-            console.say(database.describe())
-            wrong = measure(database, args, folder)
-    except errors.Failure as failure:
-        print(f'error: {failure}', file=sys.stderr)
-        return 1
-    for line in wrong:
-        console.say(f'not as wanted: {line}')
-    return 1 if wrong else 0
+    return commands.status(parser, parser.parse_args(), measure)
 
 
 if __name__ == '__main__':

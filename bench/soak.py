@@ -15,7 +15,6 @@ It ends with 1 if the memory has grown by more than a twentieth or there are
 more connections than before, a call failed, or an acknowledged write is lost.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import os
@@ -26,12 +25,10 @@ import time
 
 import sqlalchemy
 
+from bench import commands
 from keystone_crdb import console
-from keystone_crdb import databases
-from keystone_crdb import errors
 from keystone_crdb import reports
 from keystone_crdb.databases import cluster
-from keystone_crdb.databases import scratch
 from keystone_crdb.load import clients
 from keystone_crdb.load import served
 
@@ -196,38 +193,13 @@ def main():
     :returns: the exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m bench.soak',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = commands.parser('soak', __doc__)
     parser.add_argument('--minutes', type=float, default=60)
-    parser.add_argument('--clients', type=int, default=8)
-    parser.add_argument(
-        '--think', type=float, default=0, metavar='SECONDS',
-        help='between two operations of a client, on average',
-    )
-    parser.add_argument(
-        '--provider',
-        choices=databases.PROVIDERS,
-        help='take this database and no other',
-    )
+    commands.add_load(parser, clients=8)
     args = parser.parse_args()
     if args.minutes < 1:
         parser.error('--minutes is at least 1')
-    try:
-        with (
-            databases.start(args.provider) as database,
-            scratch.folder('soak') as folder,
-        ):
-            console.say(database.describe())
-            wrong = run(database, args, folder)
-    except errors.Failure as failure:
-        print(f'error: {failure}', file=sys.stderr)
-        return 1
-    for line in wrong:
-        console.say(f'not as wanted: {line}')
-    return 1 if wrong else 0
+    return commands.status(parser, args, run)
 
 
 if __name__ == '__main__':

@@ -29,13 +29,14 @@ import subprocess
 import sys
 import tempfile
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb import pins
 from keystone_crdb import reports
 from keystone_crdb.databases import scratch
+from keystone_crdb.suite import command
 from keystone_crdb.suite import run_database
 from keystone_crdb.suite import stestr_run
 
@@ -46,7 +47,7 @@ WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
 
 #: How many of each kind the listings are counted with.
-FEW, MANY = 10, 1000
+FEW, MANY = 10, 10_000
 
 
 class Side:
@@ -259,8 +260,7 @@ def _fail(problems):
 
 def _on_server(args):
     """Compare the counts on SQLite with those on a server, and its plans."""
-    image = pins.load().cockroachdb.image
-    with databases.start(args.provider, image) as server:
+    with databases.start(args.provider) as server:
         console.say(server.describe())
         # Tables that stay small would be scanned, as that is cheaper.
         settings = ()
@@ -378,13 +378,10 @@ def main(argv=None):
     parser.add_argument(
         '--server', action='store_true', help='count on a server too'
     )
-    parser.add_argument('--provider', choices=databases.PROVIDERS)
+    command.add_provider(parser)
     args = parser.parse_args(argv)
-    try:
-        return _on_server(args) if args.server else _beside_stock(args)
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
+    work = _on_server if args.server else _beside_stock
+    return cli.status('tox -e statements', work, args)
 
 
 if __name__ == '__main__':

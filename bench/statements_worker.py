@@ -22,26 +22,19 @@ import re
 import sys
 import uuid
 
-from keystone import server
 from keystone.assignment import COMPUTED_ASSIGNMENTS_REGION
 from keystone.catalog import COMPUTED_CATALOG_REGION
-from keystone.cmd import bootstrap
 from keystone.common import cache
-from keystone.common import fernet_utils
 from keystone.common import sql
-from keystone.common.sql import upgrades
-import keystone.conf
 from keystone.identity import ID_MAPPING_REGION
 from keystone.receipt.provider import RECEIPTS_REGION
 from keystone.revoke import REVOKE_REGION
-from keystone.server.flask import application
-from keystone.server.flask import core as flask_core
 from keystone.token.provider import TOKENS_REGION
 from oslo_context import context
 import sqlalchemy
 from sqlalchemy.engine import cursor as sa_cursor
 
-CONF = keystone.conf.CONF
+from keystone_crdb.load import in_process
 
 REGIONS = (
     cache.CACHE_REGION,
@@ -55,24 +48,6 @@ REGIONS = (
 )
 
 PASSWORD = 'correct horse battery staple'  # noqa: S105
-
-CONFIGURATION = """
-[DEFAULT]
-log_file = {folder}/keystone.log
-[cache]
-enabled = true
-backend = dogpile.cache.memory
-[credential]
-key_repository = {folder}/credential
-[database]
-connection = {url}
-[fernet_tokens]
-key_repository = {folder}/fernet
-[fernet_receipts]
-key_repository = {folder}/fernet
-[identity]
-password_hash_rounds = 4
-"""
 
 # What answers have that is new in each of them.
 VOLATILE = (
@@ -881,41 +856,6 @@ def measure(world, counter, names, texts):
     return results
 
 
-def serve(url, folder):
-    """Make a database, and the application that serves it.
-
-    :param url: SQLAlchemy URL of an empty database
-    :type url: str
-    :type folder: pathlib.Path
-    :rtype: flask.Flask
-    """
-    path = folder / 'keystone.conf'
-    # oslo.config takes a dollar sign for the start of an option's name.
-    escaped = url.replace('$', '$$')
-    path.write_text(CONFIGURATION.format(folder=folder, url=escaped))
-    server.configure(config_files=[path])
-    # oslo.log would have what ends this process in its log alone.
-    sys.excepthook = sys.__excepthook__
-    for group in 'fernet_tokens', 'credential':
-        keys = fernet_utils.FernetUtils(
-            CONF[group].key_repository, 2, group
-        )
-        keys.create_key_directory()
-        keys.initialize_key_repository()
-    upgrades.offline_sync_database_to_version()
-    bootstrapper = bootstrap.Bootstrapper()
-    bootstrapper.admin_username = 'admin'
-    bootstrapper.admin_password = PASSWORD
-    bootstrapper.project_name = 'admin'
-    bootstrapper.admin_role_name = 'admin'
-    bootstrapper.service_name = 'keystone'
-    bootstrapper.public_url = 'https://keystone/v3'
-    bootstrapper.region_id = 'south'
-    bootstrapper.bootstrap()
-    app = application.application_factory('public')
-    return flask_core.setup_app_middleware(app)
-
-
 def list_with(world, counter, sizes):
     """Count the statements of listings with more and more to list.
 
@@ -965,7 +905,9 @@ def main():
     count_ids()
     counter = Counter()
     # A URL has a password, which no list of processes should show.
-    app = serve(os.environ.pop('KEYSTONE_CRDB_URL'), args.folder)
+    app = in_process.serve(
+        os.environ.pop('KEYSTONE_CRDB_URL'), args.folder, PASSWORD
+    )
     world = World(Client(app))
     names = args.only or list(REQUESTS)
     results = {

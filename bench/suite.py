@@ -13,7 +13,6 @@ compared: the sum of the tests' own, in which neither start is, and that of
 the clock on the wall. The time that cleaning takes is printed with them.
 """
 
-import argparse
 import datetime
 import os
 import pathlib
@@ -21,10 +20,11 @@ import sys
 import tempfile
 import time
 
+from bench import commands
+from keystone_crdb import cli
 from keystone_crdb import console
-from keystone_crdb import errors
+from keystone_crdb import databases
 from keystone_crdb import paths
-from keystone_crdb.suite import command
 from keystone_crdb.suite import report
 from keystone_crdb.suite import run_database
 from keystone_crdb.suite import stestr_run
@@ -114,6 +114,15 @@ def _compare(args, server, folder):
     return good
 
 
+def _run(args):
+    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
+    folder = paths.BUILD / 'bench' / f'{now}-{os.getpid()}'
+    folder.mkdir(parents=True)
+    with databases.start(args.provider) as server:
+        console.say(server.describe())
+        return _compare(args, server, folder)
+
+
 def _part(text):
     number, _, count = text.partition('/')
     return int(number), int(count)
@@ -127,11 +136,7 @@ def main(argv=None):
     :returns: exit status: 0 within the limits, 1 not so
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_provider(parser)
+    parser = commands.parser('suite', __doc__)
     parser.add_argument(
         '--part', type=_part, default=(1, 1), metavar='I/N',
         help='time only the I-th of N parts of the tests',
@@ -140,17 +145,7 @@ def main(argv=None):
     parser.add_argument(
         '--rounds', type=int, default=1, help='how often, alternating'
     )
-    args = parser.parse_args(argv)
-    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
-    folder = paths.BUILD / 'bench' / f'{now}-{os.getpid()}'
-    folder.mkdir(parents=True)
-    try:
-        with command.start_database(args) as server:
-            console.say(server.describe())
-            return 0 if _compare(args, server, folder) else 1
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
+    return cli.status(parser.prog, _run, parser.parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -7,6 +7,9 @@ import sys
 
 from keystone_crdb import errors
 
+#: The exit status of a command that Ctrl-C ended.
+INTERRUPTED = 130
+
 #: In the order in which a build goes through them.
 VERBS = {
     'build': 'all of it: source, wheels, image, then a token served',
@@ -68,7 +71,10 @@ def main(argv=None):
     if args.verb == 'help':
         parser.print_help()
         return 0
-    return status(f'build.sh {args.verb}', args.run, args)
+    ended = status(f'build.sh {args.verb}', args.run, args)
+    if ended == INTERRUPTED:
+        print('    the same command goes on from here', file=sys.stderr)
+    return ended
 
 
 def status(name, work, *args):
@@ -76,19 +82,19 @@ def status(name, work, *args):
 
     :param name: of the command, for what it says on standard error
     :type name: str
-    :param work: called with args; None is 0
+    :param work: called with args; returns an exit status, or whether it all
+        went well, or nothing when nothing can go wrong but by a Failure
     :type work: callable
-    :returns: what the work returns; 1 after a Failure, 130 when interrupted
+    :returns: exit status: 0 for True and None, 1 for False and after a
+        Failure, 130 when interrupted, or the one that the work returns
     :rtype: int
     """
     try:
-        return work(*args) or 0
+        found = work(*args)
+        return int(not found) if isinstance(found, bool) else found or 0
     except errors.Failure as exc:
         print(f'{name}: {exc}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            f'\n{name}: interrupted; the same command goes on from here',
-            file=sys.stderr,
-        )
-        return 130
+        print(f'\n{name}: interrupted', file=sys.stderr)
+        return INTERRUPTED

@@ -21,6 +21,7 @@ run here is reported with the reason.
 import argparse
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
@@ -28,6 +29,7 @@ from keystone_crdb import reports
 from keystone_crdb.databases import scratch
 from keystone_crdb.faults import scenarios
 from keystone_crdb.faults import stage as stages
+from keystone_crdb.suite import command
 from keystone_crdb.verbs import image
 
 #: Seconds that a pause lasts, and in CI.
@@ -120,6 +122,31 @@ def _report(results, database):
     reports.write('faults', database.describe(), figures)
 
 
+def _prove(args):
+    """Run what the arguments ask for, and report it.
+
+    :type args: argparse.Namespace
+    :returns: whether all is as it should be
+    :rtype: bool
+    :raises Failure: when there is nothing to run it on
+    """
+    chosen = _chosen(args.scenarios, args.all)
+    engine = image.find_engine(args.engine, args.engine_option)
+    reference = args.image or image.make(engine).reference
+    with (
+        databases.start(args.provider) as database,
+        scratch.folder('faults') as folder,
+    ):
+        console.say(database.describe())
+        with stages.Stage(
+            database, engine, reference, folder, args.clients,
+            PAUSE if args.all or args.scenarios else QUICK_PAUSE,
+        ) as stage:
+            results = _run(chosen, stage)
+        _report(results, database)
+    return all(map(is_good, results.values()))
+
+
 def main():
     """Read the command line and run the scenarios.
 
@@ -135,11 +162,7 @@ def main():
     parser.add_argument('--list', action='store_true', help='name them')
     parser.add_argument('--all', action='store_true', help='run them all')
     parser.add_argument('--clients', type=int, default=4)
-    parser.add_argument(
-        '--provider',
-        choices=databases.PROVIDERS,
-        help='take this database and no other',
-    )
+    command.add_provider(parser)
     parser.add_argument(
         '--image', metavar='REF',
         help='take this image instead of building it',
@@ -155,25 +178,7 @@ def main():
             ],
         )
         return 0
-    try:
-        chosen = _chosen(args.scenarios, args.all)
-        engine = image.find_engine(args.engine, args.engine_option)
-        reference = args.image or image.make(engine).reference
-        with (
-            databases.start(args.provider) as database,
-            scratch.folder('faults') as folder,
-        ):
-            console.say(database.describe())
-            with stages.Stage(
-                database, engine, reference, folder, args.clients,
-                PAUSE if args.all or args.scenarios else QUICK_PAUSE,
-            ) as stage:
-                results = _run(chosen, stage)
-            _report(results, database)
-    except errors.Failure as failure:
-        print(f'error: {failure}', file=sys.stderr)
-        return 1
-    return 0 if all(map(is_good, results.values())) else 1
+    return cli.status(parser.prog, _prove, args)
 
 
 if __name__ == '__main__':

@@ -18,14 +18,13 @@ What is attached to a test that failed is in build/retries/RUN/failures.
 
 import argparse
 import pathlib
+import shutil
 import sys
 
 from keystone_crdb import cli
 from keystone_crdb import console
-from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb import pins
 from keystone_crdb import reports
 from keystone_crdb.retries import injection
 from keystone_crdb.retries import runs
@@ -79,21 +78,6 @@ def patched_tree(folder):
             remedy='make it with ./build.sh source',
         )
     return stestr_run.Tree(folder.resolve(), (paths.SOURCES / 'oslo.db',))
-
-
-def stock_tree():
-    """Return stock Keystone and oslo.db, unpacked from the pinned sdists.
-
-    :rtype: keystone_crdb.suite.stestr_run.Tree
-    """
-    folders = []
-    for project in ('keystone', 'oslo.db'):
-        source = pins.load().sources[project]
-        folder = runs.WORK / f'stock-{project}-{source.version}'
-        if not folder.is_dir():
-            download.unpack(download.sdist(source), folder)
-        folders.append(folder)
-    return stestr_run.Tree(folders[0], (folders[1],))
 
 
 def _add_arguments(parser):
@@ -184,7 +168,9 @@ def prove(args):
     """
     trees = {'ours': patched_tree(args.tree)}
     if args.stock:
-        trees['stock'] = stock_tree()
+        folder = runs.WORK / 'stock'
+        shutil.rmtree(folder, ignore_errors=True)
+        trees['stock'] = stestr_run.stock_tree(folder, savings=True)
     outcomes = {}
     broken = []
     for mode in args.modes or MODES:

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
@@ -274,6 +275,27 @@ def _chosen(args):
     return [named(name) for name in args.patches]
 
 
+def _run(args):
+    """Prove all that the arguments name, also after one that isn't proven.
+
+    :type args: argparse.Namespace
+    :returns: whether all are proven
+    :rtype: bool
+    :raises Failure: when they name what isn't there
+    """
+    chosen = _chosen(args)
+    if not chosen:
+        console.say('no patch to prove: none of them changed')
+    good = True
+    for patch in chosen:
+        try:
+            prove(patch)
+        except errors.Failure as exc:
+            good = False
+            print(exc, file=sys.stderr)
+    return good
+
+
 def main(argv=None):
     """Run the command.
 
@@ -298,22 +320,7 @@ def main(argv=None):
         '--changed-since', nargs='?', const='', metavar='REF',
         help='the patches that changed since REF',
     )  # fmt: skip
-    args = parser.parse_args(argv)
-    failed = 0
-    try:
-        chosen = _chosen(args)
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    if not chosen:
-        console.say('no patch to prove: none of them changed')
-    for patch in chosen:
-        try:
-            prove(patch)
-        except errors.Failure as exc:
-            failed += 1
-            print(exc, file=sys.stderr)
-    return 1 if failed else 0
+    return cli.status(parser.prog, _run, parser.parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ each test that failed, its SQL, log and traceback.
 import contextlib
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb.suite import run
 from keystone_crdb.suite import stestr_run
 
@@ -28,7 +29,7 @@ def main(argv=None):
     :rtype: int
     """
     args = run.parser('keystone', __doc__).parse_args(argv)
-    return run.main(args, _on_host)
+    return cli.status('tox -e keystone', run.on_database, args, _on_host)
 
 
 if __name__ == '__main__':

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands that run upstream's suites on a database share."""
+"""What the commands that run something on a database share."""
 
 from keystone_crdb import databases
 from keystone_crdb import ledger
 from keystone_crdb import paths
-from keystone_crdb import pins
 
 
 def add_arguments(parser):
@@ -28,17 +27,6 @@ def add_provider(parser):
         '--provider', choices=databases.PROVIDERS,
         help='take this database and no other',
     )
-
-
-def start_database(args):
-    """Find or start a database.
-
-    :param args: with --provider
-    :type args: argparse.Namespace
-    :returns: context manager of a keystone_crdb.databases.database.Database
-    :raises Failure: when a forced one can't be had, or there is none
-    """
-    return databases.start(args.provider, pins.load().cockroachdb.image)
 
 
 def judge(project, server, outcomes, whole):

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb.containers import engine as engines
@@ -119,6 +120,26 @@ def _running(engine, reference, folder, scratch_folder, settings):
         )
 
 
+def _run(args):
+    """Make the image's test stage, and run the suite in it.
+
+    :type args: argparse.Namespace
+    :returns: whether all went as the ledger has it
+    :rtype: bool
+    :raises Failure: when there is no engine, no image or no database
+    """
+    engine = image.find_engine(args.engine, args.engine_option)
+    if engine.name == 'buildah':
+        raise errors.Failure(
+            'buildah keeps no container running, which the suite needs',
+            remedy='install podman or docker',
+        )
+    reference = image.make_test(engine)
+    return run.on_database(
+        args, functools.partial(_running, engine, reference)
+    )
+
+
 def main(argv=None):
     """Run the command.
 
@@ -130,18 +151,7 @@ def main(argv=None):
     parser = run.parser('keystone-image', __doc__)
     image.add_engine_arguments(parser)
     args = parser.parse_args(argv)
-    try:
-        engine = image.find_engine(args.engine, args.engine_option)
-        if engine.name == 'buildah':
-            raise errors.Failure(
-                'buildah keeps no container running, which the suite needs',
-                remedy='install podman or docker',
-            )
-        reference = image.make_test(engine)
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    return run.main(args, functools.partial(_running, engine, reference))
+    return cli.status('tox -e keystone-image', _run, args)
 
 
 if __name__ == '__main__':

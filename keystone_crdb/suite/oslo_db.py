@@ -11,8 +11,9 @@ import os
 import subprocess
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import console
-from keystone_crdb import errors
+from keystone_crdb import databases
 from keystone_crdb import ledger
 from keystone_crdb.databases import scratch
 from keystone_crdb.suite import command
@@ -61,6 +62,37 @@ class _Suite:
         return ledger.read_subunit(io.BytesIO(last.stdout))
 
 
+def _run(args):
+    """Run the suite on both.
+
+    :type args: argparse.Namespace
+    :returns: whether all passed on SQLite, and went as the ledger has it on
+        the database
+    :rtype: bool
+    :raises Failure: when there is no database
+    """
+    with (
+        databases.start(args.provider) as server,
+        scratch.folder('oslo.db') as folder,
+    ):
+        console.say(server.describe())
+        suite = _Suite(
+            stestr_run.copy_sources('oslo.db', folder), args.regexes
+        )
+        with console.step('oslo.db on SQLite'):
+            status = suite.run('sqlite://')
+        with console.step(f'oslo.db on {server.product} too'):
+            suite.run(server.url, 'sqlite://')
+            good, verdict = command.judge(
+                'oslo.db',
+                server,
+                suite.outcomes(),
+                whole=not args.regexes,
+            )
+            console.say(verdict)
+    return status == 0 and good
+
+
 def main(argv=None):
     """Run the command.
 
@@ -73,31 +105,7 @@ def main(argv=None):
         prog='tox -e oslo.db --', description=__doc__
     )
     command.add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        with (
-            command.start_database(args) as server,
-            scratch.folder('oslo.db') as folder,
-        ):
-            console.say(server.describe())
-            suite = _Suite(
-                stestr_run.copy_sources('oslo.db', folder), args.regexes
-            )
-            with console.step('oslo.db on SQLite'):
-                status = suite.run('sqlite://')
-            with console.step(f'oslo.db on {server.product} too'):
-                suite.run(server.url, 'sqlite://')
-                good, verdict = command.judge(
-                    'oslo.db',
-                    server,
-                    suite.outcomes(),
-                    whole=not args.regexes,
-                )
-                console.say(verdict)
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    return 0 if status == 0 and good else 1
+    return cli.status('tox -e oslo.db', _run, parser.parse_args(argv))
 
 
 if __name__ == '__main__':

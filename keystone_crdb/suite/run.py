@@ -8,11 +8,10 @@ for each test that failed, its SQL, log and traceback.
 import argparse
 import datetime
 import os
-import sys
 import time
 
 from keystone_crdb import console
-from keystone_crdb import errors
+from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb import reports
 from keystone_crdb.suite import command
@@ -129,7 +128,7 @@ def _run(args, server, runner_in, folder):
     return good
 
 
-def main(args, runner_in):
+def on_database(args, runner_in):
     """Find or start a database, run the suite on it and judge it.
 
     :param args: of the parser
@@ -138,15 +137,10 @@ def main(args, runner_in):
         the settings of the tests; returns a context manager of a
         keystone_crdb.suite.stestr_run.Runner
     :type runner_in: callable
-    :returns: exit status: 0 all as the ledger has it, 1 not so
-    :rtype: int
+    :returns: whether all went as the ledger has it
+    :rtype: bool
+    :raises Failure: when there is no database, or the suite can't be run
     """
-    try:
-        with command.start_database(args) as server:
-            console.say(server.describe())
-            return 0 if _run(args, server, runner_in, _folder()) else 1
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    with databases.start(args.provider) as server:
+        console.say(server.describe())
+        return _run(args, server, runner_in, _folder())

@@ -319,12 +319,14 @@ def patched_tree(folder):
     )
 
 
-def stock_tree(folder):
+def stock_tree(folder, savings=False):
     """Unpack the pinned sdists.
 
     :param folder: where to
     :type folder: pathlib.Path
+    :param savings: as of a Tree; without, upstream's own way to run it
+    :type savings: bool
     :rtype: Tree
     """
     trees = download.unpack_pinned(folder)
-    return Tree(trees['keystone'], (trees['oslo.db'],), savings=False)
+    return Tree(trees['keystone'], (trees['oslo.db'],), savings)

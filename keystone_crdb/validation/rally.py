@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -382,14 +383,7 @@ def main(argv=None):
     :returns: exit status: 0 nothing failed, 1 something did
     :rtype: int
     """
-    args = _parser().parse_args(argv)
-    try:
-        return 0 if run(args) else 1
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return cli.status('tox -e rally', run, _parser().parse_args(argv))
 
 
 if __name__ == '__main__':

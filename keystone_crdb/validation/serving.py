@@ -8,9 +8,9 @@ import re
 import uuid
 
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb.databases import database
-from keystone_crdb.suite import command
 from keystone_crdb.verbs import image
 from keystone_crdb.verbs import run
 
@@ -64,7 +64,7 @@ def keystone(args, log, options=None):
     """
     engine = image.find_engine(args.engine, args.engine_option)
     built = image.make(engine)
-    with command.start_database(args) as server:
+    with databases.start(args.provider) as server:
         console.say(server.describe())
         name = f'keystone_crdb_{uuid.uuid4().hex[:12]}'
         container = run.Keystone(

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 
+from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -119,18 +120,25 @@ def settings(keystone, folder):
 def _write(values, path):
     parser = configparser.RawConfigParser(default_section=None)
     parser.read_dict(values)
-    with open(path, 'w', opener=_opener) as output:
+    with open(path, 'w', opener=private) as output:
         parser.write(output)
 
 
-def _opener(path, flags):
+def private(path, flags):
+    """Open a file that is its owner's alone, as the opener of open()."""
     return os.open(path, flags, 0o600)
 
 
 @contextlib.contextmanager
-def _configuration(values):
-    """Write tempest.conf; what is left of it at the end has no password."""
-    path = FOLDER / 'tempest.conf'
+def configuration(values, folder):
+    """Write tempest.conf; what is left of it at the end has no password.
+
+    :param values: as settings() returns them
+    :type values: dict
+    :param folder: where to
+    :type folder: pathlib.Path
+    """
+    path = folder / 'tempest.conf'
     _write(values, path)
     try:
         yield
@@ -241,7 +249,7 @@ def run(args):
     regexes = args.regexes or (_SHORT if args.short else [])
     with (
         serving.keystone(args, 'tempest-keystone', OPTIONS) as served,
-        _configuration(settings(served.keystone, FOLDER)),
+        configuration(settings(served.keystone, FOLDER), FOLDER),
         console.step('Tempest'),
     ):
         tests = runner.list_tests(regexes)
@@ -285,14 +293,7 @@ def main(argv=None):
     :returns: exit status: 0 all as the ledger has it, 1 not so
     :rtype: int
     """
-    args = _parser().parse_args(argv)
-    try:
-        return 0 if run(args) else 1
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return cli.status('tox -e tempest', run, _parser().parse_args(argv))
 
 
 if __name__ == '__main__':

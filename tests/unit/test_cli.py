@@ -58,3 +58,26 @@ class CliTest(base.TestCase):
         self.assertEqual(['unit'], args.environments)
         self.assertEqual(['--failing'], args.rest)
         self.assertRaises(SystemExit, cli.main, ['source', '--', 'x'])
+
+
+class StatusTest(base.TestCase):
+    """How any command ends."""
+
+    def status(self, found):
+        return cli.status('prove', lambda: found)
+
+    def test_what_the_work_returns(self):
+        for found, status in (
+            (None, 0), (True, 0), (False, 1), (0, 0), (1, 1), (3, 3),
+        ):
+            self.assertEqual(status, self.status(found), found)
+            self.assertIs(int, type(self.status(found)))
+        self.assertEqual('', self.output.getvalue())
+
+    def test_arguments(self):
+        self.assertEqual(5, cli.status('add', int.__add__, 2, 3))
+
+    def test_interrupt(self):
+        work = mock.Mock(side_effect=KeyboardInterrupt)
+        self.assertEqual(130, cli.status('prove', work))
+        self.assertEqual('\nprove: interrupted\n', self.output.getvalue())

@@ -192,7 +192,9 @@ class RetriesCommandTestCase(testtools.TestCase):
         for patcher in (
             mock.patch.object(runs, 'WORK', self.tree),
             mock.patch.object(runs, 'run_tests', self._run_tests),
-            mock.patch.object(command, 'stock_tree', lambda: 'stock'),
+            mock.patch.object(
+                stestr_run, 'stock_tree', lambda folder, savings: 'stock'
+            ),
             mock.patch.object(reports, 'MADE', self.tree / 'reports'),
         ):
             patcher.start()

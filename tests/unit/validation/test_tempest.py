@@ -20,14 +20,6 @@ def _result(test, status='success'):
 
 
 class SettingsTest(base.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.useFixture(
-            fixtures.MonkeyPatch(
-                'keystone_crdb.validation.tempest.FOLDER', self.path
-            )
-        )
-
     def test_tempest_and_keystone_are_told_the_same(self):
         identity = tempest.settings(KEYSTONE, self.path)['identity']
         for ours, theirs in (
@@ -43,7 +35,7 @@ class SettingsTest(base.TestCase):
     def test_password_is_gone_at_the_end(self):
         path = self.path / 'tempest.conf'
         values = tempest.settings(KEYSTONE, self.path)
-        with tempest._configuration(values):
+        with tempest.configuration(values, self.path):
             self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
             self.assertIn(KEYSTONE.password, path.read_text())
         self.assertNotIn(KEYSTONE.password, path.read_text())

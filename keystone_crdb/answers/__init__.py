@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stock Keystone and ours, asked the same; what they have to agree on."""
+
+#: Headers of a request: which it is, and when.
+NUMBER = 'X-Answers-Number'
+TIME = 'X-Answers-Time'
+
+#: Variables of a worker's environment, as what they hold is not for a list of
+#: processes.
+URL = 'KEYSTONE_CRDB_ANSWERS_URL'
+PASSWORD = 'KEYSTONE_CRDB_ANSWERS_PASSWORD'  # noqa: S105

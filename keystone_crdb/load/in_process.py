@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keystone's application in this very process, on a database of its own.
+
+It is that of the tree on PYTHONPATH, stock or patched. A process has one.
+Its cache gives copies, as that of a server does: from dogpile's plain one who
+reads an object gets what others have since added to it.
+"""
+
+import sys
+
+from keystone import server
+from keystone.cmd import bootstrap
+from keystone.common import fernet_utils
+from keystone.common.sql import upgrades
+import keystone.conf
+from keystone.server.flask import application
+from keystone.server.flask import core as flask_core
+
+CONF = keystone.conf.CONF
+
+_CONFIGURATION = """
+[DEFAULT]
+log_file = {folder}/keystone.log
+[cache]
+enabled = true
+backend = dogpile.cache.memory_pickle
+[credential]
+key_repository = {folder}/credential
+[database]
+connection = {url}
+[fernet_tokens]
+key_repository = {folder}/fernet
+[fernet_receipts]
+key_repository = {folder}/fernet
+[identity]
+password_hash_rounds = 4
+"""
+
+
+def serve(url, folder, password, endpoint='https://keystone/v3'):
+    """Make schema, keys and admin, and the application that serves them.
+
+    :param url: SQLAlchemy URL of an empty database
+    :type url: str
+    :param folder: for its configuration, keys and log
+    :type folder: pathlib.Path
+    :param password: the admin's
+    :type password: str
+    :param endpoint: its own URL, for the catalog
+    :type endpoint: str
+    :returns: the WSGI application
+    :rtype: callable
+    """
+    path = folder / 'keystone.conf'
+    # oslo.config takes a dollar sign for the start of an option's name.
+    escaped = url.replace('$', '$$')
+    path.write_text(_CONFIGURATION.format(folder=folder, url=escaped))
+    server.configure(config_files=[path])
+    # oslo.log would have what ends this process in its log alone.
+    sys.excepthook = sys.__excepthook__
+    for group in 'fernet_tokens', 'credential':
+        keys = fernet_utils.FernetUtils(
+            CONF[group].key_repository, 2, group
+        )
+        keys.create_key_directory()
+        keys.initialize_key_repository()
+    upgrades.offline_sync_database_to_version()
+    bootstrapper = bootstrap.Bootstrapper()
+    bootstrapper.admin_username = 'admin'
+    bootstrapper.admin_password = password
+    bootstrapper.project_name = 'admin'
+    bootstrapper.admin_role_name = 'admin'
+    bootstrapper.service_name = 'keystone'
+    bootstrapper.public_url = endpoint
+    bootstrapper.region_id = 'south'
+    bootstrapper.bootstrap()
+    app = application.application_factory('public')
+    return flask_core.setup_app_middleware(app)
