@@ -119,7 +119,7 @@ def growth(looks):
     return memory[1] / memory[0], *connections
 
 
-def _watch(keystone, port, minutes):
+def _watch(keystone, load, port, minutes):
     looks = []
     start = time.monotonic()
     told = start
@@ -128,6 +128,8 @@ def _watch(keystone, port, minutes):
         looks.append(look(keystone.process.pid, port))
         if time.monotonic() >= told + TELL_EVERY or len(looks) == 1:
             told = time.monotonic()
+            # A token is valid for an hour, by default.
+            load.log_in()
             console.note(
                 f'{(told - start) / 60:.0f} min: '
                 f'{looks[-1].memory / 1e6:.0f} MB, '
@@ -159,7 +161,7 @@ def run(database, args, folder):
         load.prepare()
         with console.step(f'{args.minutes} minutes of load'), load.running():
             looks = _watch(
-                keystone, sqlalchemy.make_url(url).port, args.minutes
+                keystone, load, sqlalchemy.make_url(url).port, args.minutes,
             )
         lost = load.lost(TOKENS)
     ratio, before, after = growth(looks)
