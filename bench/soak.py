@@ -170,6 +170,7 @@ def run(database, args, folder):
         console.note(f'{number} times {reason}')
     figures = {
         'minutes': args.minutes,
+        'clients': f'{args.clients}, thinking {args.think} s',
         'calls': total.calls,
         'errors': total.errors(),
         'lost': f'{len(lost)} of {load.register.acknowledged} writes',

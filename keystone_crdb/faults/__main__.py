@@ -105,7 +105,7 @@ def is_good(found):
     return not found.lost and not found.wrong and found.acknowledged > 0
 
 
-def _report(results, database):
+def _report(results, database, command):
     console.table(
         ['scenario', 'acknowledged', 'lost', 'errors', 'seconds', ''],
         [[name, *_cells(found)] for name, found in results.items()],
@@ -119,7 +119,15 @@ def _report(results, database):
         )
         for line in getattr(found, 'lost', ())[:5]:
             console.say(f'{name}: lost: {line}')
-    reports.write('faults', database.describe(), figures)
+    if command:
+        reports.write('faults', database.describe(), figures, command)
+
+
+def _command(args):
+    """Return what runs the same again, None for some scenarios only."""
+    if args.scenarios:
+        return None
+    return 'tox -e faults -- --all' if args.all else 'tox -e faults'
 
 
 def _prove(args):
@@ -143,7 +151,7 @@ def _prove(args):
             PAUSE if args.all or args.scenarios else QUICK_PAUSE,
         ) as stage:
             results = _run(chosen, stage)
-        _report(results, database)
+        _report(results, database, _command(args))
     return all(map(is_good, results.values()))
 
 

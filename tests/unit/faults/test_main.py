@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import argparse
+
 import testtools
 
 from keystone_crdb import errors
@@ -34,6 +36,20 @@ class VerdictTest(testtools.TestCase):
         self.assertEqual(
             ['-'] * 4 + ['FAILED: down'], main._cells(errors.Failure('down'))
         )
+
+
+class CommandTest(testtools.TestCase):
+    def command(self, *scenarios, whole=False):
+        return main._command(
+            argparse.Namespace(scenarios=scenarios, all=whole)
+        )
+
+    def test_what_runs_it_again(self):
+        self.assertEqual('tox -e faults', self.command())
+        self.assertEqual('tox -e faults -- --all', self.command(whole=True))
+
+    def test_some_are_not_kept(self):
+        self.assertIsNone(self.command('commit-cut'))
 
 
 class ChoiceTest(testtools.TestCase):
