@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benches share: options, a database, and how they end."""
 
-import argparse
-
 from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -18,11 +16,7 @@ def parser(name, description):
     :type description: str
     :rtype: argparse.ArgumentParser
     """
-    parser = argparse.ArgumentParser(
-        prog=f'python -m bench.{name}',
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser(f'python -m bench.{name}', description)
     command.add_provider(parser)
     return parser
 

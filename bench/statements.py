@@ -25,7 +25,6 @@ import argparse
 import csv
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -36,6 +35,7 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import reports
 from keystone_crdb.databases import scratch
+from keystone_crdb.load import reproducible
 from keystone_crdb.suite import command
 from keystone_crdb.suite import run_database
 from keystone_crdb.suite import stestr_run
@@ -64,24 +64,9 @@ class Side:
 
     def __init__(self, tree, folder, url=None, words=()):
         self._log = folder / 'log'
-        runner = stestr_run.HostRunner(
-            tree,
-            folder,
-            folder,
-            {
-                # What comes out of a set comes out in the same order.
-                'PYTHONHASHSEED': '0',
-                'PYTHONDONTWRITEBYTECODE': '1',
-                'KEYSTONE_CRDB_URL': url or f'sqlite:///{folder}/keystone.db',
-            },
+        self._process = reproducible.start(
+            tree, folder, [WORKER, folder, *words], self._log, url
         )
-        with open(self._log, 'wb') as log:
-            self._process = runner.popen(
-                [WORKER, folder, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
 
     def result(self):
         """Wait for it.
@@ -92,10 +77,9 @@ class Side:
         """
         output, _ = self._process.communicate()
         if self._process.returncode:
-            lines = self._log.read_text(errors='replace').splitlines()
             raise errors.Failure(
                 'Keystone did not serve all of the requests',
-                details='\n'.join(lines[-15:]),
+                details=errors.tail(self._log.read_text(errors='replace')),
             )
         return json.loads(output)
 

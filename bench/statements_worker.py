@@ -16,7 +16,6 @@ import datetime
 import functools
 import itertools
 import json
-import os
 import pathlib
 import re
 import sys
@@ -904,10 +903,7 @@ def main():
     del sys.argv[1:]
     count_ids()
     counter = Counter()
-    # A URL has a password, which no list of processes should show.
-    app = in_process.serve(
-        os.environ.pop('KEYSTONE_CRDB_URL'), args.folder, PASSWORD
-    )
+    app = in_process.serve(args.folder, PASSWORD)
     world = World(Client(app))
     names = args.only or list(REQUESTS)
     results = {

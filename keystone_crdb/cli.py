@@ -45,6 +45,22 @@ def _parser():
     return parser
 
 
+def parser(prog, description):
+    """Return a parser of a command that is no verb.
+
+    :param prog: what runs it
+    :type prog: str
+    :param description: its module's docstring, whose lines stay as they are
+    :type description: str
+    :rtype: argparse.ArgumentParser
+    """
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def main(argv=None):
     """Run a verb.
 

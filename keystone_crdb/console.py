@@ -104,7 +104,7 @@ def run(command, log, cwd=None, env=None, stdin=None):
     if result.returncode != 0:
         raise errors.Failure(
             f'{" ".join(words[:3])} ... ended with {result.returncode}',
-            details='\n'.join(text.splitlines()[-15:]),
+            details=errors.tail(text),
             remedy=f'all of its output is in {log_file}',
         )
     return text

@@ -1,6 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one exception that ends a command with a clear message."""
 
+_TAIL = 15
+
+
+def tail(output):
+    """Return the end of a program's output, for the details of a Failure.
+
+    :type output: str
+    :rtype: str
+    """
+    return '\n'.join(output.splitlines()[-_TAIL:])
+
 
 class Failure(Exception):
     """Something that the person at the keyboard can mend.

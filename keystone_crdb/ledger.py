@@ -32,7 +32,6 @@ been right, where this one was not.
 The exit status is 0 if all is as listed, and 1 otherwise.
 """
 
-import argparse
 import collections
 import dataclasses
 import enum
@@ -46,6 +45,7 @@ from packaging import version
 import subunit
 import testtools
 
+from keystone_crdb import cli
 from keystone_crdb import errors
 
 
@@ -372,11 +372,7 @@ def main(arguments=None):
     :returns: the exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m keystone_crdb.ledger',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('python -m keystone_crdb.ledger', __doc__)
     parser.add_argument('ledger', type=pathlib.Path, metavar='FILE')
     parser.add_argument('--database', required=True, metavar='PRODUCT')
     parser.add_argument('--version', required=True)

@@ -5,7 +5,5 @@
 NUMBER = 'X-Answers-Number'
 TIME = 'X-Answers-Time'
 
-#: Variables of a worker's environment, as what they hold is not for a list of
-#: processes.
-URL = 'KEYSTONE_CRDB_ANSWERS_URL'
+#: Variable of a worker's environment: the admin's password.
 PASSWORD = 'KEYSTONE_CRDB_ANSWERS_PASSWORD'  # noqa: S105

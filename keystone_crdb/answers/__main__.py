@@ -9,15 +9,12 @@ are compared to the byte: status, headers and body, with no exception.
 In build/answers are the differences, Tempest's log and its tests' stream.
 """
 
-import argparse
 import contextlib
 import datetime
 import os
 import secrets
 import shutil
-import subprocess
 import sys
-import time
 import types
 
 from keystone_crdb import answers
@@ -28,6 +25,8 @@ from keystone_crdb import paths
 from keystone_crdb import reports
 from keystone_crdb.answers import tee
 from keystone_crdb.databases import scratch
+from keystone_crdb.load import reproducible
+from keystone_crdb.suite import command
 from keystone_crdb.suite import report
 from keystone_crdb.suite import stestr_run
 from keystone_crdb.validation import tempest
@@ -47,35 +46,19 @@ def _serving(name, tree, folder, password, endpoint, start):
     """
     folder.mkdir()
     log = FOLDER / f'{name}.log'
-    runner = stestr_run.HostRunner(
+    with reproducible.start(
         tree,
         folder,
-        folder,
-        {
-            **tempest.OPTIONS,
-            # What comes out of a set comes out in the same order.
-            'PYTHONHASHSEED': '0',
-            'PYTHONDONTWRITEBYTECODE': '1',
-            answers.URL: f'sqlite:///{folder}/keystone.db',
-            answers.PASSWORD: password,
-        },
-    )
-    with (
-        open(log, 'wb') as stderr,
-        runner.popen(
-            ['keystone_crdb.answers.worker', folder, endpoint, start],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-        ) as process,
-    ):
+        ['keystone_crdb.answers.worker', folder, endpoint, start],
+        log,
+        settings={**tempest.OPTIONS, answers.PASSWORD: password},
+    ) as process:
         try:
             port = process.stdout.readline()
             if not port:
-                lines = log.read_text(errors='replace').splitlines()
                 raise errors.Failure(
                     f'{name} does not serve',
-                    details='\n'.join(lines[-15:]),
+                    details=errors.tail(log.read_text(errors='replace')),
                     remedy=f'all of its output is in {log}',
                 )
             yield int(port)
@@ -93,7 +76,6 @@ def compare(args):
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(0o700, parents=True)
-    runner = tempest.Runner(FOLDER)
     proxy = tee.Proxy()
     endpoint = f'http://127.0.0.1:{proxy.port}/v3'
     password = secrets.token_urlsafe(18)
@@ -125,20 +107,10 @@ def compare(args):
 
         both = tee.Tee(ports, (answers.NUMBER, answers.TIME), record)
         stack.enter_context(proxy.serving(both))
-        stack.enter_context(
-            tempest.configuration(tempest.settings(keystone, FOLDER), FOLDER)
-        )
-        with console.step('Tempest'):
-            tests = runner.list_tests(args.regexes)
-            console.say(f'{len(tests)} tests; all reports: {FOLDER}')
-            progress = report.Progress(len(tests))
-            begin = time.monotonic()
-            runner.run(tests, FOLDER, args.workers, progress.add)
-            seconds = time.monotonic() - begin
-    results = tempest.account_for(tests, progress.results)
-    console.say(report.summary('SQLite', results, seconds, None))
+        done = tempest.ask(keystone, FOLDER, args.regexes, args.workers)
+    console.say(report.summary('SQLite', done.results, done.seconds, None))
     console.say(f'{both.requests} requests, {both.different} differ')
-    counts = dict(report.counts(results))
+    counts = dict(report.counts(done.results))
     if not args.regexes:
         reports.write(
             'answers',
@@ -160,15 +132,8 @@ def main(argv=None):
     :returns: exit status: 0 all the same, 1 not so
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='tox -e answers --',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'regexes', nargs='*', metavar='REGEX',
-        help='run the tests whose ids one of them matches',
-    )
+    parser = cli.parser('tox -e answers --', __doc__)
+    command.add_regexes(parser)
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), metavar='N',
         help='processes that run tests (default: %(default)s)',

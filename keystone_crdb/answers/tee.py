@@ -46,11 +46,6 @@ class Answer:
         ]
 
 
-def _no_answer(exc):
-    why = str(exc) or type(exc).__name__
-    return Answer(502, 'Bad Gateway', (), why.encode())
-
-
 def ask(port, method, path, headers, body):
     """Send a request to a server of this machine.
 
@@ -73,7 +68,8 @@ def ask(port, method, path, headers, body):
             response.read(),
         )
     except (OSError, http.client.HTTPException) as exc:
-        return _no_answer(exc)
+        why = str(exc) or type(exc).__name__
+        return Answer(502, 'Bad Gateway', (), why.encode())
     finally:
         connection.close()
 

@@ -37,7 +37,6 @@ def main():
     os.urandom = random._urandom = derived.urandom
     clock = freezegun.freeze_time(start).start()
     app = in_process.serve(
-        os.environ.pop(answers.URL),
         pathlib.Path(folder),
         os.environ.pop(answers.PASSWORD),
         endpoint,

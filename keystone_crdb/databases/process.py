@@ -11,10 +11,6 @@ from keystone_crdb.databases import scratch
 _STOP_SECONDS = 30
 
 
-def _tail(log):
-    return '\n'.join(log.read_text(errors='replace').splitlines()[-15:])
-
-
 @contextlib.contextmanager
 def serving(command, name, folder, url_file, seconds, env=None):
     """Run a server, from its start to its end.
@@ -68,11 +64,12 @@ def _wait_for_url(process, name, url_file, seconds, log):
         if status is not None:
             raise errors.Failure(
                 f'{name} ended with {status} before it could be used',
-                details=_tail(log),
+                details=errors.tail(log.read_text(errors='replace')),
             )
         if time.monotonic() > deadline:
             raise errors.Failure(
-                f'{name} is not up after {seconds:.0f} s', details=_tail(log)
+                f'{name} is not up after {seconds:.0f} s',
+                details=errors.tail(log.read_text(errors='replace')),
             )
         time.sleep(0.02)
 

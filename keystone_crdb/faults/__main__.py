@@ -18,7 +18,6 @@ when a write is lost, or something else is not as it should be. What can't be
 run here is reported with the reason.
 """
 
-import argparse
 import sys
 
 from keystone_crdb import cli
@@ -161,11 +160,7 @@ def main():
     :returns: the exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m keystone_crdb.faults',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('python -m keystone_crdb.faults', __doc__)
     parser.add_argument('scenarios', nargs='*', metavar='SCENARIO')
     parser.add_argument('--list', action='store_true', help='name them')
     parser.add_argument('--all', action='store_true', help='run them all')

@@ -196,6 +196,6 @@ class Keystone:
                 continue
             raise errors.Failure(
                 f'Keystone does not serve: {why}',
-                details='\n'.join(self.output().splitlines()[-15:]),
+                details=errors.tail(self.output()),
                 remedy=f'all of its output is in {self.log}',
             )

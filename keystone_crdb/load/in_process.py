@@ -6,6 +6,7 @@ Its cache gives copies, as that of a server does: from dogpile's plain one who
 reads an object gets what others have since added to it.
 """
 
+import os
 import sys
 
 from keystone import server
@@ -15,6 +16,8 @@ from keystone.common.sql import upgrades
 import keystone.conf
 from keystone.server.flask import application
 from keystone.server.flask import core as flask_core
+
+from keystone_crdb import load
 
 CONF = keystone.conf.CONF
 
@@ -37,11 +40,11 @@ password_hash_rounds = 4
 """
 
 
-def serve(url, folder, password, endpoint='https://keystone/v3'):
+def serve(folder, password, endpoint='https://keystone/v3'):
     """Make schema, keys and admin, and the application that serves them.
 
-    :param url: SQLAlchemy URL of an empty database
-    :type url: str
+    The database is that of load.DATABASE_URL.
+
     :param folder: for its configuration, keys and log
     :type folder: pathlib.Path
     :param password: the admin's
@@ -52,6 +55,7 @@ def serve(url, folder, password, endpoint='https://keystone/v3'):
     :rtype: callable
     """
     path = folder / 'keystone.conf'
+    url = os.environ.pop(load.DATABASE_URL)
     # oslo.config takes a dollar sign for the start of an option's name.
     escaped = url.replace('$', '$$')
     path.write_text(_CONFIGURATION.format(folder=folder, url=escaped))

@@ -138,10 +138,9 @@ class Served:
             )
 
     def _failure(self, what):
-        lines = self.log.read_text(errors='replace').splitlines()
         return errors.Failure(
             f'{self.name}: {what}',
-            details='\n'.join(lines[-15:]),
+            details=errors.tail(self.log.read_text(errors='replace')),
             remedy=f'all of its output is in {self.log}',
         )
 

@@ -16,7 +16,6 @@ Keystone runs the same tests under the same failures with --stock.
 What is attached to a test that failed is in build/retries/RUN/failures.
 """
 
-import argparse
 import pathlib
 import shutil
 import sys
@@ -206,11 +205,7 @@ def main(argv=None):
     :returns: exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m keystone_crdb.retries',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('python -m keystone_crdb.retries', __doc__)
     _add_arguments(parser)
     return cli.status(parser.prog, prove, parser.parse_args(argv))
 

@@ -17,7 +17,6 @@ A generator or a coroutine isn't protected by a decorator, which is done
 before its session is.
 """
 
-import argparse
 import ast
 import dataclasses
 import pathlib
@@ -285,11 +284,7 @@ def main(argv=None):
     :returns: exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog=f'python -m {__spec__.name}',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser(f'python -m {__spec__.name}', __doc__)
     parser.add_argument(
         'tree', nargs='?', type=pathlib.Path,
         default=paths.SOURCES / 'keystone',

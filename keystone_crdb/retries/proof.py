@@ -17,7 +17,6 @@ import these, and of those of the overlay that the field names.
                                     since origin/main, or else since HEAD^
 """
 
-import argparse
 import pathlib
 import re
 import subprocess
@@ -304,11 +303,7 @@ def main(argv=None):
     :returns: exit status
     :rtype: int
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m keystone_crdb.retries.proof',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser('python -m keystone_crdb.retries.proof', __doc__)
     parser.add_argument(
         'patches', nargs='*', metavar='PATCH',
         help='name of a patch in patches/keystone, or its number',

@@ -11,11 +11,19 @@ def add_arguments(parser):
 
     :type parser: argparse.ArgumentParser
     """
+    add_regexes(parser)
+    add_provider(parser)
+
+
+def add_regexes(parser):
+    """Declare which tests to run.
+
+    :type parser: argparse.ArgumentParser
+    """
     parser.add_argument(
         'regexes', nargs='*', metavar='REGEX',
         help='run the tests whose ids one of them matches',
     )
-    add_provider(parser)
 
 
 def add_provider(parser):

@@ -198,7 +198,7 @@ class Runner:
             output = stderr + stdout
             raise errors.Failure(
                 f'stestr {words[0]} failed',
-                details='\n'.join(output.splitlines()[-15:]),
+                details=errors.tail(output),
             )
         return stdout
 

@@ -208,7 +208,7 @@ class Rally:
         if status not in (0, 2):
             raise errors.Failure(
                 f'rally task start ended with {status}',
-                details='\n'.join(log.read_text().splitlines()[-15:]),
+                details=errors.tail(log.read_text()),
                 remedy=f'all of its output is in {log}',
             )
         for kind in 'html-static', 'json':

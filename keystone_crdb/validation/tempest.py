@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 from importlib import resources
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -130,7 +131,7 @@ def private(path, flags):
 
 
 @contextlib.contextmanager
-def configuration(values, folder):
+def _configuration(values, folder):
     """Write tempest.conf; what is left of it at the end has no password.
 
     :param values: as settings() returns them
@@ -235,6 +236,51 @@ def account_for(tests, results):
     return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    :param results: as account_for() returns them
+    :type results: list
+    :param stream: in subunit, version 2
+    :type stream: pathlib.Path
+    :param seconds: how long it took
+    :type seconds: float
+    """
+
+    results: list
+    stream: pathlib.Path
+    seconds: float
+
+
+def ask(keystone, folder, regexes, workers):
+    """Let Tempest ask a Keystone, and tell how far it is.
+
+    :param keystone: with url and password
+    :type keystone: keystone_crdb.verbs.run.Keystone
+    :param folder: for Tempest's own files
+    :type folder: pathlib.Path
+    :param regexes: of which a test has to match one, if there are any
+    :type regexes: list
+    :param workers: number of processes
+    :type workers: int
+    :rtype: Run
+    :raises Failure: when there are no such tests, or they don't start
+    """
+    runner = Runner(folder)
+    with (
+        _configuration(settings(keystone, folder), folder),
+        console.step('Tempest'),
+    ):
+        tests = runner.list_tests(regexes)
+        console.say(f'{len(tests)} tests; all reports: {folder}')
+        progress = report.Progress(len(tests))
+        start = time.monotonic()
+        stream = runner.run(tests, folder, workers, progress.add)
+        seconds = time.monotonic() - start
+    return Run(account_for(tests, progress.results), stream, seconds)
+
+
 def run(args):
     """Serve the image, run the tests and judge them.
 
@@ -245,34 +291,24 @@ def run(args):
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(0o700, parents=True)
-    runner = Runner(FOLDER)
     regexes = args.regexes or (_SHORT if args.short else [])
-    with (
-        serving.keystone(args, 'tempest-keystone', OPTIONS) as served,
-        configuration(settings(served.keystone, FOLDER), FOLDER),
-        console.step('Tempest'),
-    ):
-        tests = runner.list_tests(regexes)
-        console.say(f'{len(tests)} tests; all reports: {FOLDER}')
-        progress = report.Progress(len(tests))
-        start = time.monotonic()
-        stream = runner.run(tests, FOLDER, args.workers, progress.add)
-        seconds = time.monotonic() - start
+    with serving.keystone(args, 'tempest-keystone', OPTIONS) as served:
+        done = ask(served.keystone, FOLDER, regexes, args.workers)
+    results = done.results
     database = served.database.describe()
-    results = account_for(tests, progress.results)
     good, verdict = command.judge(
         'tempest',
         served.database,
         {result.test: result.status for result in results},
         not regexes,
     )
-    text = report.summary(database, results, seconds, None)
+    text = report.summary(database, results, done.seconds, None)
     broken = served.server_errors()
     text = '\n'.join([text, '', verdict, f'{len(broken):6} answered 5xx'])
     text = '\n'.join([text, *broken]) + '\n'
     (FOLDER / 'summary.txt').write_text(text)
     report.write_details(FOLDER / 'failures', results)
-    report.write_html(stream, FOLDER / 'report.html', database)
+    report.write_html(done.stream, FOLDER / 'report.html', database)
     console.say(text)
     if not args.regexes:
         figures = {

@@ -207,7 +207,7 @@ class Keystone:
                 continue
             raise errors.Failure(
                 f'Keystone does not serve: {why}',
-                details='\n'.join(self._log.read_text().splitlines()[-15:]),
+                details=errors.tail(self._log.read_text()),
                 remedy=f'all of its output is in {self._log}',
             )
 

@@ -35,7 +35,7 @@ class SettingsTest(base.TestCase):
     def test_password_is_gone_at_the_end(self):
         path = self.path / 'tempest.conf'
         values = tempest.settings(KEYSTONE, self.path)
-        with tempest.configuration(values, self.path):
+        with tempest._configuration(values, self.path):
             self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
             self.assertIn(KEYSTONE.password, path.read_text())
         self.assertNotIn(KEYSTONE.password, path.read_text())
