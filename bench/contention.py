@@ -5,10 +5,12 @@ Usage::
 
     tox -e contention
     tox -e contention -- [--seconds 60] [--clients 8] [--turns 4]
+    tox -e contention -- --processes 8
 
 Both serve on the same kind of database, behind the image's server with the
-same number of processes and threads; schema and admin are made with ours, as
-stock's db_sync fails there. The same clients then write rows of their own
+image's number of processes and threads, which depends on the machine's
+processors; schema and admin are made with ours, as stock's db_sync fails
+there. The same clients then write rows of their own
 each, through ours: how fast that is, is the machine's matter, and what the
 shared rows take longer is contention's. Each of the three is under load for
 as many seconds in all, in turns, so that whatever else the machine does hits
@@ -231,9 +233,12 @@ def main():
         '--seconds', type=float, default=60, help='of load on each'
     )
     parser.add_argument('--turns', type=int, default=4)
-    parser.add_argument('--processes', type=int, default=4)
     parser.add_argument(
-        '--threads', type=int, default=2, help='in each process'
+        '--processes', type=int, help='that serve (default: the image\'s)'
+    )
+    parser.add_argument(
+        '--threads', type=int,
+        help='in each process (default: the image\'s)',
     )
     return commands.status(parser, parser.parse_args(), measure)
 

@@ -71,17 +71,17 @@ class Served:
     :type folder: pathlib.Path
     :param port: of 127.0.0.1
     :type port: int
-    :param processes: that serve
+    :param processes: that serve; as many as the image has without it
     :type processes: int
-    :param threads: in each of them
+    :param threads: in each of them, likewise
     :type threads: int
     :param prefix: words before the command, such as `ip netns exec NAME`
     :type prefix: tuple
     """
 
     def __init__(
-        self, name, trees, database_url, folder, port, processes=4, threads=2,
-        prefix=(),
+        self, name, trees, database_url, folder, port, processes=None,
+        threads=None, prefix=(),
     ):
         self.name = name
         self.port = port
@@ -95,10 +95,14 @@ class Served:
             'KEYSTONE_ADMIN_PASSWORD': self.password,
             'KEYSTONE_DATABASE_URL': database_url,
             'KEYSTONE_LISTEN': f'127.0.0.1:{port}',
-            'KEYSTONE_PROCESSES': str(processes),
-            'KEYSTONE_THREADS': str(threads),
             **_OPTIONS,
         }
+        for variable, number in (
+            ('KEYSTONE_PROCESSES', processes),
+            ('KEYSTONE_THREADS', threads),
+        ):
+            if number is not None:
+                self._environ[variable] = str(number)
         for group, keys in (
             ('FERNET_TOKENS', 'fernet-keys'),
             ('FERNET_RECEIPTS', 'fernet-keys'),
