@@ -138,7 +138,10 @@ def measure(database, args, folder):
                 f'{bad_starts} of {starts} starts with errors, '
                 f'{reasons.total()} of {starts * args.threads} requests'
             )
-    reports.write('cold-starts', database.describe(), figures)
+    reports.write(
+        'cold-starts', database.describe(), figures,
+        f'tox -e cold-starts{args.options}',
+    )
     return [f'ours: {figures["ours"]}'] if bad_starts else []
 
 

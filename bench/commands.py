@@ -49,12 +49,23 @@ def status(parser, args, measure):
     :type args: argparse.Namespace
     :param measure: called with the keystone_crdb.databases.database.Database,
         args and a scratch folder; returns what is not as wanted, a line for
-        each
+        each. args.options is what its report says to run it again with
     :type measure: callable
     :returns: exit status: 0 all as wanted, 1 not so, 130 interrupted
     :rtype: int
     """
+    args.options = _options(parser, args)
     return cli.status(parser.prog, _measure, args, measure)
+
+
+def _options(parser, args):
+    """Return the options that are not as by default, as for tox."""
+    words = [
+        f'--{name.replace("_", "-")} {value:g}'
+        for name, value in vars(args).items()
+        if name != 'provider' and value != parser.get_default(name)
+    ]
+    return ' '.join(['', '--', *words]) if words else ''
 
 
 def _measure(args, measure):

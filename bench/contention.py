@@ -10,12 +10,12 @@ Usage::
 Both serve on the same kind of database, behind the image's server with the
 image's number of processes and threads, which depends on the machine's
 processors; schema and admin are made with ours, as stock's db_sync fails
-there. The same clients then write rows of their own
-each, through ours: how fast that is, is the machine's matter, and what the
-shared rows take longer is contention's. Each of the three is under load for
-as many seconds in all, in turns, so that whatever else the machine does hits
-all of them. How much processor time each of them took, and whose, is printed
-too: with none left, times are the machine's.
+there. The same clients then write rows of their own each, through ours: how
+fast that is, is the machine's matter, and what the shared rows take longer is
+contention's. Each of the three is under load for as many seconds in all, in
+turns, so that whatever else the machine does hits all of them. How much
+processor time each of them took, and whose, is printed too: with none left,
+times are the machine's.
 
 Every write that was acknowledged is looked for at the end. Passwords are
 hashed with bcrypt at its least cost, for both: it is the database that is
@@ -204,7 +204,10 @@ def measure(database, args, folder):
         )
         for line in lines[:5]:
             console.note(f'    {line}')
-    reports.write('contention', database.describe(), _figures(loads, lost))
+    reports.write(
+        'contention', database.describe(), _figures(loads, lost),
+        f'tox -e contention{args.options}',
+    )
     return _wrong(loads['ours'], lost['ours'])
 
 

@@ -179,7 +179,9 @@ def run(database, args, folder):
         'connections': f'{after}, before {before}',
     }
     console.table(['', ''], list(figures.items()))
-    reports.write('soak', database.describe(), figures)
+    reports.write(
+        'soak', database.describe(), figures, f'tox -e soak{args.options}'
+    )
     wrong = [f'lost: {line}' for line in lost]
     if total.errors():
         wrong.append(f'{total.errors()} calls failed')

@@ -46,6 +46,19 @@ class CommandsTest(base.TestCase):
         self.assertEqual(['standin'], self.taken)
         self.assertEqual('database: it\n', self.output.getvalue())
 
+    def test_options_to_run_it_again_with(self):
+        commands.add_load(self.parser, clients=16)
+        self.parser.add_argument('--stock-starts', type=int)
+        seen = []
+
+        def measure(database, args, folder):
+            seen.append(args.options)
+            return []
+
+        self.status(measure, '--clients', '16', '--provider', 'standin')
+        self.status(measure, '--think', '6', '--stock-starts', '2')
+        self.assertEqual(['', ' -- --think 6 --stock-starts 2'], seen)
+
     def test_not_as_wanted(self):
         self.assertEqual(1, self.status(lambda *args: ['lost: user x']))
         self.assertIn('not as wanted: lost: user x', self.output.getvalue())
