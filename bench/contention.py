@@ -17,9 +17,10 @@ turns, so that whatever else the machine does hits all of them. How much
 processor time each of them took, and whose, is printed too: with none left,
 times are the machine's.
 
-Every write that was acknowledged is looked for at the end. Passwords are
-hashed with bcrypt at its least cost, for both: it is the database that is
-measured, and not hashing.
+Every write that was acknowledged is looked for, at the end, or before its
+client overwrites it; of the passwords, which all clients overwrite, it is the
+last one. Passwords are hashed with bcrypt at its least cost, for both: it is
+the database that is measured, and not hashing.
 
 It ends with 1 if ours lost an acknowledged write, answered anything but
 success, or has an operation whose 99th percentile is half a second or more.
@@ -148,7 +149,7 @@ def _figures(loads, lost):
             f'{total.outcomes[http.Outcome.FAILED]} 5xx, '
             f'{total.outcomes[http.Outcome.RESET]} reset, '
             f'{total.outcomes[http.Outcome.REFUSED]} 4xx, '
-            f'{len(lost[name])} of {load.register.acknowledged} acknowledged '
+            f'{len(lost[name])} of {load.register.looked_for} acknowledged '
             f'writes lost, p99 {total.p99:.2f} s, of the slowest operation '
             f'{slowest:.2f} s'
         )
@@ -199,7 +200,7 @@ def measure(database, args, folder):
     _print_processors(loads, accounts)
     for name, lines in lost.items():
         console.note(
-            f'{name}: {len(lines)} of {loads[name].register.acknowledged} '
+            f'{name}: {len(lines)} of {loads[name].register.looked_for} '
             'acknowledged writes lost'
         )
         for line in lines[:5]:

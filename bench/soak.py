@@ -173,7 +173,7 @@ def run(database, args, folder):
         'clients': f'{args.clients}, thinking {args.think} s',
         'calls': total.calls,
         'errors': total.errors(),
-        'lost': f'{len(lost)} of {load.register.acknowledged} writes',
+        'lost': f'{len(lost)} of {load.register.looked_for} writes',
         'memory': f'{looks[-1].memory / 1e6:.0f} MB, {ratio:.3f} times that '
         'of the second quarter',
         'connections': f'{after}, before {before}',

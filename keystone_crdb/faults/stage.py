@@ -32,8 +32,8 @@ class NotRun(Exception):
 class Result:
     """What a scenario found.
 
-    :param acknowledged: number of writes
-    :param lost: a line for each acknowledged write that is not there
+    :param acknowledged: number of writes, all of which were looked for
+    :param lost: a line for each of them that was not there
     :param errors: number of calls that failed
     :param seconds: from the fault to the first success
     :param wrong: what else is not as it should be, a line each
@@ -58,9 +58,10 @@ def result(load, moment, wrong=(), note=''):
     """
     for reason, number in load.record.reasons()[:4]:
         console.note(f'{number} times {reason}')
+    lost = load.lost()
     return Result(
-        load.register.acknowledged,
-        load.lost(),
+        load.register.looked_for,
+        lost,
         load.record.total().errors(),
         load.record.first_success(moment),
         list(wrong),

@@ -6,6 +6,9 @@ of its own in the user and in the project, which are kept in one JSON column,
 so that a write which overwrites another's is seen; a role of its own, which
 it grants to the user and revokes; and makes users and projects, puts the
 users into the group, and deletes them.
+
+What a client wrote is looked for before it overwrites it: a write that was
+lost could not be told from one that was overwritten.
 """
 
 import concurrent.futures
@@ -180,30 +183,25 @@ class Load:
             each.result()
 
     def lost(self, tokens=None):
-        """Look for every acknowledged write.
+        """Look for every acknowledged write that can still be there.
+
+        Those that their client has overwritten since were looked for before.
 
         :param tokens: how many revoked ones to validate, None for all
         :type tokens: int
-        :returns: a line for each that is not there
+        :returns: a line for each that is not there, or was not there when it
+            was looked for
         :rtype: list
         :raises Failure: when Keystone does not answer
         """
         self.log_in()
         held = self._read_all()
-        lost = []
-        for key, possible in self.register.own_keys().items():
-            if key[0] == 'token':
-                continue
-            value = held.get(key)
-            if value not in possible:
-                lost.append(
-                    f'{key[0]} {key[1]} is {value}, acknowledged was '
-                    f'{" or ".join(map(str, possible))}'
-                )
-        lost += self._lost_revocations(tokens)
-        for rows in self.rows:
-            lost += self._lost_password(rows)
-        return lost
+        for key in self.register.own_keys():
+            if key[0] != 'token':
+                self.register.look(key, held.get(key))
+        self._look_for_revocations(tokens)
+        wrong = [self._wrong_password(rows) for rows in self.rows]
+        return [*self.register.lost(), *filter(None, wrong)]
 
     def _read_all(self):
         """Return what every key holds now, but tokens."""
@@ -243,33 +241,35 @@ class Load:
             return False
         raise errors.Failure(f'a token could not be validated: {answer.why}')
 
-    def _lost_revocations(self, limit):
+    def _look_for_revocations(self, limit):
+        # The latest first: a token that has expired proves nothing.
         revoked = [
-            key[1]
-            for key, possible in self.register.own_keys().items()
+            key
+            for key, possible in reversed(self.register.own_keys().items())
             if key[0] == 'token' and possible == {None}
         ][:limit]
+        tokens = [token for _, token in revoked]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            return [
-                'a token that was revoked is valid'
-                for valid in pool.map(self._is_valid, revoked)
-                if valid
-            ]
+            found = zip(revoked, pool.map(self._is_valid, tokens), strict=True)
+            for key, valid in found:
+                self.register.look(
+                    key, PRESENT if valid else None, 'a token that was revoked'
+                )
 
-    def _lost_password(self, rows):
-        candidates = self.register.candidates(('password', rows.user))
-        for password in candidates:
+    def _wrong_password(self, rows):
+        """Return what is wrong with a shared user's password, or None."""
+        key = ('password', rows.user)
+        for password in self.register.candidates(key):
             answer = http.request(
                 self.url, 'POST', '/auth/tokens',
                 _auth(rows.user_name, password, 'unscoped'),
             )
             if answer.outcome is http.Outcome.DONE:
-                return []
+                self.register.see(key, password)
+                return None
             if answer.status != 401:
                 raise errors.Failure(f'the user gets no token: {answer.why}')
-        if not candidates:
-            return []
-        return ["none of the shared user's last passwords is right"]
+        return "none of the shared user's last passwords is right"
 
 
 class Client:
@@ -307,7 +307,6 @@ class Client:
                 self._project_life,
                 self._update_shared_project,
                 self._token_life,
-                self._read,
             ]
             self._chance.shuffle(operations)
             for operation in operations:
@@ -319,34 +318,55 @@ class Client:
                 if self._load.think:
                     end.wait(self._chance.expovariate(1 / self._load.think))
 
-    def _call(self, operation, method, path, body=None, write=True, **more):
+    def _call(
+        self, operation, method, path, body=None, write=True, missing=False,
+        **more,
+    ):
+        """Send a request, and record it.
+
+        :param operation: its name
+        :type operation: str
+        :param write: whether it changes the database
+        :type write: bool
+        :param missing: whether 404 is no error, for what it says is possible
+        :type missing: bool
+        :rtype: keystone_crdb.load.http.Answer
+        """
         more.setdefault('token', self._load.token)
-        answer = self._request(method, path, body, **more)
+        answer = http.request(self._load.url, method, path, body, **more)
+        self._unreachable = answer.outcome is http.Outcome.UNREACHABLE
+        if missing and answer.status == 404:
+            write = False
+            answer = dataclasses.replace(
+                answer, outcome=http.Outcome.DONE, why=''
+            )
         self._load.record.add(operation, answer, write)
         return answer
 
-    def _request(self, method, path, body=None, **more):
-        answer = http.request(self._load.url, method, path, body, **more)
-        self._unreachable = answer.outcome is http.Outcome.UNREACHABLE
-        return answer
-
-    def _own(self, operation, key, value, method, path, body=None):
+    def _own(self, operation, key, value, method, path, body=None, **more):
         """Write to a key of this client."""
-        answer = self._call(operation, method, path, body)
+        answer = self._call(operation, method, path, body, **more)
         self._load.register.own(key, value, answer)
         return answer
 
-    def _remove(self, operation, key, path, **more):
-        """Delete; where that failed before, it may be gone already."""
-        known = self._load.register.is_known(key)
-        answer = self._request(
-            'DELETE', path, token=self._load.token, **more
+    def _check(self, operation, key, path, method='HEAD'):
+        """Ask whether a key's row is there, and compare."""
+        register = self._load.register
+        answer = self._call(
+            operation, method, path, write=method != 'HEAD',
+            missing=None in register.possible(key),
         )
-        if answer.status == 404 and not known:
-            self._load.register.settle(key, None)
-            return
-        self._load.record.add(operation, answer)
-        self._load.register.own(key, None, answer)
+        if answer.status == 404:
+            register.look(key, None)
+        elif answer.outcome is http.Outcome.DONE:
+            register.look(key, PRESENT)
+        return answer
+
+    def _remove(self, operation, key, path):
+        """Delete a key's row, which says whether it was there."""
+        answer = self._check(operation, key, path, 'DELETE')
+        if answer.status != 404:
+            self._load.register.own(key, None, answer)
 
     def _user_life(self):
         """Create a user, make it a member, and mostly delete it again."""
@@ -366,6 +386,10 @@ class Client:
             return
         if fate < 0.6:
             self._remove('remove member', key, member)
+        # Without a user there is no membership to look for.
+        checked = self._check('check member', key, member)
+        if checked.outcome is not http.Outcome.DONE:
+            return
         self._remove('delete user', ('user', name), f'/users/{user}')
         if self._load.register.possible(('user', name)) == {None}:
             # It takes its membership along.
@@ -373,26 +397,25 @@ class Client:
         else:
             self._load.register.forget(key)
 
-    def _update_shared_user(self):
+    def _update(self, kind, identity):
+        """Write this client's attribute, once the last one was looked for."""
+        key = (f'{kind} attribute', self.attribute)
+        path = f'/{kind}s/{identity}'
+        answer = self._call(f'read shared {kind}', 'GET', path, write=False)
+        if answer.outcome is not http.Outcome.DONE:
+            return
+        self._load.register.look(key, answer.body[kind].get(self.attribute))
         self._count += 1
         self._own(
-            'update shared user', ('user attribute', self.attribute),
-            self._count, 'PATCH', f'/users/{self.rows.user}',
-            {'user': {self.attribute: self._count}},
+            f'update shared {kind}', key, self._count, 'PATCH', path,
+            {kind: {self.attribute: self._count}},
         )
+
+    def _update_shared_user(self):
+        self._update('user', self.rows.user)
 
     def _update_shared_project(self):
-        self._count += 1
-        self._own(
-            'update shared project', ('project attribute', self.attribute),
-            self._count, 'PATCH', f'/projects/{self.rows.project}',
-            {'project': {self.attribute: self._count}},
-        )
-
-    def _read(self):
-        self._call(
-            'read shared user', 'GET', f'/users/{self.rows.user}', write=False
-        )
+        self._update('project', self.rows.project)
 
     def _set_password(self):
         password = self._load.password()
@@ -410,6 +433,9 @@ class Client:
             f'/roles/{self.role}'
         )
         key = ('grant', self.role)
+        checked = self._check('check grant', key, path)
+        if checked.outcome is not http.Outcome.DONE:
+            return
         self._own('grant role', key, PRESENT, 'PUT', path)
         if self._chance.random() < 0.7:
             self._remove('revoke grant', key, path)
@@ -443,7 +469,7 @@ class Client:
                 'validate token', 'GET', '/auth/tokens', write=False,
                 **{'X-Subject-Token': answer.token},
             )
-            self._remove(
-                'revoke token', key, '/auth/tokens',
+            self._own(
+                'revoke token', key, None, 'DELETE', '/auth/tokens',
                 **{'X-Subject-Token': answer.token},
             )

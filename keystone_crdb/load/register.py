@@ -2,10 +2,12 @@
 """What the database has to hold, from what was acknowledged.
 
 A write that failed without saying whether it took effect leaves both
-possible, until the next one is acknowledged.
+possible, until the next one is acknowledged. What is read in between decides
+nothing: it may take effect later.
 """
 
 import dataclasses
+import math
 import threading
 
 from keystone_crdb.load import http
@@ -31,13 +33,27 @@ class Register:
     """Every value that was written, by what it was written to.
 
     A key is either of one client, which writes to it in sequence, or shared.
+    The first write to a shared one is an acknowledged one.
     """
 
     def __init__(self):
-        self.acknowledged = 0
+        self._lost = []
         self._possible = {}
+        self._not_looked_for = set()
+        self._looked_for = 0
         self._shared = {}
+        self._seen = []
+        self._found = set()
+        self._missed = {}
         self._lock = threading.Lock()
+
+    @property
+    def looked_for(self):
+        """Return how many acknowledged writes were looked for.
+
+        Of shared keys it is those of which is known whether they took effect.
+        """
+        return self._looked_for + len(self._found) + len(self._missed)
 
     def own(self, key, value, answer):
         """Take the outcome of a write to a key that one client writes to.
@@ -50,19 +66,42 @@ class Register:
         with self._lock:
             if answer.outcome is http.Outcome.DONE:
                 self._possible[key] = {value}
-                self.acknowledged += 1
+                self._not_looked_for.add(key)
             elif answer.outcome in http.UNKNOWN:
                 self._possible.setdefault(key, {None}).add(value)
+                # Where it is not there, this one may have overwritten it.
+                self._not_looked_for.discard(key)
+
+    def look(self, key, value, name=None):
+        """Compare what a client's key holds with what it may hold.
+
+        :type key: tuple
+        :param value: what was read after the client's last write to it, and
+            before the next one
+        :param name: of the key, for people
+        :type name: str
+        """
+        with self._lock:
+            possible = self.possible(key)
+            if key in self._not_looked_for:
+                self._not_looked_for.remove(key)
+                self._looked_for += 1
+            if value not in possible:
+                self._lost.append(_line(key, value, possible, name))
+                # It is lost but once.
+                self._possible[key] = {value}
 
     def settle(self, key, value):
-        """Take what was read of a key after an unknown outcome."""
+        """Take what a key holds for another reason than a write to it."""
         with self._lock:
             self._possible[key] = {value}
+            self._not_looked_for.discard(key)
 
     def forget(self, key):
         """Take that nothing can be said of a key any more."""
         with self._lock:
             self._possible.pop(key, None)
+            self._not_looked_for.discard(key)
 
     def possible(self, key):
         """Return what a key may hold.
@@ -70,10 +109,6 @@ class Register:
         :rtype: set
         """
         return self._possible.get(key, {None})
-
-    def is_known(self, key):
-        """Return whether a key can hold one value only."""
-        return len(self.possible(key)) == 1
 
     def share(self, key, value, answer):
         """Take the outcome of a write to a key that all clients write to."""
@@ -85,7 +120,39 @@ class Register:
         write = Write(value, answer.start, answer.end, done)
         with self._lock:
             self._shared.setdefault(key, []).append(write)
-            self.acknowledged += done
+
+    def see(self, key, value, start=math.inf, end=math.inf):
+        """Take what a shared key held at some moment.
+
+        :type key: tuple
+        :param value: what was read
+        :param start: seconds, when that was sent; by default when all writes
+            had ended
+        :type start: float
+        :param end: when its answer came
+        :type end: float
+        """
+        with self._lock:
+            self._seen.append((key, value, start, end))
+
+    def lost(self):
+        """Compare what was seen of shared keys, when all clients have ended.
+
+        :returns: a line for each write, of keys of both kinds, that was not
+            there when it was looked for
+        :rtype: list
+        """
+        for key, value, start, end in self._seen:
+            writes = self._writes(key, start, end)
+            same = [write for write in writes if write.value == value]
+            if not same:
+                self._missed[key, writes[0]] = _line(
+                    key, value, {write.value for write in writes}
+                )
+            elif len(same) == 1 and same[0].acknowledged:
+                self._found.add((key, same[0]))
+        self._seen.clear()
+        return [*self._lost, *self._missed.values()]
 
     def own_keys(self):
         """Return the keys of single clients, with what each may hold.
@@ -95,19 +162,32 @@ class Register:
         return dict(self._possible)
 
     def candidates(self, key):
-        """Return what a shared key may hold: nothing that was overwritten.
-
-        A write is overwritten when an acknowledged one was sent after its
-        answer had come.
+        """Return what a shared key may hold when all writes have ended.
 
         :returns: values, the latest first
         :rtype: list
         """
-        writes = self._shared.get(key, [])
+        return [write.value for write in self._writes(key)]
+
+    def _writes(self, key, start=math.inf, end=math.inf):
+        """Return the writes that may be seen in some time, the latest first.
+
+        These are the ones sent before its end that were not overwritten. A
+        write is overwritten when an acknowledged one was sent after its
+        answer had come, and was itself answered before the start.
+        """
+        sent = [w for w in self._shared[key] if w.start <= end]
         latest = max(
-            (write.start for write in writes if write.acknowledged),
-            default=float('-inf'),
+            write.start
+            for write in sent
+            if write.acknowledged and write.end <= start
         )
-        left = [write for write in writes if write.end >= latest]
-        left.sort(key=lambda write: write.end, reverse=True)
-        return [write.value for write in left]
+        left = [write for write in sent if write.end >= latest]
+        return sorted(left, key=lambda write: write.end, reverse=True)
+
+
+def _line(key, value, possible, name=None):
+    return (
+        f'{name or " ".join(key)} is {value}, acknowledged was '
+        f'{" or ".join(map(str, possible))}'
+    )

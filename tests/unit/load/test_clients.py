@@ -2,6 +2,7 @@
 """The load against a Keystone in memory, which can lose what it acknowledges.
 """
 
+import dataclasses
 import itertools
 import re
 import threading
@@ -20,11 +21,13 @@ class Memory:
     :param loses: method and pattern of the paths of requests that are
         acknowledged and not done
     :param fails: those that are done and answered by nothing
+    :param drops: those that are neither done nor answered
     """
 
     def __init__(self):
         self.loses = None
         self.fails = None
+        self.drops = None
         self.things = {'user': {}, 'project': {}, 'group': {}, 'role': {}}
         self.members = set()
         self.grants = set()
@@ -33,21 +36,22 @@ class Memory:
         self._lock = threading.Lock()
 
     def request(self, url, method, path, body=None, token=None, **headers):
+        start = next(self._clock)
         with self._lock:
-            name = f'{method} {path}'
-            if self.loses and re.match(self.loses, name):
-                return self._answer(204, {})
-            status, body, token = self._handle(method, path, body, headers)
-            if self.fails and re.match(self.fails, name):
-                return http.Answer(0.0, 0.0, http.Outcome.RESET)
-            return self._answer(status, body, token)
+            answer = self._answer(method, path, body, headers)
+        return dataclasses.replace(answer, start=start, end=next(self._clock))
 
-    def _answer(self, status, body, token=None):
-        start, end = next(self._clock), next(self._clock)
+    def _answer(self, method, path, body, headers):
+        name = f'{method} {path}'
+        if self.loses and re.match(self.loses, name):
+            return http.Answer(0, 0, http.Outcome.DONE, 204)
+        if self.drops and re.match(self.drops, name):
+            return http.Answer(0, 0, http.Outcome.RESET)
+        status, body, token = self._handle(method, path, body, headers)
+        if self.fails and re.match(self.fails, name):
+            return http.Answer(0, 0, http.Outcome.RESET)
         outcome = http.Outcome.DONE if status < 400 else http.Outcome.REFUSED
-        return http.Answer(
-            start, end, outcome, status, token, body, str(status)
-        )
+        return http.Answer(0, 0, outcome, status, token, body, str(status))
 
     def _handle(self, method, path, body, headers):
         words = path.partition('?')[0].strip('/').split('/')
@@ -62,7 +66,7 @@ class Memory:
         if len(words) == 6:
             return self._toggle(method, self.grants, (words[3], words[-1]))
         if words[0] == 'groups' and len(words) > 2:
-            if method == 'GET':
+            if len(words) == 3:
                 users = self.things['user']
                 return 200, {'users': [
                     users[user] for user in self.members
@@ -73,10 +77,10 @@ class Memory:
     def _toggle(self, method, things, thing):
         if method == 'PUT':
             things.add(thing)
-        elif thing in things:
-            things.remove(thing)
-        else:
+        elif thing not in things:
             return 404, None, None
+        elif method == 'DELETE':
+            things.remove(thing)
         return 204, None, None
 
     def _thing(self, method, words, body):
@@ -131,7 +135,7 @@ class LoadTest(testtools.TestCase):
         for client in self.load.clients * rounds:
             end = mock.Mock()
             # Every operation once.
-            end.is_set.side_effect = [False] * 9 + [True]
+            end.is_set.side_effect = [False] * 8 + [True]
             client.work(end)
 
     def check_loss(self, loses, expected):
@@ -140,12 +144,47 @@ class LoadTest(testtools.TestCase):
         self.memory.loses = None
         lost = self.load.lost()
         self.assertTrue(any(expected in line for line in lost), lost)
+        return lost
+
+    def check_loss_in_the_middle(self, loses, expected):
+        """Let each client lose some writes, and write the same key again."""
+        self.work(1)
+        self.memory.loses = loses
+        self.work(3)
+        self.memory.loses = None
+        self.work()
+        lost = self.load.lost()
+        self.assertTrue(lost)
+        for line in lost:
+            self.assertIn(expected, line)
 
     def test_nothing_lost(self):
         self.work()
         self.assertEqual([], self.load.lost())
         self.assertEqual(0, self.load.record.total().errors())
-        self.assertGreater(self.load.register.acknowledged, 50)
+        self.assertGreater(self.load.register.looked_for, 50)
+
+    def test_every_write_but_passwords_is_looked_for(self):
+        self.work()
+        self.load.lost()
+        calls = self.load.record.operations()
+        written = sum(
+            line.calls
+            for name, line in calls.items()
+            if name.split()[0] not in ('check', 'issue', 'read', 'validate')
+        )
+        passwords = calls['set password'].calls
+        self.assertEqual(
+            written - passwords + 1, self.load.register.looked_for
+        )
+
+    def test_some_revocations_are_looked_for(self):
+        self.work()
+        self.load.lost(tokens=2)
+        some = self.load.register.looked_for
+        self.load.lost()
+        revoked = self.load.record.operations()['revoke token'].calls
+        self.assertEqual(revoked - 2, self.load.register.looked_for - some)
 
     def test_rows_apart(self):
         self.load = clients.Load('url', 'admin-password', 3, apart=True)
@@ -165,11 +204,13 @@ class LoadTest(testtools.TestCase):
         self.work(10)
         self.assertEqual(
             {
-                'add member', 'create project', 'create user',
-                'delete project', 'delete user', 'grant role', 'issue token',
-                'read shared user', 'remove member', 'revoke grant',
-                'revoke token', 'set password', 'update shared project',
-                'update shared user', 'validate token',
+                'add member', 'check grant', 'check member',
+                'create project', 'create user', 'delete project',
+                'delete user', 'grant role', 'issue token',
+                'read shared project', 'read shared user', 'remove member',
+                'revoke grant', 'revoke token', 'set password',
+                'update shared project', 'update shared user',
+                'validate token',
             },
             set(self.load.record.operations()),
         )
@@ -179,6 +220,25 @@ class LoadTest(testtools.TestCase):
         self.work()
         self.memory.fails = None
         self.work(1)
+        self.assertEqual([], self.load.lost())
+
+    def test_outcomes_that_are_unknown_are_not_lost_in_the_middle(self):
+        for number in range(6):
+            self.memory.fails = number % 2 and '(PUT|PATCH|DELETE) '
+            self.work(2)
+        self.assertEqual([], self.load.lost())
+
+    def test_no_outcome_and_no_effect(self):
+        for number in range(6):
+            self.memory.drops = number % 2 and '(PUT|PATCH|DELETE) '
+            self.work(2)
+        self.assertEqual([], self.load.lost())
+
+    def test_nothing_is_overwritten_that_was_not_looked_for(self):
+        self.memory.drops = '(GET|HEAD) /(users|projects|groups)'
+        self.work()
+        self.assertNotIn('update shared user', self.load.record.operations())
+        self.memory.drops = None
         self.assertEqual([], self.load.lost())
 
     def test_password_is_the_first_one_when_no_other_is_known(self):
@@ -203,7 +263,28 @@ class LoadTest(testtools.TestCase):
         self.check_loss('DELETE /users', 'user-')
 
     def test_lost_revocation(self):
-        self.check_loss('DELETE /auth', 'token that was revoked')
+        lost = self.check_loss('DELETE /auth', 'token that was revoked')
+        for token in self.memory.tokens:
+            self.assertNotIn(token, '\n'.join(lost))
+
+    def test_lost_user_attribute_in_the_middle(self):
+        loses = f'PATCH /users/{self.load.rows[0].user}'
+        self.check_loss_in_the_middle(loses, 'user attribute')
+
+    def test_lost_project_attribute_in_the_middle(self):
+        self.check_loss_in_the_middle('PATCH /projects', 'project attribute')
+
+    def test_lost_grant_in_the_middle(self):
+        self.check_loss_in_the_middle('PUT /projects', 'grant')
+
+    def test_lost_revoked_grant_in_the_middle(self):
+        self.check_loss_in_the_middle('DELETE /projects/.*/roles', 'grant')
+
+    def test_lost_member_in_the_middle(self):
+        self.check_loss_in_the_middle('PUT /groups', 'member')
+
+    def test_lost_removal_in_the_middle(self):
+        self.check_loss_in_the_middle('DELETE /groups', 'member')
 
     def test_lost_password(self):
         self.check_loss(f'PATCH /users/{self.load.rows[0].user}', 'passwords')
