@@ -5,7 +5,8 @@ All of them change one user, one group and one project. Each has an attribute
 of its own in the user and in the project, which are kept in one JSON column,
 so that a write which overwrites another's is seen; a role of its own, which
 it grants to the user and revokes; and makes users and projects, puts the
-users into the group, and deletes them.
+users into the group, and deletes them. And all of them make and delete one
+membership, of the user in the group, and one grant, of one role to it.
 
 What a client wrote is looked for before it overwrites it: a write that was
 lost could not be told from one that was overwritten.
@@ -15,6 +16,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import math
 import random
 import threading
 import uuid
@@ -51,12 +53,33 @@ class Rows:
     :param user_name: its name
     :param group: id of a group
     :param project: id of a project
+    :param role: id of a role
     """
 
     user: str
     user_name: str
     group: str
     project: str
+    role: str
+
+    def member(self, user):
+        """Return the path of a user's membership in the group."""
+        return f'/groups/{self.group}/users/{user}'
+
+    def grant(self, role):
+        """Return the path of the grant of a role to the user."""
+        return f'/projects/{self.project}/users/{self.user}/roles/{role}'
+
+    def made_by_all(self):
+        """Return what all make and delete.
+
+        :returns: paths by key of the register
+        :rtype: dict
+        """
+        return {
+            ('member', self.user_name): self.member(self.user),
+            ('grant', self.role): self.grant(self.role),
+        }
 
 
 class Load:
@@ -166,7 +189,12 @@ class Load:
         user = answer.body['user']['id']
         # It stays when the fate of all later ones is unknown.
         self.register.share(('password', user), password, answer)
-        return Rows(user, name, self._make('group'), self._make('project'))
+        rows = Rows(
+            user, name, *map(self._make, ('group', 'project', 'role'))
+        )
+        for key, path in rows.made_by_all().items():
+            self.register.share(key, PRESENT, self._ask('PUT', path))
+        return rows
 
     @contextlib.contextmanager
     def running(self):
@@ -199,6 +227,9 @@ class Load:
         for key in self.register.own_keys():
             if key[0] != 'token':
                 self.register.look(key, held.get(key))
+        for rows in self.rows:
+            for key in rows.made_by_all():
+                self.register.see(key, held.get(key))
         self._look_for_revocations(tokens)
         wrong = [self._wrong_password(rows) for rows in self.rows]
         return [*self.register.lost(), *filter(None, wrong)]
@@ -307,6 +338,7 @@ class Client:
                 self._project_life,
                 self._update_shared_project,
                 self._token_life,
+                self._write_what_all_make,
             ]
             self._chance.shuffle(operations)
             for operation in operations:
@@ -378,7 +410,7 @@ class Client:
         if answer.outcome is not http.Outcome.DONE:
             return
         user = answer.body['user']['id']
-        member = f'/groups/{self.rows.group}/users/{user}'
+        member = self.rows.member(user)
         key = ('member', name)
         self._own('add member', key, PRESENT, 'PUT', member)
         fate = self._chance.random()
@@ -428,10 +460,7 @@ class Client:
         )
 
     def _grant(self):
-        path = (
-            f'/projects/{self.rows.project}/users/{self.rows.user}'
-            f'/roles/{self.role}'
-        )
+        path = self.rows.grant(self.role)
         key = ('grant', self.role)
         checked = self._check('check grant', key, path)
         if checked.outcome is not http.Outcome.DONE:
@@ -439,6 +468,34 @@ class Client:
         self._own('grant role', key, PRESENT, 'PUT', path)
         if self._chance.random() < 0.7:
             self._remove('revoke grant', key, path)
+
+    def _write_what_all_make(self):
+        for key, path in self.rows.made_by_all().items():
+            if self._chance.random() < 0.6:
+                self._see(f'check same {key[0]}', key, path)
+                answer = self._call(f'add same {key[0]}', 'PUT', path)
+                self._share(key, PRESENT, answer)
+                continue
+            answer = self._see(f'remove same {key[0]}', key, path, 'DELETE')
+            if answer.status != 404:
+                self._share(key, None, answer)
+
+    def _see(self, operation, key, path, method='HEAD'):
+        """Ask whether a row is there that all clients make and delete."""
+        answer = self._call(
+            operation, method, path, write=method != 'HEAD', missing=True
+        )
+        if answer.outcome is http.Outcome.DONE:
+            there = None if answer.status == 404 else PRESENT
+            self._load.register.see(key, there, answer.start, answer.end)
+        return answer
+
+    def _share(self, key, value, answer):
+        """Take the outcome of a write to a row that all clients write."""
+        if answer.outcome in http.UNKNOWN:
+            # A PUT that finds the row does not wait for whoever deletes it.
+            answer = dataclasses.replace(answer, end=math.inf)
+        self._load.register.share(key, value, answer)
 
     def _project_life(self):
         name = self._load.unique('project')

@@ -6,10 +6,12 @@ import dataclasses
 import itertools
 import re
 import threading
+import time
 from unittest import mock
 import uuid
 
 import testtools
+from testtools import matchers
 
 from keystone_crdb.load import clients
 from keystone_crdb.load import http
@@ -135,7 +137,7 @@ class LoadTest(testtools.TestCase):
         for client in self.load.clients * rounds:
             end = mock.Mock()
             # Every operation once.
-            end.is_set.side_effect = [False] * 8 + [True]
+            end.is_set.side_effect = [False] * 9 + [True]
             client.work(end)
 
     def check_loss(self, loses, expected):
@@ -164,7 +166,8 @@ class LoadTest(testtools.TestCase):
         self.assertEqual(0, self.load.record.total().errors())
         self.assertGreater(self.load.register.looked_for, 50)
 
-    def test_every_write_but_passwords_is_looked_for(self):
+    @mock.patch.object(clients.Client, '_write_what_all_make')
+    def test_every_write_but_passwords_is_looked_for(self, _):
         self.work()
         self.load.lost()
         calls = self.load.record.operations()
@@ -174,8 +177,9 @@ class LoadTest(testtools.TestCase):
             if name.split()[0] not in ('check', 'issue', 'read', 'validate')
         )
         passwords = calls['set password'].calls
+        # The last password, and the rows that all make when none does.
         self.assertEqual(
-            written - passwords + 1, self.load.register.looked_for
+            written - passwords + 3, self.load.register.looked_for
         )
 
     def test_some_revocations_are_looked_for(self):
@@ -200,17 +204,45 @@ class LoadTest(testtools.TestCase):
             pass
         self.assertEqual([], self.load.lost())
 
+    def check_threads(self):
+        with self.load.running():
+            while len(self.load.record.calls) < 1000:
+                time.sleep(0.01)
+        self.assertEqual([], self.load.lost())
+        self.assertEqual(0, self.load.record.total().errors())
+
+    def test_threads_and_outcomes_that_are_unknown(self):
+        unknown = '(PUT|PATCH|DELETE|POST /(users|projects)) '
+        with self.load.running():
+            while len(self.load.record.calls) < 1000:
+                self.memory.fails = unknown
+                time.sleep(0.002)
+                self.memory.fails, self.memory.drops = None, unknown
+                time.sleep(0.002)
+                self.memory.drops = None
+                time.sleep(0.002)
+        self.assertEqual([], self.load.lost())
+
+    def test_threads_on_the_same_rows(self):
+        self.check_threads()
+
+    def test_threads_on_rows_apart(self):
+        self.load = clients.Load('url', 'admin-password', 3, apart=True)
+        self.load.prepare()
+        self.check_threads()
+
     def test_every_operation_is_recorded(self):
         self.work(10)
         self.assertEqual(
             {
-                'add member', 'check grant', 'check member',
-                'create project', 'create user', 'delete project',
-                'delete user', 'grant role', 'issue token',
+                'add member', 'add same grant', 'add same member',
+                'check grant', 'check member', 'check same grant',
+                'check same member', 'create project', 'create user',
+                'delete project', 'delete user', 'grant role', 'issue token',
                 'read shared project', 'read shared user', 'remove member',
-                'revoke grant', 'revoke token', 'set password',
-                'update shared project', 'update shared user',
-                'validate token',
+                'remove same grant', 'remove same member', 'revoke grant',
+                'revoke token', 'set password', 'update shared project',
+                'update shared user', 'validate token',
             },
             set(self.load.record.operations()),
         )
@@ -285,6 +317,57 @@ class LoadTest(testtools.TestCase):
 
     def test_lost_removal_in_the_middle(self):
         self.check_loss_in_the_middle('DELETE /groups', 'member')
+
+    def check_same(self, method, wanted):
+        """Lose writes of a row that all clients make and delete."""
+        for (kind, name), path in self.load.rows[0].made_by_all().items():
+            if kind == wanted:
+                self.check_loss_in_the_middle(
+                    f'{method} {path}', f'{kind} {name}'
+                )
+
+    def test_lost_same_member_in_the_middle(self):
+        self.check_same('PUT', 'member')
+
+    def test_lost_same_grant_in_the_middle(self):
+        self.check_same('PUT', 'grant')
+
+    def test_lost_removal_of_the_same_member_in_the_middle(self):
+        self.check_same('DELETE', 'member')
+
+    def test_lost_removal_of_the_same_grant_in_the_middle(self):
+        self.check_same('DELETE', 'grant')
+
+    def write_same(self, chance):
+        client = self.load.clients[0]
+        client._chance = mock.Mock(**{'random.return_value': chance})
+        client._write_what_all_make()
+
+    def test_same_rows_stay_when_none_is_deleted(self):
+        self.write_same(0)
+        self.assertEqual([], self.load.lost())
+        self.memory.members.clear()
+        self.assertThat(self.load.lost(), matchers.HasLength(1))
+        self.memory.grants.clear()
+        self.assertThat(self.load.lost(), matchers.HasLength(2))
+
+    def test_another_was_faster(self):
+        self.write_same(1)
+        self.write_same(1)
+        self.assertEqual(0, self.load.record.total().errors())
+        self.assertEqual([], self.load.lost())
+        # A DELETE that changes nothing proves no recovery.
+        writes = [call.write for call in self.load.record.calls]
+        self.assertEqual([True, True, False, False], writes)
+
+    def test_deleted_later_than_answered(self):
+        self.memory.drops = 'DELETE '
+        self.write_same(1)
+        self.memory.drops = None
+        self.write_same(0)
+        self.memory.members.clear()
+        self.memory.grants.clear()
+        self.assertEqual([], self.load.lost())
 
     def test_lost_password(self):
         self.check_loss(f'PATCH /users/{self.load.rows[0].user}', 'passwords')
