@@ -7,6 +7,9 @@ from keystone_crdb import databases
 from keystone_crdb.databases import scratch
 from keystone_crdb.suite import command
 
+#: How much of what is not as wanted a report names.
+_TOLD = 3
+
 
 def parser(name, description):
     """Return a parser of a bench's options, with --provider.
@@ -56,6 +59,19 @@ def status(parser, args, measure):
     """
     args.options = _options(parser, args)
     return cli.status(parser.prog, _measure, args, measure)
+
+
+def verdict(wrong):
+    """Return what a report says first of what is not as wanted.
+
+    :param wrong: a line for each
+    :type wrong: list
+    :rtype: str
+    """
+    if not wrong:
+        return 'yes'
+    more = f'; and {len(wrong) - _TOLD} more' if len(wrong) > _TOLD else ''
+    return f'NO: {"; ".join(wrong[:_TOLD])}{more}'
 
 
 def _options(parser, args):

@@ -17,13 +17,17 @@ turns, so that whatever else the machine does hits all of them. How much
 processor time each of them took, and whose, is printed too: with none left,
 times are the machine's.
 
-Every write that was acknowledged is looked for, at the end, or before its
-client overwrites it; of the passwords, which all clients overwrite, it is the
-last one. Passwords are hashed with bcrypt at its least cost, for both: it is
-the database that is measured, and not hashing.
+Every write that was acknowledged is looked for, at the end or before its
+client overwrites it. Of what all clients overwrite, it is what can be known:
+the last password, and a membership and a grant whenever one of them looks.
+Passwords are hashed with bcrypt at its least cost, for both: it is the
+database that is measured, and not hashing.
 
-It ends with 1 if ours lost an acknowledged write, answered anything but
-success, or has an operation whose 99th percentile is half a second or more.
+It ends with 1 if ours lost an acknowledged write or answered anything but
+success, on the shared rows or on those of each, or if an operation on the
+shared ones has a 99th percentile of half a second or more. Calls of the first
+seconds, in which processes load modules, have no part in the figures, but
+their errors and their writes count.
 """
 
 import contextlib
@@ -49,10 +53,15 @@ WARM_UP = 5
 
 
 def _warm_up(load):
-    """Load it before anything is counted; what it acknowledges is checked."""
+    """Load it before anything is counted; what it acknowledges is checked.
+
+    :returns: its calls
+    :rtype: keystone_crdb.load.record.Record
+    """
     with load.running():
         time.sleep(WARM_UP)
-    load.record = record.Record()
+    calls, load.record = load.record, record.Record()
+    return calls
 
 
 def _take_turns(loads, accounts, seconds, turns):
@@ -73,13 +82,21 @@ _COLUMNS = {
     '5xx': lambda line: line.outcomes[http.Outcome.FAILED],
     'reset': lambda line: line.outcomes[http.Outcome.RESET],
     '4xx': lambda line: line.outcomes[http.Outcome.REFUSED],
+    'unreachable': lambda line: line.outcomes[http.Outcome.UNREACHABLE],
+    'errors': record.Line.errors,
     'p50 ms': lambda line: f'{line.p50 * 1000:.0f}',
     'p99 ms': lambda line: f'{line.p99 * 1000:.0f}',
 }
 
 #: Of which load, in the order of the table.
 _SHOWN = [
-    *((name, column) for name in ('stock', 'ours') for column in _COLUMNS),
+    *(
+        (name, column)
+        for name in ('stock', 'ours')
+        for column in _COLUMNS
+        if column != 'errors'
+    ),
+    ('apart', 'errors'),
     ('apart', 'p50 ms'),
     ('apart', 'p99 ms'),
 ]
@@ -91,7 +108,7 @@ def _row(title, lines):
     ]
 
 
-def _print(loads):
+def _print(loads, warm_ups):
     heads = ['operation', *(' '.join(pair) for pair in _SHOWN)]
     operations = {
         name: load.record.operations() for name, load in loads.items()
@@ -112,8 +129,11 @@ def _print(loads):
     )
     console.table(heads, rows)
     for name, load in loads.items():
-        for reason, number in load.record.reasons()[:8]:
-            console.note(f'{name}: {number} times {reason}')
+        for when, calls in (
+            ('', load.record), (', warming up', warm_ups[name]),
+        ):
+            for reason, number in calls.reasons()[:8]:
+                console.note(f'{name}{when}: {number} times {reason}')
 
 
 def _print_processors(loads, accounts):
@@ -136,8 +156,8 @@ def _print_processors(loads, accounts):
     console.table(heads, rows)
 
 
-def _figures(loads, lost):
-    figures = {}
+def _figures(loads, lost, wrong):
+    figures = {'as wanted': commands.verdict(wrong)}
     for name, load in loads.items():
         total = load.record.total()
         slowest = max(
@@ -149,6 +169,7 @@ def _figures(loads, lost):
             f'{total.outcomes[http.Outcome.FAILED]} 5xx, '
             f'{total.outcomes[http.Outcome.RESET]} reset, '
             f'{total.outcomes[http.Outcome.REFUSED]} 4xx, '
+            f'{total.outcomes[http.Outcome.UNREACHABLE]} unreachable, '
             f'{len(lost[name])} of {load.register.looked_for} acknowledged '
             f'writes lost, p99 {total.p99:.2f} s, of the slowest operation '
             f'{slowest:.2f} s'
@@ -192,11 +213,10 @@ def measure(database, args, folder):
         loads['apart'].prepare()
         accounts['apart'] = processors.Account(keystone.process.pid)
         with console.step(f'Load of {args.clients} clients'):
-            for load in loads.values():
-                _warm_up(load)
+            warm_ups = {name: _warm_up(load) for name, load in loads.items()}
             _take_turns(loads, accounts, args.seconds, args.turns)
         lost = {name: load.lost() for name, load in loads.items()}
-    _print(loads)
+    _print(loads, warm_ups)
     _print_processors(loads, accounts)
     for name, lines in lost.items():
         console.note(
@@ -205,24 +225,38 @@ def measure(database, args, folder):
         )
         for line in lines[:5]:
             console.note(f'    {line}')
+    wrong = _wrong(loads, warm_ups, lost)
     reports.write(
-        'contention', database.describe(), _figures(loads, lost),
+        'contention', database.describe(), _figures(loads, lost, wrong),
         f'tox -e contention{args.options}',
     )
-    return _wrong(loads['ours'], lost['ours'])
+    return wrong
 
 
-def _wrong(load, lost):
-    wrong = [f'lost: {line}' for line in lost]
-    for operation, line in load.record.operations().items():
-        if line.errors():
-            wrong.append(f'{operation}: {line.errors()} errors')
+def _wrong(loads, warm_ups, lost):
+    """Return what is not as wanted of ours, a line for each."""
+    wrong = []
+    for name in ('ours', 'apart'):
+        found = [f'lost: {line}' for line in lost[name]]
+        found += _errors(loads[name].record)
+        found += [f'warming up: {line}' for line in _errors(warm_ups[name])]
+        wrong += [f'{TITLES[name]}: {line}' for line in found]
+    for operation, line in loads['ours'].record.operations().items():
         # A percentile of nothing is no number, and not below anything.
         if not line.p99 < LIMIT:
             wrong.append(
-                f'{operation}: the 99th percentile is {line.p99:.2f} s'
+                f'{TITLES["ours"]}: {operation}: the 99th percentile is '
+                f'{line.p99:.2f} s'
             )
     return wrong
+
+
+def _errors(calls):
+    return [
+        f'{operation}: {line.errors()} errors'
+        for operation, line in calls.operations().items()
+        if line.errors()
+    ]
 
 
 def main():

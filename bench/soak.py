@@ -168,7 +168,15 @@ def run(database, args, folder):
     total = load.record.total()
     for reason, number in load.record.reasons()[:5]:
         console.note(f'{number} times {reason}')
+    wrong = [f'lost: {line}' for line in lost]
+    if total.errors():
+        wrong.append(f'{total.errors()} calls failed')
+    if ratio > GROWTH_LIMIT:
+        wrong.append(f'memory has grown {ratio:.3f} times')
+    if after > before:
+        wrong.append(f'{after} connections, before {before}')
     figures = {
+        'as wanted': commands.verdict(wrong),
         'minutes': args.minutes,
         'clients': f'{args.clients}, thinking {args.think} s',
         'calls': total.calls,
@@ -182,13 +190,6 @@ def run(database, args, folder):
     reports.write(
         'soak', database.describe(), figures, f'tox -e soak{args.options}'
     )
-    wrong = [f'lost: {line}' for line in lost]
-    if total.errors():
-        wrong.append(f'{total.errors()} calls failed')
-    if ratio > GROWTH_LIMIT:
-        wrong.append(f'memory has grown {ratio:.3f} times')
-    if after > before:
-        wrong.append(f'{after} connections, before {before}')
     return wrong
 
 

@@ -63,6 +63,13 @@ class CommandsTest(base.TestCase):
         self.assertEqual(1, self.status(lambda *args: ['lost: user x']))
         self.assertIn('not as wanted: lost: user x', self.output.getvalue())
 
+    def test_verdict(self):
+        self.assertEqual('yes', commands.verdict([]))
+        self.assertEqual('NO: a; b', commands.verdict(['a', 'b']))
+        self.assertEqual(
+            'NO: a; b; c; and 2 more', commands.verdict(list('abcde'))
+        )
+
     def test_failure(self):
         def start(provider):
             raise errors.Failure('there is none')
