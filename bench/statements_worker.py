@@ -840,7 +840,8 @@ def explain(world, counter, rows, settings):
         for text, parameters in statements.items():
             lines = connection.exec_driver_sql(f'EXPLAIN {text}', parameters)
             plan = '\n'.join(line for (line,) in lines)
-            plans.append((' '.join(text.split()), plan, scanned(plan, indexes)))
+            tables = scanned(plan, indexes)
+            plans.append((' '.join(text.split()), plan, tables))
     return plans
 
 
