@@ -734,38 +734,76 @@ def fill(world, rows):
     insert(new)
 
 
-#: Requests whose statements must not scan a table.
+#: Requests whose statements must not scan a table: those of every request,
+#: and those whose transactions a scan would set against all other writers.
 HOT = tuple(
-    name for name in REQUESTS if name.startswith(('token:', 'validate'))
+    name
+    for name in REQUESTS
+    if name.startswith(('token:', 'validate', 'revoke', 'grant'))
+    or name.endswith((' user', ' group', ' project', ' password'))
+    and not name.startswith(('get', 'list'))
 )
 
 #: Tables that are read as a whole on purpose, being what is asked for: the
 #: catalog has all services and endpoints, a token all service providers.
 WHOLE = {'service', 'endpoint', 'service_provider'}
 
+#: Has few values: an index that begins with it is read by what comes next.
+COARSE = 'type'
+
 #: A node of a plan that reads a table, as PostgreSQL and CockroachDB say it.
 POSTGRESQL_SCAN = re.compile(
-    r'(?P<kind>Seq|Index|Index Only) Scan .*?on "?(?P<table>\w+)'
+    r'(?:Seq Scan|(?:Index|Index Only) Scan using "?(?P<index>\w+)"?) '
+    r'on "?(?P<table>\w+)'
+    r'|Bitmap Index Scan on "?(?P<bitmap>\w+)'
 )
 COCKROACHDB_SCAN = re.compile(
     r'table: (?P<table>\w+)@\S+\s+(?:missing stats\s+)?spans: FULL SCAN'
 )
 
 
-def scanned(plan):
+def scanned(plan, indexes):
     """Return the tables that a plan scans and should not.
 
     :param plan: what EXPLAIN said
     :type plan: str
+    :param indexes: table and first column of each index, by its name
+    :type indexes: dict
     :rtype: list of str
     """
     tables = {found['table'] for found in COCKROACHDB_SCAN.finditer(plan)}
     for node in plan.split('->'):
         found = POSTGRESQL_SCAN.search(node)
-        # An index of which no condition is met is read from end to end.
-        if found and 'Index Cond' not in node:
-            tables.add(found['table'])
+        if not found:
+            continue
+        # PostgreSQL reads an index from end to end, for a condition on
+        # another column than its first one too.
+        table, first = indexes.get(
+            found['index'] or found['bitmap'], (found['table'], None)
+        )
+        condition = re.search(r'Index Cond: (.*)', node)
+        if not (condition and re.search(rf'\(+"?{first}\b', condition[1])):
+            tables.add(table)
     return sorted(tables - WHOLE)
+
+
+def first_columns(connection):
+    """Return table and first column of each index, by its name.
+
+    :type connection: sqlalchemy.Connection
+    :rtype: dict
+    """
+    columns = {}
+    inspector = sqlalchemy.inspect(connection)
+    for table in sql.ModelBase.metadata.tables:
+        key = inspector.get_pk_constraint(table)
+        columns[key['name']] = table, key['constrained_columns']
+        for index in inspector.get_indexes(table):
+            columns[index['name']] = table, index['column_names']
+    return {
+        name: (table, next((x for x in of if x != COARSE), COARSE))
+        for name, (table, of) in columns.items()
+    }
 
 
 def explain(world, counter, rows, settings):
@@ -786,7 +824,7 @@ def explain(world, counter, rows, settings):
         counter.take()
         world.client(**arguments)
         for _, text, parameters in counter.take()['statements']:
-            if text.startswith(('SELECT', 'WITH')):
+            if text.startswith(('SELECT', 'WITH', 'UPDATE', 'DELETE')):
                 statements.setdefault(text, parameters)
     fill(world, rows)
     fill_associations(world, rows)
@@ -796,12 +834,14 @@ def explain(world, counter, rows, settings):
     plans = []
     with sql.session_for_read() as session:
         connection = session.connection()
+        indexes = first_columns(connection)
         for setting in settings:
             connection.exec_driver_sql(f'SET {setting}')
         for text, parameters in statements.items():
             lines = connection.exec_driver_sql(f'EXPLAIN {text}', parameters)
             plan = '\n'.join(line for (line,) in lines)
-            plans.append((' '.join(text.split()), plan, scanned(plan)))
+            tables = scanned(plan, indexes)
+            plans.append((' '.join(text.split()), plan, tables))
     return plans
 
 

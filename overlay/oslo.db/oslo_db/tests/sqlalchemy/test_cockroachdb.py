@@ -434,6 +434,12 @@ class TestPool(testscenarios.WithScenarios, EngineTestCase):
         self.assertTrue(800 < left <= 900, left)
         self.assertIsNot(first, self._driver_connection())
 
+    def test_no_lifetime(self):
+        """Each connection is used once, as on other databases."""
+        self.engine = self._create_engine(
+            {'sslmode': 'disable'}, connection_recycle_time=0)
+        self.assertIsNot(self._driver_connection(), self._driver_connection())
+
     def test_drained_while_idle(self):
         """A pool finds out before it hands the connection on."""
         first = self._driver_connection()

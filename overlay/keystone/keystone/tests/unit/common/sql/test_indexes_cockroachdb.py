@@ -27,17 +27,15 @@ from keystone.tests import unit
 from keystone.tests.unit.ksfixtures import database
 
 _NAMES = {
-    'application_credential': 'ix_application_credential_id',
-    'federated_user': 'ix_federated_user_user_id',
-    'password': 'ix_password_local_user_id',
+    (table, column): f'ix_{table}_{column}'
+    for table, column in upgrades.INDEXED_COLUMNS
 }
+_RESERVED = ('limit',)
 _CREATED = [
-    'CREATE INDEX IF NOT EXISTS ix_application_credential_id '
-    'ON application_credential (id)',
-    'CREATE INDEX IF NOT EXISTS ix_federated_user_user_id '
-    'ON federated_user (user_id)',
-    'CREATE INDEX IF NOT EXISTS ix_password_local_user_id '
-    'ON password (local_user_id)',
+    f'CREATE INDEX IF NOT EXISTS {name} ON '
+    + (f'"{table}"' if table in _RESERVED else table)
+    + f' ({column})'
+    for (table, column), name in _NAMES.items()
 ]
 
 
@@ -107,7 +105,7 @@ class CreateIndexesTestCase(unit.BaseTestCase):
         self.autocommit.execute.side_effect = [
             None,
             db_exception.DBConnectionError(),
-            *[None] * 3,
+            *[None] * len(_CREATED),
         ]
         self._upgrade()
         self.assertEqual([*_CREATED[:2], *_CREATED], self._created())
@@ -117,11 +115,62 @@ class CreateIndexesTestCase(unit.BaseTestCase):
         tables = sql.ModelBase.metadata.tables
         for table, column in upgrades.INDEXED_COLUMNS:
             self.assertIn(
-                (_NAMES[table], [column], False),
+                (_NAMES[table, column], [column], False),
                 [
                     (index.name, index.columns.keys(), bool(index.unique))
                     for index in tables[table].indexes
                 ],
+            )
+
+
+class DeletesTestCase(unit.BaseTestCase):
+    """What a delete looks up in other tables."""
+
+    #: No foreign keys, and yet deleted or looked for with what they name.
+    NAMED = {
+        'assignment': ('actor_id', 'target_id'),
+        'credential': ('user_id', 'project_id'),
+        'limit': ('project_id',),
+        'project_endpoint': ('project_id',),
+        'project_endpoint_group': ('project_id',),
+        'trust': ('trustor_user_id', 'trustee_user_id', 'project_id'),
+    }
+    #: The revisions create this one's index, which its model lacks.
+    INDEXED_ELSEWHERE = ('user_group_membership', ['group_id'])
+
+    def setUp(self):
+        super().setUp()
+        database._load_sqlalchemy_models()
+        self.tables = sql.ModelBase.metadata.tables
+
+    def _begin_an_index(self, table):
+        """Return the columns by which rows are found without a scan."""
+        ordered = [table.primary_key, *table.indexes]
+        ordered += [
+            constraint
+            for constraint in table.constraints
+            if isinstance(constraint, sqlalchemy.UniqueConstraint)
+        ]
+        return {next(iter(each.columns)).name for each in ordered}
+
+    def test_by_foreign_keys(self):
+        for table in self.tables.values():
+            for key in table.foreign_key_constraints:
+                found = table.name, key.column_keys
+                if (
+                    key.referred_table.name in ('user', 'group', 'project')
+                    and found != self.INDEXED_ELSEWHERE
+                ):
+                    self.assertTrue(
+                        self._begin_an_index(table) & {*key.column_keys}, found
+                    )
+
+    def test_by_columns_that_name_them(self):
+        for name, columns in self.NAMED.items():
+            self.assertEqual(
+                set(),
+                {*columns} - self._begin_an_index(self.tables[name]),
+                name,
             )
 
 
@@ -143,7 +192,7 @@ class IndexesCockroachDBTestCase(
             (table, column)
             for table, column in upgrades.INDEXED_COLUMNS
             for index in inspector.get_indexes(table)
-            if index['name'] == _NAMES[table]
+            if index['name'] == _NAMES[table, column]
             and index['column_names'] == [column]
         }
 

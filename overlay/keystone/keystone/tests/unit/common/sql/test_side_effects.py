@@ -71,8 +71,13 @@ LATER = NOW + datetime.timedelta(days=1)
 BEFORE = NOW - datetime.timedelta(days=1)
 
 _LONG_HEX = re.compile(r'\b[0-9a-f]{32}\b')
-#: What is random by intention and is no identifier: hashes, OAuth's verifier.
-_RANDOM = ('password_hash', 'secret_hash', 'verifier')
+#: What is random by intention and is no identifier: hashes, what is
+#: encrypted, OAuth's verifier.
+_RANDOM = ('encrypted_blob', 'password_hash', 'secret_hash', 'verifier')
+
+
+class _Refused(tuple):
+    """An operation that ends with an error; all others must succeed."""
 
 
 def _hints(limit=None, **filters):
@@ -163,10 +168,11 @@ def _federated(unique_id):
 #: What is there before an operation: driver, method, arguments.
 WORLD = (
     (resource_sql.Resource, 'create_project', 'd1', {
-        'id': 'd1', 'name': 'd1', 'is_domain': True,
+        'id': 'd1', 'name': 'd1', 'is_domain': True, 'enabled': True,
         'domain_id': None, 'parent_id': None,
     }),
-    (resource_sql.Resource, 'create_project', 'p1', _project('p1')),
+    (resource_sql.Resource, 'create_project', 'p1',
+     _project('p1', tags=['t'])),
     (resource_sql.Resource, 'create_project', 'p2', _project('p2')),
     (role_sql.Role, 'create_role', 'r1', {'id': 'r1', 'name': 'r1'}),
     (role_sql.Role, 'create_role', 'r2', {'id': 'r2', 'name': 'r2'}),
@@ -251,6 +257,15 @@ WORLD = (
      _app_cred('ac1'), [{'id': 'r1'}], [_ACCESS_RULE]),
     (app_cred_sql.ApplicationCredential, 'create_application_credential',
      _app_cred('ac2', 'u2'), [], [dict(_ACCESS_RULE, id='ar2')]),
+    # Their access rules are left, and not in use.
+    (app_cred_sql.ApplicationCredential, 'create_application_credential',
+     _app_cred('ac3'), [], [dict(_ACCESS_RULE, id='ar3', path='/3')]),
+    (app_cred_sql.ApplicationCredential, 'delete_application_credential',
+     'ac3'),
+    (app_cred_sql.ApplicationCredential, 'create_application_credential',
+     _app_cred('ac4', 'u3'), [], [dict(_ACCESS_RULE, id='ar4')]),
+    (app_cred_sql.ApplicationCredential, 'delete_application_credential',
+     'ac4'),
 )  # fmt: skip
 
 #: Operations of each driver: method and arguments.
@@ -266,16 +281,18 @@ OPERATIONS = {
         ('delete_application_credentials_for_user', 'u1'),
         ('delete_application_credentials_for_user_on_project', 'u1', 'p1'),
         ('list_access_rules_for_user', 'u1', _hints(service='no')),
-        ('delete_access_rule', 'ar1'),
-        ('delete_access_rules_for_user', 'u2'),
+        ('delete_access_rule', 'ar3'),
+        _Refused(('delete_access_rule', 'ar1')),
+        ('delete_access_rules_for_user', 'u3'),
+        _Refused(('delete_access_rules_for_user', 'u2')),
     ),
     assignment_sql.Assignment: (
         ('create_grant', 'r2', 'u1', None, None, 'p1'),
         ('create_grant', 'r1', 'u1', None, None, 'p1'),
         ('delete_grant', 'r1', 'u1', None, None, 'p1'),
-        ('delete_grant', 'r2', 'u1', None, None, 'p1'),
+        _Refused(('delete_grant', 'r2', 'u1', None, None, 'p1')),
         ('add_role_to_user_and_project', 'u2', 'p2', 'r1'),
-        ('add_role_to_user_and_project', 'u1', 'p1', 'r1'),
+        _Refused(('add_role_to_user_and_project', 'u1', 'p1', 'r1')),
         ('delete_project_assignments', 'p1'),
         ('delete_role_assignments', 'r1'),
         ('delete_domain_assignments', 'd1'),
@@ -288,13 +305,13 @@ OPERATIONS = {
         ('create_role', 'new', {
             'id': 'new', 'name': 'new', 'options': {'immutable': True},
         }),
-        ('create_role', 'r1', {'id': 'r1', 'name': 'x'}),
+        _Refused(('create_role', 'r1', {'id': 'r1', 'name': 'x'})),
         ('list_roles', _hints(name='r1', domain_id=None)),
         ('list_roles', _hints(limit=1)),
         ('update_role', 'r1', {'name': 'x', 'options': {'immutable': True}}),
         ('delete_role', 'r2'),
         ('create_implied_role', 'r2', 'r1'),
-        ('create_implied_role', 'r1', 'r2'),
+        _Refused(('create_implied_role', 'r1', 'r2')),
         ('delete_implied_role', 'r1', 'r2'),
     ),
     catalog_sql.Catalog: (
@@ -303,7 +320,7 @@ OPERATIONS = {
         ('create_region', {
             'id': 'new', 'description': '', 'parent_region_id': 'reg2',
         }),
-        ('create_region', {'id': 'reg1', 'description': ''}),
+        _Refused(('create_region', {'id': 'reg1', 'description': ''})),
         ('update_region', 'reg2', {'description': 'x'}),
         ('list_services', _hints(type='t2')),
         ('list_services', _hints(limit=1)),
@@ -356,9 +373,9 @@ OPERATIONS = {
         ('create_idp', 'new', {
             'enabled': True, 'domain_id': 'd1', 'remote_ids': ['rem2'],
         }),
-        ('create_idp', 'new', {
+        _Refused(('create_idp', 'new', {
             'enabled': True, 'domain_id': 'd1', 'remote_ids': ['rem1'],
-        }),
+        })),
         ('delete_idp', 'idp'),
         ('list_idps', _hints(enabled=True)),
         ('update_idp', 'idp', {'remote_ids': ['rem2', 'rem3']}),
@@ -377,7 +394,7 @@ OPERATIONS = {
         ('update_sp', 'sp', {'sp_url': 'x'}),
     ),
     identity_sql.Identity: (
-        ('authenticate', 'u1', 'wrong'),
+        _Refused(('authenticate', 'u1', 'wrong')),
         ('_record_failed_auth', 'u1'),
         ('_reset_failed_auth', 'u1'),
         ('create_user', 'new', {
@@ -385,7 +402,9 @@ OPERATIONS = {
             'options': {'ignore_lockout_failure_attempts': True},
             'email': 'e',
         }),
-        ('create_user', 'new', {'id': 'new', 'name': 'u1', 'domain_id': 'd1'}),
+        _Refused(('create_user', 'new', {
+            'id': 'new', 'name': 'u1', 'domain_id': 'd1',
+        })),
         ('list_users', _hints(name='u2')),
         ('list_users', _hints(limit=1)),
         ('unset_default_project_id', 'p1'),
@@ -437,13 +456,13 @@ OPERATIONS = {
         ('create_registered_limits', [
             _registered_limit('a', 'new'), _registered_limit('b', 'newer'),
         ]),
-        ('create_registered_limits', [_registered_limit('a', 'n1')]),
+        _Refused(('create_registered_limits', [_registered_limit('a', 'n1')])),
         ('update_registered_limit', 'rl1', {'resource_name': 'x'}),
-        ('update_registered_limit', 'rl2', {'resource_name': 'x'}),
+        _Refused(('update_registered_limit', 'rl2', {'resource_name': 'x'})),
         ('list_registered_limits', _hints(resource_name='n2')),
         ('list_registered_limits', _hints(limit=1)),
         ('delete_registered_limit', 'rl1'),
-        ('delete_registered_limit', 'rl2'),
+        _Refused(('delete_registered_limit', 'rl2')),
         ('create_limits', [
             _limit('new', project_id='p2', domain_id=None),
             _limit('newer', project_id=None, domain_id='d1'),
@@ -459,7 +478,8 @@ OPERATIONS = {
         ('update_consumer', 'con', {'description': 'x'}),
         ('create_request_token', 'con', 'p1', 60),
         ('authorize_request_token', 'REQUEST_TOKEN', 'u1', ['r1']),
-        ('create_access_token', 'REQUEST_TOKEN', 60),
+        ('create_access_token', 'AUTHORIZED_TOKEN', 60),
+        _Refused(('create_access_token', 'REQUEST_TOKEN', 60)),
         ('delete_access_token', 'u1', 'ACCESS_TOKEN'),
     ),
     policy_sql.Policy: (
@@ -522,6 +542,8 @@ MANAGER_OPERATIONS = (
     ('resource_api', 'create_domain', 'new',
      {'id': 'new', 'name': 'new', 'enabled': True}),
     ('resource_api', 'update_domain', 'd1', {'enabled': False}),
+    ('resource_api', 'create_project_tag', 'p1', 'new'),
+    ('resource_api', 'delete_project_tag', 'p1', 't'),
     ('role_api', 'create_role', 'new', {
         'id': 'new', 'name': 'new', 'domain_id': None,
         'options': {'immutable': True},
@@ -539,7 +561,7 @@ MANAGER_OPERATIONS = (
     ('catalog_api', 'create_service', 'new',
      {'id': 'new', 'type': 't', 'enabled': True}),
     ('catalog_api', 'update_service', 's1', {'name': 'x'}),
-    ('catalog_api', 'delete_service', 's1'),
+    ('catalog_api', 'delete_service', 's2'),
     ('catalog_api', 'create_endpoint', 'new', _endpoint('new')),
     ('catalog_api', 'update_endpoint', 'e1', {'url': 'http://y'}),
     ('catalog_api', 'delete_endpoint', 'e1'),
@@ -553,7 +575,24 @@ MANAGER_OPERATIONS = (
     ('application_credential_api', 'create_application_credential',
      dict(_app_cred('new'), roles=[{'id': 'r1'}])),
     ('application_credential_api', 'delete_application_credential', 'ac1'),
+    ('application_credential_api', 'delete_access_rule', 'ar3'),
+    ('credential_api', 'create_credential', 'new', {
+        'id': 'new', 'user_id': 'u1', 'project_id': 'p1', 'type': 't',
+        'blob': 'b',
+    }),
+    ('credential_api', 'delete_credential', 'c3'),
+    ('federation_api', 'delete_idp', 'idp'),
+    ('oauth_api', 'create_consumer', {'id': 'new', 'description': 'x'}),
+    ('oauth_api', 'update_consumer', 'con', {'description': 'x'}),
+    ('oauth_api', 'delete_consumer', 'con'),
+    ('oauth_api', 'create_request_token', 'con', 'p1', 60),
+    ('oauth_api', 'create_access_token', 'AUTHORIZED_TOKEN', 60),
+    ('oauth_api', 'delete_access_token', 'u1', 'ACCESS_TOKEN'),
 )  # fmt: skip
+
+
+#: Those of MANAGER_OPERATIONS that write without telling.
+SILENT = {('assignment_api', 'create_system_grant_for_user')}
 
 
 class _Failure:
@@ -613,14 +652,23 @@ class SideEffectsMixin:
         for driver_class, method, *arguments in WORLD:
             getattr(driver_class(), method)(*copy.deepcopy(arguments))
         oauth1 = oauth1_sql.OAuth1()
-        used = oauth1.create_request_token('con', 'p1', 60)['id']
-        oauth1.authorize_request_token(used, 'u1', ['r1'])
+        used, authorized = (
+            oauth1.create_request_token('con', 'p1', 60)['id']
+            for _ in range(2)
+        )
+        for token in used, authorized:
+            oauth1.authorize_request_token(token, 'u1', ['r1'])
         self.tokens = {
+            'AUTHORIZED_TOKEN': authorized,
             'REQUEST_TOKEN': oauth1.create_request_token('con', 'p1', 60)[
                 'id'
             ],
             'ACCESS_TOKEN': oauth1.create_access_token(used, 60)['id'],
         }
+        PROVIDERS.credential_api.create_credential('c3', {
+            'id': 'c3', 'user_id': 'u2', 'project_id': 'p1', 'type': 't',
+            'blob': 'b',
+        })  # fmt: skip
         shadow_sql.ShadowUsers().create_federated_object(
             dict(_federated('f2'), user_id='u1')
         )
@@ -723,9 +771,11 @@ class SideEffectsMixin:
             for argument in arguments
         ]
         self.failure.start(position)
+        self.refused = False
         try:
             result = method(*arguments)
         except Exception as e:
+            self.refused = True
             result = f'{type(e).__name__}: {e}'
         self.events = self.failure.count
         self.failure.start(None)
@@ -736,15 +786,23 @@ class SideEffectsMixin:
         }
         return effects | self._tables()
 
-    def check(self, method, arguments):
+    def check(self, method, arguments, refused=False):
         """Compare an operation with itself under each single failure.
 
         :type method: callable
         :type arguments: collections.abc.Sequence
+        :param refused: whether it has to end with an error, or must not
+        :type refused: bool
+        :returns: its effects: result, arguments, notifications, tables
+        :rtype: dict
         """
         expected = self._run(method, arguments, None)
         events = self.events
-        self.assertNotEqual(0, events, expected['result'])
+        title = f'{method.__qualname__}{tuple(arguments)}'
+        self.assertEqual(
+            refused, self.refused, f'{title}: {expected["result"]}'
+        )
+        self.assertNotEqual(0, events, title)
         self.assertNotIn('DBDeadlock', expected['result'])
         for position in range(1, events + 1):
             effects = self._run(method, arguments, position)
@@ -752,10 +810,11 @@ class SideEffectsMixin:
                 self.assertEqual(
                     content,
                     effects[name],
-                    f'{method.__qualname__}{tuple(arguments)}: other '
-                    f'{name} after failure {position} of {events}',
+                    f'{title}: other {name} after failure {position} of '
+                    f'{events}',
                 )
             self.assertGreater(self.events, position)
+        return expected
 
 
 def _content(value):
@@ -780,20 +839,57 @@ class SideEffectsTestCase(SideEffectsMixin, test_backend_sql.SqlTests):
     def test_drivers(self):
         for driver_class, operations in OPERATIONS.items():
             driver = driver_class()
-            for method, *arguments in operations:
-                self.check(getattr(driver, method), arguments)
+            for operation in operations:
+                method, *arguments = operation
+                self.check(
+                    getattr(driver, method),
+                    arguments,
+                    isinstance(operation, _Refused),
+                )
 
     def test_managers(self):
-        told = set()
+        silent = set()
         for api, method, *arguments in MANAGER_OPERATIONS:
-            self.check(getattr(getattr(PROVIDERS, api), method), arguments)
-            if self.notifications:
-                told.add(api)
-        self.assertEqual({api for api, *_ in MANAGER_OPERATIONS}, told)
+            effects = self.check(
+                getattr(getattr(PROVIDERS, api), method), arguments
+            )
+            self.assertTrue(
+                any(
+                    effects[table] is not False
+                    for table in sql.ModelBase.metadata.tables
+                ),
+                f'{api}.{method}{tuple(arguments)}',
+            )
+            if not effects['notifications']:
+                silent.add((api, method))
+        self.assertEqual(SILENT, silent)
+
+
+class ManagersTestCase(test_backend_sql.SqlTests):
+    """No method of a manager was forgotten that notifies."""
+
+    #: Called by others, or in need of a request.
+    INDIRECTLY = {
+        ('assignment_api', 'invalidate_user_cache_on_group_change'),
+        ('identity_api', 'authenticate'),
+        ('identity_api', 'change_password'),
+    }
+
+    def test_every_method(self):
+        checked = {(api, method) for api, method, *_ in MANAGER_OPERATIONS}
+        for api in PROVIDERS:
+            for name, method in vars(type(PROVIDERS[api])).items():
+                if (
+                    inspect.isfunction(method)
+                    and not name.startswith('_')
+                    and 'notifications.'
+                    in inspect.getsource(inspect.unwrap(method))
+                ):
+                    self.assertIn((api, name), checked | self.INDIRECTLY)
 
 
 class CompletenessTestCase(unit.BaseTestCase):
-    """No method that writes, or that consumes hints, was forgotten."""
+    """No method was forgotten that writes, or that consumes hints."""
 
     #: Called by what is in OPERATIONS, with arguments of their own making.
     INDIRECTLY = {

@@ -14,6 +14,7 @@
 
 import datetime
 import os
+import time
 import traceback
 import uuid
 
@@ -256,6 +257,22 @@ class UpgradeCockroachDBTestCase(
         statuses = [os.waitpid(pid, 0)[1] for pid in children]
         self.assertEqual([0] * 10, statuses)
         self.assertEqual(expected, self._schema())
+
+    def test_lock_outlasts_the_timeouts_of_a_role(self):
+        def limit(connection, record):
+            cursor = connection.cursor()
+            cursor.execute("SET statement_timeout = '200ms'")
+            cursor.execute("SET idle_in_transaction_session_timeout = '200ms'")
+            connection.commit()
+
+        sqlalchemy.event.listen(self.engine, 'connect', limit)
+        self.addCleanup(self.engine.dispose)
+        self.addCleanup(
+            sqlalchemy.event.remove, self.engine, 'connect', limit
+        )
+        self.engine.dispose()
+        with upgrades._lock_versions(self.engine):
+            time.sleep(0.5)
 
     def _postgresql(self):
         """Return an engine of an empty PostgreSQL database, if there is one.
