@@ -20,6 +20,10 @@ WORK = paths.BUILD / 'retries'
 #: Has a sitecustomize.py, by which every process that runs tests is covered.
 SITE = paths.ROOT / 'keystone_crdb' / 'retries' / 'site'
 
+#: What stands for all tests of a class or a module that could not be set up.
+_SHARED = re.compile(r'(?:setUp|tearDown)(?:Class|Module) \((.+)\)$')
+_NAMED = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -27,7 +31,7 @@ class Outcome:
 
     :param passed: ids of tests that passed
     :type passed: frozenset
-    :param failed: ids of tests that failed
+    :param failed: ids of tests that failed, and of fixtures of a class
     :type failed: frozenset
     :param injected: number of failures that the tests met
     :type injected: int
@@ -55,6 +59,40 @@ def _settings(mode, seed, counts):
     }
 
 
+def is_test(result_id):
+    """Tell whether an id is a test's, and not that of a fixture of many.
+
+    :type result_id: str
+    :rtype: bool
+    """
+    return _SHARED.match(result_id) is None
+
+
+def _check_complete(name, tests, results):
+    """Fail unless each test, or a fixture of its class, has a result.
+
+    :param name: of the run
+    :type name: str
+    :param tests: ids of the tests that were to run
+    :type tests: collections.abc.Iterable
+    :type results: list
+    :raises Failure: naming some that have none
+    """
+    ids = {result.test for result in results}
+    fixtures = tuple(
+        f'{match[1]}.' for match in map(_SHARED.match, ids) if match
+    )
+    missing = sorted(
+        test for test in {*tests} - ids if not test.startswith(fixtures)
+    )
+    if missing:
+        raise errors.Failure(
+            f'{name}: {len(missing)} of {len(tests)} tests never ran',
+            details='\n'.join(missing[:_NAMED]),
+            remedy=f'see {WORK / name / "stderr.log"}',
+        )
+
+
 def run_tests(
     name, tree, mode=None, seed='0', regexes=(), tests=None, workers=0,
     name_failures=True,
@@ -77,8 +115,8 @@ def run_tests(
     :param name_failures: whether to print which tests fail as they do
     :type name_failures: bool
     :rtype: Outcome
-    :raises Failure: when tests can't be imported, no test ran, or none met a
-        failure
+    :raises Failure: when tests can't be imported, one never ran, or none met
+        a failure
     """
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -107,8 +145,7 @@ def run_tests(
             ('failed', ('fail', 'uxsuccess', 'inprogress')),
         )
     }
-    if not progress.results:
-        raise errors.Failure(f'{name}: no test ran')
+    _check_complete(name, tests, progress.results)
     outcome = Outcome(**ended, injected=injection.counted(counts))
     if mode and not outcome.injected:
         raise errors.Failure(f'{name}: no transaction failed')
