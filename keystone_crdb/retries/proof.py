@@ -3,9 +3,10 @@
 
 The tests are those that the field Test of the patch's header names, as a
 regular expression. They are run twice: on the tree that the patches before
-it make, with nothing but the tests of the patch added, where one has to fail;
-and with all of the patch, where all have to pass. Instead of tests the field
-may say "none:" and why.
+it make, with nothing but the tests of the patch added, where at least one has
+to fail, or its module can't be imported; and with all of the patch, where all
+have to pass. Printed is which of them pass without it too. Instead of tests
+the field may say "none:" and why.
 
 Looked for are tests of the files that the patch touches, of test modules that
 import these, and of those of the overlay that the field names.
@@ -83,26 +84,57 @@ def _lay_overlay(tree, test):
             (tree / path).unlink()
 
 
-def _check(patch, outcome, wanted):
-    """Fail unless the tests did what they should.
+def _check_green(patch, green):
+    """Fail unless the tests pass with the patch.
 
     :type patch: keystone_crdb.series.quilt.Patch
-    :type outcome: runs.Outcome
-    :param wanted: 'red' or 'green'
-    :type wanted: str
+    :type green: runs.Outcome
     :raises Failure: saying what they did
     """
-    if wanted == 'red' and not outcome.failed:
-        raise errors.Failure(
-            f'{patch.name}: its {len(outcome.passed)} tests pass without it'
-        )
-    if wanted == 'green' and outcome.failed:
-        raise errors.Failure(
-            f'{patch.name}: its tests fail with it',
-            details='\n'.join(sorted(outcome.failed)),
-        )
-    if wanted == 'green' and not outcome.passed:
+    for what, names in (
+        ('its tests fail with it', green.failed),
+        ('modules can not be imported with it', green.unloaded),
+    ):
+        if names:
+            raise errors.Failure(
+                f'{patch.name}: {what}', details='\n'.join(sorted(names))
+            )
+    if not green.passed:
         raise errors.Failure(f'{patch.name}: all of its tests were skipped')
+
+
+def _check_red(patch, red, green):
+    """Fail unless a test fails without the patch, or can't be imported.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :type red: runs.Outcome
+    :param green: tells which tests a module has that was not imported
+    :type green: runs.Outcome
+    :raises Failure: when none does
+    """
+    unloaded = tuple(f'{module}.' for module in red.unloaded)
+    not_imported = {
+        test for test in green.passed if test.startswith(unloaded)
+    }
+    if not red.failed | not_imported:
+        raise errors.Failure(
+            f'{patch.name}: none of its tests fails without it',
+            details='\n'.join(
+                [
+                    *(f'passes: {test}' for test in sorted(red.passed)),
+                    *(
+                        f'is not imported, and has none: {module}'
+                        for module in sorted(red.unloaded)
+                    ),
+                ]
+            ),
+        )
+    console.say(
+        f'{patch.name}: red, {len(red.failed)} failed, '
+        f'{len(not_imported)} not imported, {len(red.passed)} passed'
+    )
+    for test in sorted(red.passed):
+        console.note(f'passes without it: {test}')
 
 
 def _modules(tree, patch, test):
@@ -240,25 +272,20 @@ def prove(patch):
         _lay_overlay(tree, test)
         suite = stestr_run.Tree(tree, (paths.SOURCES / 'oslo.db',))
         tests, others = _halves(patch)
-        for wanted, text in (('red', tests), ('green', others)):
+        outcomes = []
+        for color, text in (('red', tests), ('green', others)):
             if text:
                 _apply(tree, text)
-            run = f'proof-{patch.path.stem}-{wanted}'
-            try:
-                outcome = runs.run_modules(
-                    run, suite, _modules(tree, patch, test), test
+            outcomes.append(
+                runs.run_modules(
+                    f'proof-{patch.path.stem}-{color}', suite,
+                    _modules(tree, patch, test), test,
                 )
-            except errors.Failure:
-                if wanted == 'green':
-                    raise
-                # they can't even be imported; in the second run they must
-                console.say(f'{patch.name}: red, does not load')
-                continue
-            _check(patch, outcome, wanted)
-            console.say(
-                f'{patch.name}: {wanted}, {len(outcome.failed)} failed, '
-                f'{len(outcome.passed)} passed'
-            )
+            )  # fmt: skip
+    red, green = outcomes
+    _check_green(patch, green)
+    _check_red(patch, red, green)
+    console.say(f'{patch.name}: green, {len(green.passed)} passed')
 
 
 def _chosen(args):

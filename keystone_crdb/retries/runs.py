@@ -35,11 +35,14 @@ class Outcome:
     :type failed: frozenset
     :param injected: number of failures that the tests met
     :type injected: int
+    :param unloaded: names of modules that could not be imported
+    :type unloaded: frozenset
     """
 
     passed: frozenset
     failed: frozenset
     injected: int = 0
+    unloaded: frozenset = frozenset()
 
 
 def _settings(mode, seed, counts):
@@ -163,7 +166,7 @@ def run_modules(name, tree, modules, regex):
     :param regex: which of their tests to run
     :type regex: str
     :rtype: Outcome
-    :raises Failure: when a module can't be imported, or no test matches
+    :raises Failure: when no test matches, though all modules can be imported
     """
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -175,35 +178,73 @@ def run_modules(name, tree, modules, regex):
         with (
             open(log, 'a') as stderr,
             runner.popen(
-                [*words, *modules], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=stderr,
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=stderr,
             ) as process,
         ):  # fmt: skip
             return process.communicate()[0], process.returncode
 
-    listing, status = run('testtools.run', '--list')
-    tests = [
-        test
-        for test in listing.decode().split()
-        if re.search(regex, test)
-    ]
-    if status or not tests:
+    listed, unloaded = _listed(run, modules)
+    tests = [test for test in listed if re.search(regex, test)]
+    if not tests and not unloaded:
         raise errors.Failure(f'{name}: no test matches', remedy=f'see {log}')
     wanted.write_text(''.join(f'{test}\n' for test in tests))
+    statuses = {}
+    if tests:
+        loaded = [module for module in modules if module not in unloaded]
+        words = ('subunit.run', '--load-list', str(wanted), *loaded)
+        statuses = _statuses(run(*words)[0])
+    passed = {
+        test for test in tests if statuses.get(test) in ('success', 'xfail')
+    }
+    skipped = {test for test in tests if statuses.get(test) == 'skip'}
+    return Outcome(
+        frozenset(passed),
+        frozenset(tests) - passed - skipped,
+        unloaded=unloaded,
+    )
+
+
+def _listed(run, modules):
+    """Return the tests of modules, and the modules that can't be imported.
+
+    :param run: runs a module of Python, and returns output and exit status
+    :type run: callable
+    :type modules: list
+    :returns: ids, and names of modules
+    :rtype: tuple
+    """
+    output, status = run('testtools.run', '--list', *modules)
+    if not status:
+        return output.decode().split(), frozenset()
+    found = {
+        module: run('testtools.run', '--list', module) for module in modules
+    }
+    tests = [
+        test
+        for output, status in found.values()
+        if not status
+        for test in output.decode().split()
+    ]
+    return list(dict.fromkeys(tests)), frozenset(
+        module for module, (_, status) in found.items() if status
+    )
+
+
+def _statuses(stream):
+    """Return how the tests of a run ended, by their ids.
+
+    :param stream: in subunit
+    :type stream: bytes
+    :rtype: dict
+    """
     statuses = {}
     result = testtools.StreamToDict(
         lambda test: statuses.__setitem__(test['id'], test['status'])
     )
     result.startTestRun()
     subunit.ByteStreamToStreamResult(
-        io.BytesIO(run('subunit.run', '--load-list', str(wanted))[0]),
-        non_subunit_name='stdout',
+        io.BytesIO(stream), non_subunit_name='stdout'
     ).run(result)
     result.stopTestRun()
-    passed = {
-        test for test in tests if statuses.get(test) in ('success', 'xfail')
-    }
-    skipped = {test for test in tests if statuses.get(test) == 'skip'}
-    return Outcome(
-        frozenset(passed), frozenset(tests) - passed - skipped
-    )
+    return statuses

@@ -192,16 +192,25 @@ class RunModulesTestCase(testtools.TestCase):
         )
 
     def test_no_test(self):
-        for modules, regex in (
-            (['some_tests'], 'nothing'),
-            (['no_tests'], 'test_pass'),
-        ):
-            error = self.assertRaises(
-                errors.Failure, runs.run_modules, 'a', self.tree, modules,
-                regex,
-            )  # fmt: skip
+        error = self.assertRaises(
+            errors.Failure, runs.run_modules, 'a', self.tree, ['some_tests'],
+            'nothing',
+        )  # fmt: skip
 
-            self.assertIn('no test matches', str(error))
+        self.assertIn('no test matches', str(error))
+
+    def test_module_that_can_not_be_imported(self):
+        (self.folder / 'bad_tests.py').write_text('1 / 0\n')
+        for modules, passed in (
+            (['bad_tests', 'some_tests'], {'some_tests.ATestCase.test_pass'}),
+            (['bad_tests'], set()),
+        ):
+            self.assertEqual(
+                runs.Outcome(
+                    passed, frozenset(), unloaded=frozenset(['bad_tests'])
+                ),
+                runs.run_modules('a', self.tree, modules, 'test_pass'),
+            )
 
 
 class RetriesCommandTestCase(testtools.TestCase):
