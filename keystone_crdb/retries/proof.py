@@ -15,7 +15,11 @@ import these, and of those of the overlay that the field names.
     proof --all                     the whole series
     proof --changed-since [REF]     those that changed since REF, or whose
                                     tests in the overlay did; without REF,
-                                    since origin/main, or else since HEAD^
+                                    since origin/main, or since HEAD^ where
+                                    that is HEAD, or unknown
+
+All of them depend on the pins, on the order of the series, on the overlay and
+on oslo.db: when these change, only --all proves the rest.
 """
 
 import pathlib
@@ -201,44 +205,64 @@ def named(name):
     return found[0]
 
 
-def changed_since(ref, repository=paths.ROOT):
-    """Return the patches that changed since a commit.
+def _base(ref, ask):
+    """Return the commit that a change begins at.
 
-    :param ref: the commit; or None for the one that main has upstream or,
-        where there is none, the one before this
+    :param ref: a commit, or None: then it is where the branch left that of
+        upstream or, for a commit that upstream has, the one before
+    :type ref: str
+    :param ask: runs a command of git, and returns what it printed
+    :type ask: callable
+    :rtype: str
+    :raises Failure: when there is no such commit
+    """
+    reasons = []
+    for candidate in [ref] if ref else ['origin/main', 'HEAD^']:
+        try:
+            base = ask('merge-base', candidate, 'HEAD')
+            if ref or base != ask('rev-parse', 'HEAD'):
+                console.say(f'patches that changed since {candidate}:')
+                return base
+        except errors.Failure as exc:
+            reasons.append(f'{candidate}: {exc}')
+    raise errors.Failure(
+        'it is unknown which patches changed: nothing to compare with',
+        details='\n'.join(reasons),
+        remedy='git fetch --unshallow; or name a commit: --changed-since REF',
+    )
+
+
+def changes(ref, repository=paths.ROOT):
+    """Return the files that changed, of those that a proof depends on.
+
+    :param ref: the commit since which; None for one that _base() finds
     :type ref: str
     :type repository: pathlib.Path
-    :returns: patches, in the order of the series; none, with a warning, where
-        there is no history to compare with
-    :rtype: list
-    :raises Failure: when there is no commit REF
+    :returns: paths in the repository
+    :rtype: set
+    :raises Failure: when there is no such commit
     """
     def ask(*words):
         # CI runs this as root in a checkout of somebody else
         safe = f'safe.directory={repository}'
         return git.run(repository, '-c', safe, *words).decode().strip()
 
-    for candidate in [ref] if ref else ['origin/main', 'HEAD^']:
-        try:
-            base = ask('merge-base', candidate, 'HEAD')
-            break
-        except errors.Failure as exc:
-            if ref:
-                raise errors.Failure(
-                    f'{ref}: git knows no such commit',
-                    remedy='name another one: --changed-since REF',
-                ) from exc
-    else:
-        console.warn(
-            'git knows neither origin/main nor HEAD^ here, so it is unknown '
-            'which patches changed: a clone needs a depth of two'
-        )
-        return []
-    names = ask('diff', '--name-only', base, '--', 'patches', 'overlay')
-    changed = {pathlib.PurePath(name) for name in names.splitlines()}
-    stems = [
-        path.stem for path in changed if path.name.startswith('test_')
-    ]
+    names = ask(
+        'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
+        'pins.toml',
+    )  # fmt: skip
+    return {pathlib.PurePath(name) for name in names.splitlines()}
+
+
+def changed_patches(changed):
+    """Return the patches that changed, or whose tests in the overlay did.
+
+    :param changed: paths in the repository
+    :type changed: set
+    :returns: patches, in the order of the series
+    :rtype: list
+    """
+    stems = [path.stem for path in changed if path.name.startswith('test_')]
     return [
         patch
         for patch in quilt.load(PROJECT)
@@ -247,6 +271,26 @@ def changed_since(ref, repository=paths.ROOT):
             stem in (header.parse(patch).get('Test') or '') for stem in stems
         )
     ]
+
+
+def changed_ground(changed):
+    """Return the files that changed and that each patch stands on.
+
+    :param changed: paths in the repository
+    :type changed: set
+    :returns: paths: the pins, the order of the series, and what lies beside
+        it, but tests and the patches themselves
+    :rtype: list
+    """
+    return sorted(
+        path
+        for path in changed
+        if not path.name.startswith('test_')
+        and (
+            path.parent != pathlib.PurePath('patches', PROJECT)
+            or path.name == 'series'
+        )
+    )
 
 
 def prove(patch):
@@ -297,7 +341,14 @@ def _chosen(args):
     if args.all:
         return list(quilt.load(PROJECT))
     if args.changed_since is not None:
-        return changed_since(args.changed_since)
+        changed = changes(args.changed_since)
+        ground = changed_ground(changed)
+        if ground:
+            console.warn(
+                f'{", ".join(map(str, ground))} changed: patches that did not '
+                'change themselves are only proven by --all'
+            )
+        return changed_patches(changed)
     return [named(name) for name in args.patches]
 
 

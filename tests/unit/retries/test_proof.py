@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import contextlib
+import functools
 import io
 import pathlib
 import tempfile
@@ -80,17 +81,17 @@ class ProofTestCase(testtools.TestCase):
         return output.getvalue()
 
     def test_verdicts(self):
-        green = outcome(passed='ab')
+        proven = outcome(passed='ab')
 
         self.assertEqual(
             f'{self.patch.name}: red, 1 failed, 0 not imported, 1 passed\n'
             '    passes without it: a\n',
-            self._check(outcome(passed='a', failed='b'), green),
+            self._check(outcome(passed='a', failed='b'), proven),
         )
 
         for red, green, text in (
-            (outcome(passed='ab'), green, 'passes: a\n    passes: b'),
-            (outcome(), green, 'none of its tests fails without it'),
+            (outcome(passed='ab'), proven, 'passes: a\n    passes: b'),
+            (outcome(), proven, 'none of its tests fails without it'),
             (outcome(), outcome(passed='a', failed='b'), 'with it\n    b'),
             (outcome(), outcome(), 'skipped'),
             (outcome(), outcome('a', '', 'm'), 'be imported with it\n    m'),
@@ -222,9 +223,10 @@ class ChangedSinceTestCase(testtools.TestCase):
         self.git('commit', '-q', '-m', 'm')
 
     def changed(self, ref=None):
-        return [
-            patch.path.stem for patch in proof.changed_since(ref, self.folder)
-        ]
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            changed = proof.changes(ref, self.folder)
+        self.said = output.getvalue()
+        return [patch.path.stem for patch in proof.changed_patches(changed)]
 
     def test_patch(self):
         self.write('patches/keystone/0010-a.patch', PATCH + '\n')
@@ -253,32 +255,76 @@ class ChangedSinceTestCase(testtools.TestCase):
 
         self.assertEqual(['0010-a', '0020-b'], self.changed())
 
+    def test_main_that_is_head(self):
+        for name in ('0010-a', '0020-b'):
+            self.write(f'patches/keystone/{name}.patch', PATCH + '\n')
+            self.commit()
+        self.git('update-ref', 'refs/remotes/origin/main', 'HEAD')
+
+        self.assertEqual(['0020-b'], self.changed())
+        self.assertIn('since HEAD^', self.said)
+        self.assertEqual(['0010-a', '0020-b'], self.changed('HEAD~2'))
+        self.assertIn('since HEAD~2', self.said)
+
     def test_nothing(self):
         self.write('README', 'x\n')
         self.commit()
 
         self.assertEqual([], self.changed())
-        output = io.StringIO()
-        with (
-            mock.patch.object(proof, 'changed_since', return_value=[]),
-            contextlib.redirect_stdout(output),
-        ):
-            self.assertEqual(0, proof.main(['--changed-since']))
-        self.assertIn('none of them changed', output.getvalue())
+        status, output, complaints = self.run_command()
+        self.assertEqual((0, ''), (status, complaints))
+        self.assertIn('no patch to prove: none of them changed\n', output)
 
-    def test_no_such_commit(self):
-        error = self.assertRaises(
-            errors.Failure, proof.changed_since, 'nowhere', self.folder
+    def run_command(self):
+        """Run the command on what changed in the repository."""
+        changes = functools.partial(proof.changes, repository=self.folder)
+        output, complaints = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.object(proof, 'changes', changes),
+            mock.patch.object(proof, 'prove'),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(complaints),
+        ):
+            status = proof.main(['--changed-since'])
+        return status, output.getvalue(), complaints.getvalue()
+
+    def test_what_all_patches_stand_on(self):
+        ground = (
+            'overlay/keystone/keystone/common/sql/retry.py',
+            'overlay/keystone/keystone/tests/unit/ksfixtures/sql_trace.py',
+            'overlay/oslo.db/oslo_db/backoff.py',
+            'patches/keystone/series',
+            'patches/oslo.db/0010-a.patch',
+            'patches/oslo.db/series',
+            'pins.toml',
+        )
+        for name in (
+            *ground,
+            'overlay/keystone/keystone/tests/test_b.py',
+            'patches/keystone/0010-a.patch',
+            'README',
+        ):
+            self.write(name, PATCH + '\n')
+        self.commit()
+
+        self.assertEqual(['0010-a', '0020-b'], self.changed())
+        status, _output, complaints = self.run_command()
+        self.assertEqual(0, status)
+        self.assertEqual(
+            f'warning: {", ".join(ground)} changed: patches that did not '
+            'change themselves are only proven by --all\n',
+            complaints,
         )
 
-        self.assertIn('git knows no such commit', str(error))
+    def test_nothing_to_compare_with(self):
+        for ref in (None, 'nowhere'):
+            error = self.assertRaises(errors.Failure, self.changed, ref)
 
-    def test_no_history(self):
-        complaints = io.StringIO()
-        with contextlib.redirect_stderr(complaints):
-            self.assertEqual([], self.changed())
+            self.assertIn('unknown which patches changed', str(error))
+            self.assertIn('git fetch --unshallow', str(error))
 
-        self.assertIn('neither origin/main nor HEAD^', complaints.getvalue())
+        self.git('update-ref', 'refs/remotes/origin/main', 'HEAD')
+        self.assertRaises(errors.Failure, self.changed)
 
 
 class SeriesTestCase(testtools.TestCase):
