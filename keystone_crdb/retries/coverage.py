@@ -2,19 +2,22 @@
 """List what opens a database session in Keystone, and what protects it.
 
 A serialization failure may hit any transaction, so each function that opens
-a session has to run under @sql.retry_transaction. Prints every such function
-of a patched tree with its protection, and fails when one has none, which it
-names: an upstream release that adds a driver's method is noticed that way.
+a session, or a connection of its own, has to run under
+@sql.retry_transaction. Prints every such function of a patched tree with its
+protection, and fails when one has none, which it names: an upstream release
+that adds a driver's method is noticed that way.
 
 The source is read, not run. Protected is
 
 * a function whose innermost decorator is retry_transaction: handle_conflicts
   and truncated must stay above it;
-* a function that is defined inside a protected one;
+* a function that is defined inside a protected one, and that this one does
+  nothing with but call it;
 * what EXEMPT says, with the reason.
 
-A generator or a coroutine isn't protected by a decorator, which is done
-before its session is.
+Sessions are opened by `with`: what else becomes of one, or of what opens it,
+can't be told. What runs after the decorator is done is not protected by it:
+a generator or a coroutine, a lambda, a function that is handed on.
 """
 
 import ast
@@ -28,23 +31,49 @@ from keystone_crdb import paths
 
 RETRY = 'retry_transaction'
 
-#: Names that open a session, and for what: Keystone's own, and those of
-#: enginefacade.
+#: Names that open a session or a connection, and for what: Keystone's own,
+#: and those of enginefacade, oslo.db and SQLAlchemy.
 OPENERS = {
     'session_for_read': 'read',
     'session_for_write': 'write',
     'reader': 'read',
     'writer': 'write',
+    '_transaction_scope': 'write',
+    'get_legacy_facade': 'write',
+    'sessionmaker': 'write',
+    'scoped_session': 'write',
+    'raw_connection': 'connection',
 }
+#: Those of a class, which is also the type of what is handed on.
+CLASSES = {'Session': 'write'}
+#: Those of an engine, whose methods take no arguments, as others' do.
+METHODS = {'connect': 'connection', 'begin': 'connection'}
 
 #: Functions that need no protection, and why: {path: {function: reason}}.
-_ENGINE = 'takes the engine from the session, and runs no statement'
+_ENGINE = 'takes the engine from the session, and runs no statement in it'
+_NO_RETRY = 'reads the versions on a connection of its own, without any retry'
+_MIGRATION = (
+    'is only called under _upgrade_alembic_cockroachdb, which has a '
+    'wrap_db_retry of its own'
+)
 EXEMPT = {
     'keystone/common/sql/upgrades.py': {
-        'get_current_heads': _ENGINE,
-        'get_db_version': _ENGINE,
-        '_db_sync': _ENGINE,
-        '_validate_upgrade_order': _ENGINE,
+        'get_current_heads': f'{_ENGINE}: _get_current_heads reads',
+        'get_db_version': f'{_ENGINE}: _get_current_heads reads',
+        '_db_sync': f'{_ENGINE}: _upgrade_alembic migrates',
+        '_get_current_heads': f'{_NO_RETRY}: keystone-manage db_version and '
+        'db_sync --check, which change nothing, fail',
+        '_validate_upgrade_order': f'{_NO_RETRY}: keystone-manage db_sync '
+        '--contract fails before it has changed anything',
+        '_upgrade_alembic': 'leaves CockroachDB to '
+        '_upgrade_alembic_cockroachdb before it opens its transaction',
+        '_lock_versions': _MIGRATION,
+        '_is_database_under_alembic_control': _MIGRATION,
+        '_upgrade_alembic_by_statement': _MIGRATION,
+    },
+    'keystone/common/sql/migrations/env.py': {
+        'run_migrations_online': 'gets its connection from upgrades.py, and '
+        "opens one only for a developer's own alembic",
     },
     'keystone/common/sql/core.py': {
         'session_for_read': 'is what opens a session for reading',
@@ -52,10 +81,18 @@ EXEMPT = {
     },
 }
 
+#: What is not run when it is reached, or not only then.
+_DEFERRED = {
+    ast.AsyncFunctionDef: 'coroutine',
+    ast.ClassDef: 'class',
+    ast.GeneratorExp: 'generator expression',
+    ast.Lambda: 'lambda',
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Opener:
-    """A function that opens a session.
+    """A function that opens a session or a connection.
 
     :param path: of the file, in the tree
     :type path: str
@@ -63,7 +100,7 @@ class Opener:
     :type line: int
     :param name: with its class and enclosing functions, joined by dots
     :type name: str
-    :param kinds: what it opens, 'read' or 'write' or both
+    :param kinds: what it opens: 'read', 'write', 'connection'
     :type kinds: tuple
     :param protection: what protects it, or None
     :type protection: str
@@ -95,22 +132,44 @@ def _last_name(node):
     return node.id if isinstance(node, ast.Name) else None
 
 
-def _kind(node):
-    """Return what a node opens: 'read', 'write', or None for nothing.
+def _call_kind(call):
+    """Return what a call opens, beside what is called: None for nothing.
 
-    A reference is enough: what is passed on to be called somewhere else opens
-    a session there.
-
-    :type node: ast.AST
+    :type call: ast.Call
     :rtype: str
     """
-    if not isinstance(node, (ast.Attribute, ast.Name)):
-        return None
-    return OPENERS.get(_last_name(node))
+    name = _last_name(call)
+    if name == 'getattr':
+        names = [
+            word.value for word in call.args if isinstance(word, ast.Constant)
+        ]
+        return (OPENERS | CLASSES | METHODS).get(names[0]) if names else None
+    if isinstance(call.func, ast.Attribute) and not (
+        call.args or call.keywords
+    ):
+        return METHODS.get(name) or CLASSES.get(name)
+    return CLASSES.get(name)
+
+
+def _entered(context):
+    """Yield what makes the context manager of a `with`.
+
+    :param context: its expression
+    :type context: ast.expr
+    """
+    while isinstance(context, (ast.Call, ast.Attribute)):
+        yield context
+        context = (
+            context.func if isinstance(context, ast.Call) else context.value
+        )
+    yield context
 
 
 class _Visitor(ast.NodeVisitor):
     """Collect, for each function of a module, which sessions it opens.
+
+    Scopes are what is defined around a node: classes, functions, lambdas and
+    generator expressions, outermost first.
 
     :param path: of the file, in the tree
     :type path: str
@@ -119,7 +178,12 @@ class _Visitor(ast.NodeVisitor):
     def __init__(self, path):
         self.path = path
         self.scopes = []
-        self.kinds = {}
+        # of each function: (kind, scopes, whether by `with`)
+        self.opened = {}
+        # of each name: (scopes, whether it is called)
+        self.uses = {}
+        self._entered = set()
+        self._called = set()
 
     def _visit_scope(self, node):
         for decorator in getattr(node, 'decorator_list', ()):
@@ -133,28 +197,77 @@ class _Visitor(ast.NodeVisitor):
     visit_FunctionDef = _visit_scope
     visit_AsyncFunctionDef = _visit_scope
     visit_ClassDef = _visit_scope
+    visit_Lambda = _visit_scope
+    visit_GeneratorExp = _visit_scope
 
     def visit_ImportFrom(self, node):
         for alias in node.names:
-            if alias.name in OPENERS and alias.asname:
-                self._note(OPENERS[alias.name])
+            kind = OPENERS.get(alias.name) or CLASSES.get(alias.name)
+            if kind and alias.asname:
+                self._note(kind, node)
+
+    def visit_With(self, node):
+        for item in node.items:
+            self._entered.update(_entered(item.context_expr))
+        self.generic_visit(node)
+
+    def visit_Call(self, node):
+        self._called.add(node.func)
+        self.generic_visit(node)
+
+    def visit_Name(self, node):
+        if isinstance(node.ctx, ast.Load):
+            self.uses.setdefault(node.id, []).append(
+                (tuple(self.scopes), node in self._called)
+            )
 
     def visit(self, node):
-        kind = _kind(node)
+        kind = self._kind(node)
         if kind:
-            self._note(kind)
+            self._note(kind, node)
         super().visit(node)
 
-    def _note(self, kind):
-        self.kinds.setdefault(tuple(self.scopes), []).append(kind)
+    def _kind(self, node):
+        """Return what a node opens: None for nothing.
+
+        A reference is enough: what is passed on to be called somewhere else
+        opens a session there.
+
+        :type node: ast.AST
+        :rtype: str
+        """
+        if isinstance(node, ast.Call):
+            return _call_kind(node)
+        name = _last_name(node)
+        if isinstance(node, ast.Attribute) and node not in self._called:
+            return OPENERS.get(name) or METHODS.get(name)
+        return OPENERS.get(name)
+
+    def _note(self, kind, node):
+        function = tuple(
+            scope for scope in self.scopes if hasattr(scope, 'name')
+        )
+        self.opened.setdefault(function, []).append(
+            (kind, tuple(self.scopes), node in self._entered)
+        )
 
     def openers(self, exempt):
-        for scopes, kinds in self.kinds.items():
-            name = '.'.join(scope.name for scope in scopes) or '<module>'
-            protection, problem = _judge(scopes, exempt.get(name))
+        for function, opened in self.opened.items():
+            name = '.'.join(scope.name for scope in function) or '<module>'
+            if name in exempt:
+                protection, problem = f'exempt: {exempt[name]}', None
+            else:
+                protection, problem = max(
+                    (
+                        _judge(scopes, entered, self.uses)
+                        for _, scopes, entered in opened
+                    ),
+                    key=lambda verdict: verdict[1] is not None,
+                )
             yield Opener(
-                self.path, scopes[-1].lineno if scopes else 1, name,
-                tuple(dict.fromkeys(kinds)), protection, problem,
+                self.path, function[-1].lineno if function else 1, name,
+                tuple(dict.fromkeys(kind for kind, *_ in opened)),
+                protection, problem,
             )  # fmt: skip
 
 
@@ -170,31 +283,81 @@ def _is_generator(function):
     return False
 
 
-def _judge(scopes, exemption):
-    """Tell what protects a function, and otherwise why nothing does.
+def _deferred(scope):
+    """Tell why a scope may run after what it is in: None when it doesn't.
 
-    :param scopes: the function and what it is defined in, outermost first
+    :type scope: ast.AST
+    :rtype: str
+    """
+    if isinstance(scope, ast.FunctionDef):
+        return 'generator' if _is_generator(scope) else None
+    return _DEFERRED[type(scope)]
+
+
+def _outlives(scopes, depth, uses, seen=frozenset()):
+    """Tell why what is in scopes may run when one of them is done.
+
     :type scopes: tuple
-    :param exemption: the reason not to protect it, or None
-    :type exemption: str
+    :param depth: which of them, a function
+    :type depth: int
+    :param uses: of each name: (scopes, whether it is called)
+    :type uses: dict
+    :param seen: functions that are looked at already
+    :type seen: frozenset
+    :returns: None when it can't
+    :rtype: str
+    """
+    for scope in scopes[depth:]:
+        deferred = _deferred(scope)
+        if deferred:
+            return f'opens it in a {deferred}'
+    for position in range(depth + 1, len(scopes)):
+        function = scopes[position]
+        if function in seen:
+            continue
+        seen |= {function}
+        around = scopes[:position]
+        used = [
+            use for use in uses.get(function.name, ())
+            if use[0][:position] == around
+        ]
+        if function.decorator_list or not all(called for _, called in used):
+            return f'opens it in {function.name}, which is handed on,'
+        for user, _ in used:
+            problem = _outlives(user, depth, uses, seen)
+            if problem:
+                return problem
+    return None
+
+
+def _judge(scopes, entered, uses):
+    """Tell what protects a session, and otherwise why nothing does.
+
+    :param scopes: what it is opened in, outermost first
+    :type scopes: tuple
+    :param entered: whether it is opened by `with`
+    :type entered: bool
+    :param uses: of each name: (scopes, whether it is called)
+    :type uses: dict
     :returns: protection and problem, of which one is None
     :rtype: tuple
     """
-    if exemption:
-        return f'exempt: {exemption}', None
     problem = f'is not under @sql.{RETRY}'
-    for scope in scopes:
-        if isinstance(scope, ast.ClassDef):
-            continue
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for depth, scope in enumerate(scopes):
         decorators = [
-            _last_name(decorator) for decorator in scope.decorator_list
+            _last_name(decorator)
+            for decorator in getattr(scope, 'decorator_list', ())
         ]
-        if RETRY not in decorators:
+        if not isinstance(scope, functions) or RETRY not in decorators:
             continue
+        outlives = _outlives(scopes, depth, uses)
         if decorators[-1] != RETRY:
             problem = f'has @{decorators[-1]} below @sql.{RETRY}'
-        elif isinstance(scope, ast.AsyncFunctionDef) or _is_generator(scope):
-            problem = f'is a generator or coroutine under @sql.{RETRY}'
+        elif outlives:
+            problem = f'{outlives} under @sql.{RETRY}'
+        elif not entered:
+            problem = 'opens it otherwise than by with'
         elif scope is scopes[-1]:
             return RETRY, None
         else:

@@ -7,9 +7,10 @@ a connection's commit, so that SQLAlchemy's and oslo.db's handling of errors,
 the pool and enginefacade all take part; after it the transaction is lost, and
 any further statement of it is refused (25P02), as by a real server.
 
-Only transactions of enginefacade are hit, and of those not the ones that a
-test opens itself: whose session is opened in a file below keystone/tests.
-Schemas are created and migrated on connections of their own.
+Only transactions of enginefacade are hit, by using() or by its decorators,
+and of those not the ones that a test opens itself: whose session is opened,
+or whose decorated function is, in a file below keystone/tests. Schemas are
+created and migrated on connections of their own.
 
 Modes:
 
@@ -21,6 +22,7 @@ random      any statement or COMMIT may fail, up to three times in a row for
 
 import atexit
 import contextlib
+import inspect
 import json
 import os
 import pathlib
@@ -63,6 +65,7 @@ _LOST = (
 )
 #: Chance of a failure, for each statement and COMMIT in the mode random.
 _CHANCE = 0.2
+_FACADE = 'oslo_db.sqlalchemy.enginefacade'
 _MOST_IN_A_ROW = {'commit': 1, 'statement': 1, 'random': 3}
 
 
@@ -115,7 +118,7 @@ class Injector:
     def session(self, session, place):
         """Cover a session; one inside another is part of its transaction.
 
-        :param session: what enginefacade's using() returns
+        :param session: what enginefacade opens
         :type session: contextlib.AbstractContextManager
         :param place: file and line that opened it, or None to spare it
         :type place: tuple
@@ -201,6 +204,19 @@ def _driver_error(dbapi, name, sqlstate):
     return error(_LOST if lost else _MESSAGE)
 
 
+def _decorated(frame):
+    """Return the code of the function that enginefacade's decorator calls.
+
+    :type frame: types.FrameType
+    :returns: None when the frame is not the decorator's
+    :rtype: types.CodeType
+    """
+    if frame.f_globals.get('__name__') != _FACADE:
+        return None
+    function = inspect.unwrap(frame.f_locals.get('fn'))
+    return getattr(function, '__code__', None)
+
+
 def _opened_at(package):
     """Return where in Keystone the session is being opened.
 
@@ -215,13 +231,35 @@ def _opened_at(package):
     )
     frame = sys._getframe(1)
     while frame:
-        path = frame.f_code.co_filename
+        decorated = _decorated(frame)
+        path = (decorated or frame.f_code).co_filename
         if path.startswith(package + os.sep) and path not in helpers:
             if path.startswith(os.path.join(package, 'tests') + os.sep):
                 return None
-            return path, frame.f_lineno
+            return path, (
+                decorated.co_firstlineno if decorated else frame.f_lineno
+            )
         frame = frame.f_back
     return None
+
+
+def _cover(manager, injector, package):
+    """Cover each session of enginefacade.
+
+    Its using() and its decorators open them in the same way.
+
+    :param manager: enginefacade's class
+    :type manager: type
+    :type injector: Injector
+    :param package: Keystone's folder
+    :type package: str
+    """
+    scope = manager._transaction_scope
+
+    def covered_scope(self, context):
+        return injector.session(scope(self, context), _opened_at(package))
+
+    manager._transaction_scope = covered_scope
 
 
 def install(injector):
@@ -257,12 +295,7 @@ def install(injector):
 
     api.time = types.SimpleNamespace(**{**vars(api.time), 'sleep': nap})
 
-    using = enginefacade._TransactionContextManager.using
-
-    def covered_using(self, context):
-        return injector.session(using(self, context), _opened_at(package))
-
-    enginefacade._TransactionContextManager.using = covered_using
+    _cover(enginefacade._TransactionContextManager, injector, package)
 
     def execute(cursor, statement, parameters, context=None):
         # oslo.db begins SQLite's transactions with a statement

@@ -3,9 +3,10 @@
 
 The tests are those that the field Test of the patch's header names, as a
 regular expression. They are run twice: on the tree that the patches before
-it make, with nothing but the tests of the patch added, where one has to fail;
-and with all of the patch, where all have to pass. Instead of tests the field
-may say "none:" and why.
+it make, with nothing but the tests of the patch added, where at least one has
+to fail, or its module can't be imported; and with all of the patch, where all
+have to pass. Printed is which of them pass without it too. Instead of tests
+the field may say "none:" and why.
 
 Looked for are tests of the files that the patch touches, of test modules that
 import these, and of those of the overlay that the field names.
@@ -14,7 +15,11 @@ import these, and of those of the overlay that the field names.
     proof --all                     the whole series
     proof --changed-since [REF]     those that changed since REF, or whose
                                     tests in the overlay did; without REF,
-                                    since origin/main, or else since HEAD^
+                                    since origin/main, or since HEAD^ where
+                                    that is HEAD, or unknown
+
+All of them depend on the pins, on the order of the series, on the overlay and
+on oslo.db: when these change, only --all proves the rest.
 """
 
 import pathlib
@@ -83,26 +88,57 @@ def _lay_overlay(tree, test):
             (tree / path).unlink()
 
 
-def _check(patch, outcome, wanted):
-    """Fail unless the tests did what they should.
+def _check_green(patch, green):
+    """Fail unless the tests pass with the patch.
 
     :type patch: keystone_crdb.series.quilt.Patch
-    :type outcome: runs.Outcome
-    :param wanted: 'red' or 'green'
-    :type wanted: str
+    :type green: runs.Outcome
     :raises Failure: saying what they did
     """
-    if wanted == 'red' and not outcome.failed:
-        raise errors.Failure(
-            f'{patch.name}: its {len(outcome.passed)} tests pass without it'
-        )
-    if wanted == 'green' and outcome.failed:
-        raise errors.Failure(
-            f'{patch.name}: its tests fail with it',
-            details='\n'.join(sorted(outcome.failed)),
-        )
-    if wanted == 'green' and not outcome.passed:
+    for what, names in (
+        ('its tests fail with it', green.failed),
+        ('modules can not be imported with it', green.unloaded),
+    ):
+        if names:
+            raise errors.Failure(
+                f'{patch.name}: {what}', details='\n'.join(sorted(names))
+            )
+    if not green.passed:
         raise errors.Failure(f'{patch.name}: all of its tests were skipped')
+
+
+def _check_red(patch, red, green):
+    """Fail unless a test fails without the patch, or can't be imported.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :type red: runs.Outcome
+    :param green: tells which tests a module has that was not imported
+    :type green: runs.Outcome
+    :raises Failure: when none does
+    """
+    unloaded = tuple(f'{module}.' for module in red.unloaded)
+    not_imported = {
+        test for test in green.passed if test.startswith(unloaded)
+    }
+    if not red.failed | not_imported:
+        raise errors.Failure(
+            f'{patch.name}: none of its tests fails without it',
+            details='\n'.join(
+                [
+                    *(f'passes: {test}' for test in sorted(red.passed)),
+                    *(
+                        f'is not imported, and has none: {module}'
+                        for module in sorted(red.unloaded)
+                    ),
+                ]
+            ),
+        )
+    console.say(
+        f'{patch.name}: red, {len(red.failed)} failed, '
+        f'{len(not_imported)} not imported, {len(red.passed)} passed'
+    )
+    for test in sorted(red.passed):
+        console.note(f'passes without it: {test}')
 
 
 def _modules(tree, patch, test):
@@ -169,44 +205,64 @@ def named(name):
     return found[0]
 
 
-def changed_since(ref, repository=paths.ROOT):
-    """Return the patches that changed since a commit.
+def _base(ref, ask):
+    """Return the commit that a change begins at.
 
-    :param ref: the commit; or None for the one that main has upstream or,
-        where there is none, the one before this
+    :param ref: a commit, or None: then it is where the branch left that of
+        upstream or, for a commit that upstream has, the one before
+    :type ref: str
+    :param ask: runs a command of git, and returns what it printed
+    :type ask: callable
+    :rtype: str
+    :raises Failure: when there is no such commit
+    """
+    reasons = []
+    for candidate in [ref] if ref else ['origin/main', 'HEAD^']:
+        try:
+            base = ask('merge-base', candidate, 'HEAD')
+            if ref or base != ask('rev-parse', 'HEAD'):
+                console.say(f'patches that changed since {candidate}:')
+                return base
+        except errors.Failure as exc:
+            reasons.append(f'{candidate}: {exc}')
+    raise errors.Failure(
+        'it is unknown which patches changed: nothing to compare with',
+        details='\n'.join(reasons),
+        remedy='git fetch --unshallow; or name a commit: --changed-since REF',
+    )
+
+
+def changes(ref, repository=paths.ROOT):
+    """Return the files that changed, of those that a proof depends on.
+
+    :param ref: the commit since which; None for one that _base() finds
     :type ref: str
     :type repository: pathlib.Path
-    :returns: patches, in the order of the series; none, with a warning, where
-        there is no history to compare with
-    :rtype: list
-    :raises Failure: when there is no commit REF
+    :returns: paths in the repository
+    :rtype: set
+    :raises Failure: when there is no such commit
     """
     def ask(*words):
         # CI runs this as root in a checkout of somebody else
         safe = f'safe.directory={repository}'
         return git.run(repository, '-c', safe, *words).decode().strip()
 
-    for candidate in [ref] if ref else ['origin/main', 'HEAD^']:
-        try:
-            base = ask('merge-base', candidate, 'HEAD')
-            break
-        except errors.Failure as exc:
-            if ref:
-                raise errors.Failure(
-                    f'{ref}: git knows no such commit',
-                    remedy='name another one: --changed-since REF',
-                ) from exc
-    else:
-        console.warn(
-            'git knows neither origin/main nor HEAD^ here, so it is unknown '
-            'which patches changed: a clone needs a depth of two'
-        )
-        return []
-    names = ask('diff', '--name-only', base, '--', 'patches', 'overlay')
-    changed = {pathlib.PurePath(name) for name in names.splitlines()}
-    stems = [
-        path.stem for path in changed if path.name.startswith('test_')
-    ]
+    names = ask(
+        'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
+        'pins.toml',
+    )  # fmt: skip
+    return {pathlib.PurePath(name) for name in names.splitlines()}
+
+
+def changed_patches(changed):
+    """Return the patches that changed, or whose tests in the overlay did.
+
+    :param changed: paths in the repository
+    :type changed: set
+    :returns: patches, in the order of the series
+    :rtype: list
+    """
+    stems = [path.stem for path in changed if path.name.startswith('test_')]
     return [
         patch
         for patch in quilt.load(PROJECT)
@@ -215,6 +271,26 @@ def changed_since(ref, repository=paths.ROOT):
             stem in (header.parse(patch).get('Test') or '') for stem in stems
         )
     ]
+
+
+def changed_ground(changed):
+    """Return the files that changed and that each patch stands on.
+
+    :param changed: paths in the repository
+    :type changed: set
+    :returns: paths: the pins, the order of the series, and what lies beside
+        it, but tests and the patches themselves
+    :rtype: list
+    """
+    return sorted(
+        path
+        for path in changed
+        if not path.name.startswith('test_')
+        and (
+            path.parent != pathlib.PurePath('patches', PROJECT)
+            or path.name == 'series'
+        )
+    )
 
 
 def prove(patch):
@@ -240,25 +316,20 @@ def prove(patch):
         _lay_overlay(tree, test)
         suite = stestr_run.Tree(tree, (paths.SOURCES / 'oslo.db',))
         tests, others = _halves(patch)
-        for wanted, text in (('red', tests), ('green', others)):
+        outcomes = []
+        for color, text in (('red', tests), ('green', others)):
             if text:
                 _apply(tree, text)
-            run = f'proof-{patch.path.stem}-{wanted}'
-            try:
-                outcome = runs.run_modules(
-                    run, suite, _modules(tree, patch, test), test
+            outcomes.append(
+                runs.run_modules(
+                    f'proof-{patch.path.stem}-{color}', suite,
+                    _modules(tree, patch, test), test,
                 )
-            except errors.Failure:
-                if wanted == 'green':
-                    raise
-                # they can't even be imported; in the second run they must
-                console.say(f'{patch.name}: red, does not load')
-                continue
-            _check(patch, outcome, wanted)
-            console.say(
-                f'{patch.name}: {wanted}, {len(outcome.failed)} failed, '
-                f'{len(outcome.passed)} passed'
-            )
+            )  # fmt: skip
+    red, green = outcomes
+    _check_green(patch, green)
+    _check_red(patch, red, green)
+    console.say(f'{patch.name}: green, {len(green.passed)} passed')
 
 
 def _chosen(args):
@@ -270,7 +341,14 @@ def _chosen(args):
     if args.all:
         return list(quilt.load(PROJECT))
     if args.changed_since is not None:
-        return changed_since(args.changed_since)
+        changed = changes(args.changed_since)
+        ground = changed_ground(changed)
+        if ground:
+            console.warn(
+                f'{", ".join(map(str, ground))} changed: patches that did not '
+                'change themselves are only proven by --all'
+            )
+        return changed_patches(changed)
     return [named(name) for name in args.patches]
 
 

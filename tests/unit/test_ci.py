@@ -25,6 +25,8 @@ class CITest(testtools.TestCase):
     def check(self, command):
         # NOTE: The command of drift says which exit status will do.
         words = shlex.split(command.partition(' || ')[0])
+        if words[0] == 'sudo':
+            words = words[2:]
         self.assertEqual('./build.sh', words[0])
         args = cli._parser().parse_args(words[1:])
         for environment in getattr(args, 'environments', ()):
@@ -52,7 +54,8 @@ class CITest(testtools.TestCase):
         commands = jobs['change']['strategy']['matrix']['command'][:]
         commands += [
             re.sub(r'\${{.*?}}', 'x', step['run'])
-            for step in jobs['drift']['steps']
+            for job in (jobs['drift'], jobs['proof'])
+            for step in job['steps']
             if './build.sh' in step.get('run', '')
         ]
         return commands
@@ -84,6 +87,20 @@ class CITest(testtools.TestCase):
             for pipeline in item.get('project', {}).values():
                 self.assertEqual(set(), set(pipeline['jobs']) - jobs)
 
+    def test_each_scheduled_run_proves_all_patches(self):
+        tox = configparser.ConfigParser(interpolation=None)
+        tox.read(paths.ROOT / 'tox.ini')
+        (project,) = (
+            item['project'] for item in self.zuul() if 'project' in item
+        )
+
+        self.assertIn('keystone-crdb-proof', project['periodic']['jobs'])
+        self.assertEqual(
+            "github.event_name == 'schedule'",
+            self.github()['jobs']['proof']['if'],
+        )
+        self.assertIn('{posargs:--all}', tox['testenv:proof']['commands'])
+
     def test_all_of_the_projects_own_tests_are_run(self):
         ran = {
             environment
@@ -91,4 +108,4 @@ class CITest(testtools.TestCase):
             if (words := self.check(command))[0] == 'test'
             for environment in words[1:]
         }
-        self.assertEqual(set(test.NEEDS), ran)
+        self.assertEqual({*test.NEEDS, 'proof'}, ran)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import contextlib
+import functools
 import json
 import pathlib
 import sqlite3
 import tempfile
 import threading
 import types
+from unittest import mock
 
 import testtools
 
@@ -186,6 +188,92 @@ class InjectorTestCase(testtools.TestCase):
         value = manager.__enter__()
         self.addCleanup(manager.__exit__, None, None, None)
         return value
+
+
+#: The two ways in which oslo.db's manager opens a session.
+ENGINEFACADE = """
+import contextlib
+import functools
+
+
+class Manager:
+    def __call__(self, fn):
+        @functools.wraps(fn)
+        def wrapper(context):
+            with self._transaction_scope(context):
+                return fn(context)
+
+        return wrapper
+
+    @contextlib.contextmanager
+    def _transaction_scope(self, context):
+        yield context
+
+    def using(self, context):
+        return self._transaction_scope(context)
+"""
+USING = """
+def get(context):
+    with reader.using(context):
+        pass
+"""
+DECORATED = """
+@reader
+@traced
+def get(context):
+    pass
+"""
+
+
+def traced(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+class CoverTestCase(testtools.TestCase):
+    """Both ways to open a session are covered."""
+
+    package = '/keystone'
+
+    def _define(self, text, path, **scope):
+        exec(compile(text, path, 'exec'), scope)  # noqa: S102
+        return scope
+
+    def _places(self, driver, path, caller):
+        """Return where the sessions were opened."""
+        manager = self._define(
+            ENGINEFACADE, '/oslo_db/facade.py', __name__=injection._FACADE
+        )['Manager']
+        injector = mock.Mock()
+        injector.session.side_effect = lambda session, place: session
+        injection._cover(manager, injector, self.package)
+        get = self._define(
+            driver, f'{self.package}/{path}', reader=manager(), traced=traced
+        )['get']
+        self._define('get(None)', f'{self.package}/{caller}', get=get)
+        return [call.args[1] for call in injector.session.call_args_list]
+
+    def test_using(self):
+        self.assertEqual(
+            [('/keystone/trust/sql.py', 3)],
+            self._places(USING, 'trust/sql.py', 'tests/test_trust.py'),
+        )
+
+    def test_decorator(self):
+        self.assertEqual(
+            [('/keystone/trust/sql.py', 2)],
+            self._places(DECORATED, 'trust/sql.py', 'tests/test_trust.py'),
+        )
+
+    def test_of_a_test(self):
+        for driver in (USING, DECORATED):
+            self.assertEqual(
+                [None],
+                self._places(driver, 'tests/test_trust.py', 'trust/core.py'),
+            )
 
 
 class OpenedAtTestCase(testtools.TestCase):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import contextlib
+import functools
 import io
 import pathlib
 import tempfile
@@ -19,6 +20,7 @@ from keystone_crdb.series import quilt
 PATCH = """\
 Description: Say it
  Why.
+Test: test_said
 ---
 --- a/keystone/said.py
 +++ b/keystone/said.py
@@ -31,6 +33,12 @@ Description: Say it
 -no test
 +test
 """
+
+
+def outcome(passed='', failed='', unloaded=''):
+    return runs.Outcome(
+        frozenset(passed), frozenset(failed), unloaded=frozenset(unloaded)
+    )
 
 
 class ProofTestCase(testtools.TestCase):
@@ -64,26 +72,87 @@ class ProofTestCase(testtools.TestCase):
         )
         self.assertIn('does not apply', str(error))
 
-    def _check(self, passed, failed, wanted):
-        proof._check(
-            self.patch,
-            runs.Outcome(frozenset(passed), frozenset(failed), 0),
-            wanted,
-        )
+    def _check(self, red, green):
+        """Return what is printed."""
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            proof._check_green(self.patch, green)
+            proof._check_red(self.patch, red, green)
+        return output.getvalue()
 
     def test_verdicts(self):
-        self._check('a', 'b', 'red')
-        self._check('ab', '', 'green')
+        proven = outcome(passed='ab')
 
-        for passed, failed, wanted, text in (
-            ('ab', '', 'red', 'its 2 tests pass without it'),
-            ('a', 'b', 'green', 'fail with it\n    b'),
-            ('', '', 'green', 'skipped'),
+        self.assertEqual(
+            f'{self.patch.name}: red, 1 failed, 0 not imported, 1 passed\n'
+            '    passes without it: a\n',
+            self._check(outcome(passed='a', failed='b'), proven),
+        )
+
+        for red, green, text in (
+            (outcome(passed='ab'), proven, 'passes: a\n    passes: b'),
+            (outcome(), proven, 'none of its tests fails without it'),
+            (outcome(), outcome(passed='a', failed='b'), 'with it\n    b'),
+            (outcome(), outcome(), 'skipped'),
+            (outcome(), outcome('a', '', 'm'), 'be imported with it\n    m'),
         ):
             error = self.assertRaises(
-                errors.Failure, self._check, passed, failed, wanted
+                errors.Failure, self._check, red, green
             )
             self.assertIn(text, str(error))
+
+    def test_module_that_is_not_imported(self):
+        red = outcome(passed=['m.other.A.test_b'], unloaded=['m.test'])
+
+        self.assertIn(
+            'red, 0 failed, 1 not imported, 1 passed',
+            self._check(red, outcome(passed=['m.test.A.test_a'])),
+        )
+
+        error = self.assertRaises(
+            errors.Failure, self._check, red, outcome(['m.test_b.A.test_a'])
+        )
+        self.assertIn('is not imported, and has none: m.test', str(error))
+
+    def _prove(self, *results):
+        """Prove a patch whose runs end as told."""
+        overlay = mock.patch.object(proof.overlay, 'files', return_value=[])
+        source = mock.patch.object(proof.download, 'sdist')
+        unpack = mock.patch.object(
+            proof.download, 'unpack', side_effect=self._unpack
+        )
+        series = mock.patch.object(
+            proof.quilt, 'load', return_value=[self.patch]
+        )
+        run = mock.patch.object(
+            proof.runs, 'run_modules', side_effect=results
+        )
+        output = io.StringIO()
+        with overlay, source, unpack, series, run:
+            with contextlib.redirect_stdout(output):
+                proof.prove(self.patch)
+        return output.getvalue()
+
+    def _unpack(self, _sdist, tree):
+        (tree / 'keystone/tests/unit').mkdir(parents=True)
+        (tree / 'keystone/said.py').write_text('no\n')
+        (tree / 'keystone/tests/unit/test_said.py').write_text('no test\n')
+
+    def test_proven(self):
+        output = self._prove(outcome('a', 'b'), outcome('ab'))
+
+        self.assertIn('red, 1 failed', output)
+        self.assertIn('green, 2 passed', output)
+
+    def test_no_test_without_the_patch_is_not_red(self):
+        error = self.assertRaises(
+            errors.Failure,
+            self._prove,
+            errors.Failure('no test matches'),
+            outcome('ab'),
+        )
+
+        self.assertIn('no test matches', str(error))
 
     def test_unknown_patch(self):
         error = self.assertRaises(errors.Failure, proof.named, '9999-no')
@@ -115,6 +184,7 @@ class ProofTestCase(testtools.TestCase):
                 proof._modules(self.folder, self.patch, 'test_laid.Said'),
             )
 
+
 class ChangedSinceTestCase(testtools.TestCase):
     """A repository with two patches, of which one names an overlay's test."""
 
@@ -128,7 +198,7 @@ class ChangedSinceTestCase(testtools.TestCase):
         for name, test in (('0010-a', 'test_a'), ('0020-b', 'test_b.B')):
             path = self.write(
                 f'patches/keystone/{name}.patch',
-                PATCH.replace(' Why.', f' Why.\nTest: {test}'),
+                PATCH.replace('test_said\n---', f'{test}\n---'),
             )
             self.patches.append(quilt.read(path))
         self.write('overlay/keystone/keystone/tests/test_b.py', 'b\n')
@@ -153,9 +223,10 @@ class ChangedSinceTestCase(testtools.TestCase):
         self.git('commit', '-q', '-m', 'm')
 
     def changed(self, ref=None):
-        return [
-            patch.path.stem for patch in proof.changed_since(ref, self.folder)
-        ]
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            changed = proof.changes(ref, self.folder)
+        self.said = output.getvalue()
+        return [patch.path.stem for patch in proof.changed_patches(changed)]
 
     def test_patch(self):
         self.write('patches/keystone/0010-a.patch', PATCH + '\n')
@@ -184,32 +255,76 @@ class ChangedSinceTestCase(testtools.TestCase):
 
         self.assertEqual(['0010-a', '0020-b'], self.changed())
 
+    def test_main_that_is_head(self):
+        for name in ('0010-a', '0020-b'):
+            self.write(f'patches/keystone/{name}.patch', PATCH + '\n')
+            self.commit()
+        self.git('update-ref', 'refs/remotes/origin/main', 'HEAD')
+
+        self.assertEqual(['0020-b'], self.changed())
+        self.assertIn('since HEAD^', self.said)
+        self.assertEqual(['0010-a', '0020-b'], self.changed('HEAD~2'))
+        self.assertIn('since HEAD~2', self.said)
+
     def test_nothing(self):
         self.write('README', 'x\n')
         self.commit()
 
         self.assertEqual([], self.changed())
-        output = io.StringIO()
-        with (
-            mock.patch.object(proof, 'changed_since', return_value=[]),
-            contextlib.redirect_stdout(output),
-        ):
-            self.assertEqual(0, proof.main(['--changed-since']))
-        self.assertIn('none of them changed', output.getvalue())
+        status, output, complaints = self.run_command()
+        self.assertEqual((0, ''), (status, complaints))
+        self.assertIn('no patch to prove: none of them changed\n', output)
 
-    def test_no_such_commit(self):
-        error = self.assertRaises(
-            errors.Failure, proof.changed_since, 'nowhere', self.folder
+    def run_command(self):
+        """Run the command on what changed in the repository."""
+        changes = functools.partial(proof.changes, repository=self.folder)
+        output, complaints = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.object(proof, 'changes', changes),
+            mock.patch.object(proof, 'prove'),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(complaints),
+        ):
+            status = proof.main(['--changed-since'])
+        return status, output.getvalue(), complaints.getvalue()
+
+    def test_what_all_patches_stand_on(self):
+        ground = (
+            'overlay/keystone/keystone/common/sql/retry.py',
+            'overlay/keystone/keystone/tests/unit/ksfixtures/sql_trace.py',
+            'overlay/oslo.db/oslo_db/backoff.py',
+            'patches/keystone/series',
+            'patches/oslo.db/0010-a.patch',
+            'patches/oslo.db/series',
+            'pins.toml',
+        )
+        for name in (
+            *ground,
+            'overlay/keystone/keystone/tests/test_b.py',
+            'patches/keystone/0010-a.patch',
+            'README',
+        ):
+            self.write(name, PATCH + '\n')
+        self.commit()
+
+        self.assertEqual(['0010-a', '0020-b'], self.changed())
+        status, _output, complaints = self.run_command()
+        self.assertEqual(0, status)
+        self.assertEqual(
+            f'warning: {", ".join(ground)} changed: patches that did not '
+            'change themselves are only proven by --all\n',
+            complaints,
         )
 
-        self.assertIn('git knows no such commit', str(error))
+    def test_nothing_to_compare_with(self):
+        for ref in (None, 'nowhere'):
+            error = self.assertRaises(errors.Failure, self.changed, ref)
 
-    def test_no_history(self):
-        complaints = io.StringIO()
-        with contextlib.redirect_stderr(complaints):
-            self.assertEqual([], self.changed())
+            self.assertIn('unknown which patches changed', str(error))
+            self.assertIn('git fetch --unshallow', str(error))
 
-        self.assertIn('neither origin/main nor HEAD^', complaints.getvalue())
+        self.git('update-ref', 'refs/remotes/origin/main', 'HEAD')
+        self.assertRaises(errors.Failure, self.changed)
 
 
 class SeriesTestCase(testtools.TestCase):

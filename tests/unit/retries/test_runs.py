@@ -33,6 +33,7 @@ class Runner(stestr_run.HostRunner):
         return ['a', 'b', 'c', 'd']
 
     def run(self, tests, folder, workers, on_result):
+        tests = [*tests, *self.statuses.get('fixtures', ())]
         self.statuses['run'] = (tests, self._env, workers)
         if self._env[injection.MODE]:
             counts = pathlib.Path(self._env[injection.COUNTS])
@@ -108,7 +109,33 @@ class RunTestsTestCase(testtools.TestCase):
             errors.Failure, self.run_tests, tests=['nothing']
         )
 
-        self.assertIn('no test ran', str(error))
+        self.assertIn('1 of 1 tests never ran\n    nothing\n', str(error))
+
+    def test_test_that_never_ran(self):
+        del self.statuses['b'], self.statuses['c']
+
+        error = self.assertRaises(errors.Failure, self.run_tests)
+
+        self.assertIn(
+            'ours: 2 of 4 tests never ran\n    b\n    c\n', str(error)
+        )
+        self.assertIn('stderr.log', str(error))
+
+    def test_tests_of_a_class_that_was_not_set_up(self):
+        fixture = 'setUpClass (m.A)'
+        self.statuses |= {
+            'fixtures': [fixture], fixture: 'fail', 'm.AB.test_a': 'success',
+        }  # fmt: skip
+
+        found = self.run_tests(tests=['m.A.test_a', 'm.AB.test_a'])
+
+        self.assertEqual(
+            ({'m.AB.test_a'}, {fixture}), (found.passed, found.failed)
+        )
+        error = self.assertRaises(
+            errors.Failure, self.run_tests, tests=['m.AC.test_a']
+        )
+        self.assertIn('1 of 1 tests never ran', str(error))
 
     def test_no_failure_met(self):
         self.statuses['met'] = '0'
@@ -165,16 +192,25 @@ class RunModulesTestCase(testtools.TestCase):
         )
 
     def test_no_test(self):
-        for modules, regex in (
-            (['some_tests'], 'nothing'),
-            (['no_tests'], 'test_pass'),
-        ):
-            error = self.assertRaises(
-                errors.Failure, runs.run_modules, 'a', self.tree, modules,
-                regex,
-            )  # fmt: skip
+        error = self.assertRaises(
+            errors.Failure, runs.run_modules, 'a', self.tree, ['some_tests'],
+            'nothing',
+        )  # fmt: skip
 
-            self.assertIn('no test matches', str(error))
+        self.assertIn('no test matches', str(error))
+
+    def test_module_that_can_not_be_imported(self):
+        (self.folder / 'bad_tests.py').write_text('1 / 0\n')
+        for modules, passed in (
+            (['bad_tests', 'some_tests'], {'some_tests.ATestCase.test_pass'}),
+            (['bad_tests'], set()),
+        ):
+            self.assertEqual(
+                runs.Outcome(
+                    passed, frozenset(), unloaded=frozenset(['bad_tests'])
+                ),
+                runs.run_modules('a', self.tree, modules, 'test_pass'),
+            )
 
 
 class RetriesCommandTestCase(testtools.TestCase):
@@ -288,6 +324,30 @@ class RetriesCommandTestCase(testtools.TestCase):
         self.assertEqual(
             {'tests': ['b', 'c'], 'workers': 0},
             self.kwargs['ours-commit-again'],
+        )
+
+    def test_broken_without_a_result_without_failures(self):
+        self.outcomes['ours-commit'] = outcome(failed=['setUpClass (m.A)'])
+
+        status, _output, complaints = self._command('--mode', 'commit')
+
+        self.assertEqual(1, status)
+        self.assertIn('commit: setUpClass (m.A)\n', complaints)
+        self.assertNotIn('ours-commit-again', self.kwargs)
+
+        self.outcomes['ours-commit'] = outcome(
+            failed=['setUpClass (m.A)', 'b', 'c', 'd']
+        )
+        self.outcomes['ours-commit-again'] = outcome(passed='b', failed='c')
+
+        status, _output, complaints = self._command('--mode', 'commit')
+
+        self.assertEqual(1, status)
+        for broken in ('setUpClass (m.A)', 'b', 'd'):
+            self.assertIn(f'commit: {broken}\n', complaints)
+        self.assertNotIn('commit: c', complaints)
+        self.assertEqual(
+            ['b', 'c', 'd'], self.kwargs['ours-commit-again']['tests']
         )
 
     def test_no_tree(self):
