@@ -34,7 +34,7 @@ import sqlalchemy
 LOG = log.getLogger(__name__)
 
 # Not every oslo.db has this
-_AMBIGUOUS_RESULT = getattr(db_exception, 'DBAmbiguousResult', ())
+AMBIGUOUS_RESULT = getattr(db_exception, 'DBAmbiguousResult', ())
 
 
 class NotCommitted(db_exception.DBDeadlock):
@@ -173,7 +173,7 @@ def settle(open_session, nested):
             written = _Written(session)
             yield session
             at_commit = True
-    except _AMBIGUOUS_RESULT as unknown:
+    except AMBIGUOUS_RESULT as unknown:
         if not at_commit:
             raise
         try:
