@@ -18,10 +18,12 @@ rows that the transaction inserted or deleted tell it: they are looked for in
 a new transaction. All of them as they should be: it took effect. None of
 them: it didn't, and may be run again. Anything else stays unknown.
 
-The look settles it, because it locks: all statements of the transaction were
-answered before COMMIT was sent, so that their intents were laid down, and a
-locking read of such a row waits until the transaction is either committed or
-aborted for good, whoever has to do that.
+A row that was there before, and is updated or replaced, tells nothing.
+
+The look settles it, because it locks. Each statement of the transaction has
+laid its intents down before COMMIT was sent: oslo.db has CockroachDB hold
+none of them back. A locking read of such a row waits until the transaction is
+either committed or aborted for good, whoever has to do that.
 """
 
 import contextlib
