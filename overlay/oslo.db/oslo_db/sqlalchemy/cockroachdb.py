@@ -136,6 +136,29 @@ def limit_lifetime(lifetime):
     return connect, checkout
 
 
+def send_writes_at_once(dbapi_connection, connection_record):
+    """Have statements lay their intents down; a listener to "connect".
+
+    CockroachDB v26.2 holds an explicit transaction's writes back until
+    COMMIT. One that is lost on its way may then arrive after somebody has
+    looked for its rows, so that a DBAmbiguousResult can't be settled.
+    """
+    cursor = dbapi_connection.cursor()
+    try:
+        cursor.execute('SET kv_transaction_buffered_writes_enabled = off')
+    except Exception as error:
+        # 42704: undefined object; v25.2 is the first to have it
+        sqlstate = (getattr(error, 'sqlstate', None) or
+                    getattr(error, 'pgcode', None))
+        if sqlstate != '42704':
+            raise
+        dbapi_connection.rollback()
+    else:
+        dbapi_connection.commit()
+    finally:
+        cursor.close()
+
+
 # parameters of libpq that asyncpg takes from an address only
 _LIBPQ_PARAMETERS = (
     'application_name', 'options', 'ssl_max_protocol_version',

@@ -18,10 +18,12 @@ rows that the transaction inserted or deleted tell it: they are looked for in
 a new transaction. All of them as they should be: it took effect. None of
 them: it didn't, and may be run again. Anything else stays unknown.
 
-The look settles it, because it locks: all statements of the transaction were
-answered before COMMIT was sent, so that their intents were laid down, and a
-locking read of such a row waits until the transaction is either committed or
-aborted for good, whoever has to do that.
+A row that was there before, and is updated or replaced, tells nothing.
+
+The look settles it, because it locks. Each statement of the transaction has
+laid its intents down before COMMIT was sent: oslo.db has CockroachDB hold
+none of them back. A locking read of such a row waits until the transaction is
+either committed or aborted for good, whoever has to do that.
 """
 
 import contextlib
@@ -34,7 +36,7 @@ import sqlalchemy
 LOG = log.getLogger(__name__)
 
 # Not every oslo.db has this
-_AMBIGUOUS_RESULT = getattr(db_exception, 'DBAmbiguousResult', ())
+AMBIGUOUS_RESULT = getattr(db_exception, 'DBAmbiguousResult', ())
 
 
 class NotCommitted(db_exception.DBDeadlock):
@@ -54,31 +56,47 @@ class _Written:
         self._deleted = set()
         # tables that were also written by other means
         self._tables = set()
-        sqlalchemy.event.listen(session, 'after_flush', self._note_flush)
-        sqlalchemy.event.listen(
-            session, 'do_orm_execute', self._note_statement
-        )
+        for event, listener in (
+            ('persistent_to_deleted', self._note_deleted),
+            ('pending_to_persistent', self._note_inserted),
+            ('after_flush', self._note_updated),
+            ('do_orm_execute', self._note_statement),
+        ):
+            sqlalchemy.event.listen(session, event, listener)
 
     @staticmethod
-    def _key(state):
-        return state.mapper.local_table, tuple(
-            state.mapper.primary_key_from_instance(state.obj())
-        )
+    def _key(instance):
+        state = sqlalchemy.inspect(instance)
+        return state.mapper.local_table, state.identity
 
-    def _note_flush(self, session, flush_context):
-        for instance in (*session.new, *session.dirty):
-            state = sqlalchemy.inspect(instance)
-            key = self._key(state)
-            if instance in session.new or key in self._inserted:
-                self._inserted[key] = {
-                    attribute.columns[0]: state.dict[attribute.key]
-                    for attribute in state.mapper.column_attrs
-                    if attribute.key in state.dict
-                }
-        for instance in session.deleted:
-            key = self._key(sqlalchemy.inspect(instance))
-            if self._inserted.pop(key, None) is None:
-                self._deleted.add(key)
+    @staticmethod
+    def _values(instance):
+        state = sqlalchemy.inspect(instance)
+        return {
+            attribute.columns[0]: state.dict[attribute.key]
+            for attribute in state.mapper.column_attrs
+            if attribute.key in state.dict
+        }
+
+    def _note_deleted(self, session, instance):
+        key = self._key(instance)
+        if self._inserted.pop(key, None) is None:
+            self._deleted.add(key)
+
+    def _note_inserted(self, session, instance):
+        key = self._key(instance)
+        # A row in place of another proves nothing: its key was there before.
+        # Within a flush it is not even inserted but updated, or left alone.
+        if key in self._deleted:
+            self._deleted.remove(key)
+        else:
+            self._inserted[key] = self._values(instance)
+
+    def _note_updated(self, session, flush_context):
+        for instance in session.dirty:
+            key = self._key(instance)
+            if key in self._inserted:
+                self._inserted[key] = self._values(instance)
 
     def _note_statement(self, statement):
         if not statement.is_select:
@@ -157,7 +175,7 @@ def settle(open_session, nested):
             written = _Written(session)
             yield session
             at_commit = True
-    except _AMBIGUOUS_RESULT as unknown:
+    except AMBIGUOUS_RESULT as unknown:
         if not at_commit:
             raise
         try:

@@ -353,6 +353,20 @@ class TestConnect(testscenarios.WithScenarios, EngineTestCase):
         self.assertEqual('-c statement_timeout=1s',
                          self.server.parameters['options'])
 
+    def _refuse_to_set(self, sqlstate):
+        self.server.failing = 'SET kv_transaction_buffered_writes_enabled'
+        self.server.response = pgwire.error_response(
+            S='ERROR', C=sqlstate, M='failing')
+
+    def test_writes_are_not_buffered(self):
+        self._refuse_to_set('57P01')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
+
+    def test_writes_are_never_buffered(self):
+        self._refuse_to_set('42704')
+        self._connect(sslmode='disable')
+
 
 class TestTLS(testscenarios.WithScenarios, EngineTestCase):
     """Parameters of TLS in the URL, for a server that wants a certificate."""

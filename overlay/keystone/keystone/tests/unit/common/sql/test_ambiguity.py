@@ -165,6 +165,115 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
                 self.role_driver.update_role, 'r', {'description': outcome}
             )
 
+    def _test_update_around_an_object_made_anew(self, update, get):
+        # SQLAlchemy leaves the row of an option or of a tag where it is
+        self.outcomes = ['lost']
+        self.assertUnknown(update, 'lost')
+        self.assertNotEqual('lost', get())
+
+        self.outcomes = ['committed']
+        self.assertUnknown(update, 'committed')
+        self.assertEqual('committed', get())
+
+    def test_update_of_user_with_option(self):
+        user = unit.new_user_ref(
+            domain_id=self.domain_default['id'],
+            options={'ignore_password_expiry': True},
+        )
+        self.driver.create_user('u', dict(user, id='u'))
+        self._test_update_around_an_object_made_anew(
+            lambda value: self.driver.update_user('u', {'name': value}),
+            lambda: self.driver.get_user('u')['name'],
+        )
+
+        self.outcomes = ['lost']
+        self.assertUnknown(self.driver.update_user, 'u', {'enabled': False})
+        self.assertTrue(self.driver.get_user('u')['enabled'])
+
+    def test_update_of_role_with_option(self):
+        options = {'immutable': True}
+        self.role_driver.create_role(
+            'r', {'id': 'r', 'name': 'n', 'options': options}
+        )
+        self._test_update_around_an_object_made_anew(
+            lambda value: self.role_driver.update_role(
+                'r', {'name': value, 'options': options}
+            ),
+            lambda: self.role_driver.get_role('r')['name'],
+        )
+
+    def test_update_of_project_with_tags(self):
+        driver = PROVIDERS.resource_api.driver
+        project = unit.new_project_ref(
+            domain_id=self.domain_default['id'], tags=['a', 'b']
+        )
+        driver.create_project(project['id'], project)
+        self._test_update_around_an_object_made_anew(
+            lambda value: driver.update_project(
+                project['id'], {'description': value}
+            ),
+            lambda: driver.get_project(project['id'])['description'],
+        )
+
+    def test_update_of_identity_provider_with_remote_ids(self):
+        driver = PROVIDERS.federation_api.driver
+        driver.create_idp(
+            'i',
+            {
+                'id': 'i',
+                'enabled': True,
+                'domain_id': self.domain_default['id'],
+                'remote_ids': ['a'],
+            },
+        )
+        self._test_update_around_an_object_made_anew(
+            lambda value: driver.update_idp('i', {'description': value}),
+            lambda: driver.get_idp('i')['description'],
+        )
+
+    def _replace_role(self, flush):
+        with sql.session_for_write() as session:
+            session.delete(session.get(role_model.RoleTable, 'r'))
+            if flush:
+                session.flush()
+            session.add(
+                role_model.RoleTable.from_dict({'id': 'r', 'name': 'n'})
+            )
+
+    def test_row_that_is_replaced(self):
+        self._create_role()
+        for flush in (False, True):
+            for outcome in ('committed', 'lost'):
+                self.outcomes = [outcome]
+
+                self.assertUnknown(self._replace_role, flush)
+
+    def test_row_that_is_inserted_and_then_replaced(self):
+        def create(flush):
+            with sql.session_for_write():
+                self._create_role()
+                self._replace_role(flush)
+
+        for flush in (False, True):
+            self.outcomes = ['committed']
+            create(flush)
+            self.role_driver.delete_role('r')
+
+            self.outcomes = ['lost']
+            self.assertRaises(ambiguity.NotCommitted, create, flush)
+
+    def test_row_that_is_inserted_and_then_updated(self):
+        def create():
+            with sql.session_for_write() as session:
+                self._create_role()
+                session.get(role_model.RoleTable, 'r').name = 'm'
+
+        self.outcomes = ['committed']
+
+        create()
+
+        self.assertEqual('m', self.role_driver.get_role('r')['name'])
+
     def test_statement_without_a_row_to_look_for(self):
         for outcome in ('committed', 'lost'):
             self.outcomes = [outcome]
@@ -211,6 +320,20 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
         self.outcomes = ['committed']
         with mock.patch.object(ambiguity._Written, 'took_effect', look):
             self.assertUnknown(self._create_role)
+
+    def test_row_that_was_removed_since(self):
+        # as if this had come after who removed it: docs/retries.rst
+        took_effect = ambiguity._Written.took_effect
+
+        def look(written, session):
+            session.query(role_model.RoleTable).filter_by(id='r').delete()
+            return took_effect(written, session)
+
+        self.outcomes = ['committed']
+        with mock.patch.object(ambiguity._Written, 'took_effect', look):
+            self._create_role()
+
+        self.assertEqual('n', self.role_driver.get_role('r')['name'])
 
     def test_look_that_fails(self):
         self.outcomes = ['committed']
