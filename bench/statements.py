@@ -10,11 +10,13 @@ Usage::
 
 Both serve the same requests in a process of their own, on SQLite: the pinned
 sdists, and the patched trees. Each request is sent cold, with the cache
-invalidated as after a start, and then warm. Statements, transactions (BEGIN,
-those for reading too) and rows are exact, so bench/statements.csv has them,
-and this fails when one of ours is higher than there or than stock's, when an
-answer differs from stock's, or when the statements of a listing grow with
-what it lists. When one is lower, --update renews the file.
+invalidated as after a start, then again, and then warm. Statements,
+transactions (BEGIN, those for reading too) and rows are exact, so
+bench/statements.csv has them, and this fails when one of ours is higher than
+there or than stock's, when an answer differs from stock's, or when the
+statements of a listing grow with what it lists. When one is lower, --update
+renews the file. A request that is sent again may take more than stock's: it
+reads what the first one kept for itself.
 
 --server counts ours on a database server too, where the numbers have to be
 the same, and fails when the planner scans a table for issuing or validating a
@@ -42,6 +44,9 @@ from keystone_crdb.suite import stestr_run
 
 NUMBERS = paths.ROOT / 'bench' / 'statements.csv'
 WORKER = 'bench.statements_worker'
+
+#: Those of the worker, which imports Keystone.
+STATES = ('cold', 'again', 'warm')
 
 WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
@@ -136,6 +141,8 @@ def _write(rows):
 def higher(rows):
     """Name what takes more statements or transactions than stock.
 
+    What is sent again may: it reads what the first one kept for itself.
+
     :param rows: as table() returns them
     :type rows: list of tuple
     :rtype: list of str
@@ -144,7 +151,7 @@ def higher(rows):
         f'{row[0]}, {row[1]}: {row[5 + i]} {WHAT[i]}, stock {row[2 + i]}'
         for row in rows
         for i in range(2)
-        if row[5 + i] > row[2 + i]
+        if row[5 + i] > row[2 + i] and row[1] != 'again'
     ]
 
 
@@ -358,7 +365,7 @@ def main(argv=None):
         '--show', metavar='REQUEST', help='print its statements, and no more'
     )
     parser.add_argument('--side', choices=('stock', 'ours'), default='ours')
-    parser.add_argument('--state', choices=('cold', 'warm'), default='cold')
+    parser.add_argument('--state', choices=STATES, default='cold')
     parser.add_argument(
         '--server', action='store_true', help='count on a server too'
     )

@@ -48,6 +48,10 @@ REGIONS = (
 
 PASSWORD = 'correct horse battery staple'  # noqa: S105
 
+#: What the cache is when a request is sent: empty; what the first one has left
+#: there for others; whole.
+STATES = ('cold', 'again', 'warm')
+
 # What answers have that is new in each of them.
 VOLATILE = (
     (re.compile(r'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?'), '<time>'),
@@ -857,18 +861,18 @@ def normal(text):
 
 
 def measure(world, counter, names, texts):
-    """Send requests cold and then warm.
+    """Send requests cold, again, and then warm.
 
-    :returns: for each name and 'cold' or 'warm' the answer, and the numbers
+    :returns: for each name and state the answer, and the numbers
     :rtype: dict
     """
     numbers = itertools.count()
     results = {}
     for name in names:
-        both = [REQUESTS[name](world, next(numbers)) for _ in range(2)]
+        requests = [REQUESTS[name](world, next(numbers)) for _ in STATES]
         forget()
         results[name] = {}
-        for state, arguments in zip(('cold', 'warm'), both, strict=True):
+        for state, arguments in zip(STATES, requests, strict=True):
             counter.take()
             response = world.client(**arguments)
             taken = counter.take()

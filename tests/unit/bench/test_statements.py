@@ -4,11 +4,14 @@ import testtools
 from bench import statements
 
 
-def result(answer='200 OK', cold=(5, 3, 7), warm=(1, 1, 1)):
+def result(
+    answer='200 OK', cold=(5, 3, 7), again=(2, 2, 2), warm=(1, 1, 1)
+):
     return {
         'requests': {
             'get': {
                 'cold': {'counts': list(cold), 'answer': answer},
+                'again': {'counts': list(again), 'answer': answer},
                 'warm': {'counts': list(warm), 'answer': answer},
             }
         }
@@ -20,13 +23,14 @@ class StatementsTest(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.stock = result(cold=(9, 4, 7))
+        self.stock = result(cold=(9, 4, 7), again=(1, 1, 1))
         self.rows = statements.table(self.stock, result())
 
     def test_table(self):
         self.assertEqual(
             [
                 ('get', 'cold', 9, 4, 7, 5, 3, 7),
+                ('get', 'again', 1, 1, 1, 2, 2, 2),
                 ('get', 'warm', 1, 1, 1, 1, 1, 1),
             ],
             self.rows,
@@ -54,7 +58,9 @@ class StatementsTest(testtools.TestCase):
         )
 
     def test_stock_is_not_ours(self):
-        rows = statements.table(result(cold=(10, 4, 7)), result())
+        rows = statements.table(
+            result(cold=(10, 4, 7), again=(1, 1, 1)), result()
+        )
 
         self.assertEqual(
             ([], ['get, cold: 10 stock statements, 9 before']),
@@ -64,11 +70,11 @@ class StatementsTest(testtools.TestCase):
     def test_new_and_gone(self):
         self.assertEqual(
             ([], ['get, warm: new']),
-            statements.compare(self.rows, self.rows[:1]),
+            statements.compare(self.rows, self.rows[:2]),
         )
         self.assertEqual(
             ([], ['get, warm: gone']),
-            statements.compare(self.rows[:1], self.rows),
+            statements.compare(self.rows[:2], self.rows),
         )
 
     def test_higher_than_stock(self):
@@ -79,13 +85,14 @@ class StatementsTest(testtools.TestCase):
         )
 
     def test_different(self):
-        (first, second) = statements.different(
+        (first, second, third) = statements.different(
             result(answer='404 Not Found'), self.stock
         )
 
         self.assertIn('get, cold:\n404 Not Found', first)
         self.assertIn('200 OK', first)
-        self.assertIn('get, warm:', second)
+        self.assertIn('get, again:', second)
+        self.assertIn('get, warm:', third)
 
     def test_growing(self):
         listings = {

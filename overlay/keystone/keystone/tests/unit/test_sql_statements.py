@@ -12,22 +12,28 @@
 
 """How many statements, in how many transactions, an operation takes."""
 
+import contextlib
 import uuid
 
 import fixtures
+from oslo_context import context as oslo_context
 import sqlalchemy
 
 from keystone import assignment
 from keystone.assignment.backends import base as assignment_base
+from keystone.assignment.backends import sql as assignment_sql
 from keystone.assignment.role_backends import base as role_base
+from keystone.assignment.role_backends import sql as role_sql
 from keystone.common import cache
 from keystone.common import driver_hints
 from keystone.common import provider_api
 from keystone.common import sql
 from keystone import exception
 from keystone.identity.backends import base as identity_base
+from keystone.identity.backends import sql as identity_sql
 from keystone.identity.backends import sql_model as identity_model
 from keystone.resource.backends import base as resource_base
+from keystone.resource.backends import sql as resource_sql
 from keystone.tests import unit
 from keystone.tests.unit import test_backend_sql
 
@@ -67,6 +73,38 @@ class StatementsTestCase(test_backend_sql.SqlTests):
             assignment.COMPUTED_ASSIGNMENTS_REGION,
         ):
             region.invalidate()
+
+    @contextlib.contextmanager
+    def another_request(self):
+        """Leave what this request has kept for itself, for a while."""
+        current = oslo_context.get_current()
+        oslo_context.RequestContext()
+        try:
+            yield
+        finally:
+            current.update_store()
+
+    def meanwhile(self, driver, name, function, *args):
+        """Have another request do something, right after a driver has read.
+
+        :param driver: the driver
+        :param name: of its method, the first call of which it is
+        :param function: what the other request calls
+        :param args: of the function
+        """
+        read = getattr(driver, name)
+        pending = [function]
+
+        def read_and_wait(*read_args, **kwargs):
+            result = read(*read_args, **kwargs)
+            if pending:
+                with self.another_request():
+                    pending.pop()(*args)
+            return result
+
+        self.useFixture(
+            fixtures.MockPatchObject(driver, name, read_and_wait)
+        )
 
     def assertTakes(self, statements, transactions, function, *args, **kwargs):
         """Call a function, and count.
@@ -328,6 +366,67 @@ class ProjectTests(StatementsTestCase):
         self.assertFalse(self.api.get_domain(self.domain_id)['enabled'])
         self.assertFalse(self.api.get_project(self.domain_id)['enabled'])
 
+    def _assert_disabled(self):
+        """Assert that the next request takes the domain to be disabled."""
+        with self.another_request():
+            for get in self.api.get_domain, self.api.get_project:
+                self.assertFalse(get(self.domain_id)['enabled'])
+
+    def _disable_domain_after(self, name):
+        with self.another_request():
+            self.api.get_domain(self.domain_id)
+            self.api.get_project(self.domain_id)
+        self.meanwhile(
+            self.api.driver,
+            name,
+            self.api.update_domain,
+            self.domain_id,
+            {'enabled': False},
+        )
+
+    def test_project_does_not_put_disabled_domain_back(self):
+        self._disable_domain_after('get_project_with_domain')
+
+        self.api.get_project(self.project_id)
+
+        self._assert_disabled()
+
+    def test_domain_by_name_does_not_put_disabled_domain_back(self):
+        name = self.api.get_domain(self.domain_id)['name']
+        self._disable_domain_after('get_project_by_name')
+
+        self.api.get_domain_by_name(name)
+
+        self._assert_disabled()
+
+    def test_projects_do_not_put_disabled_domain_back(self):
+        self._disable_domain_after('list_projects_from_ids')
+        self.forget()
+
+        self.api.get_projects({self.domain_id})
+
+        self._assert_disabled()
+
+    def test_project_of_driver_that_inherits(self):
+        project = self.api.get_project(self.project_id)
+
+        class Driver(resource_sql.Resource):
+            def get_project(self, project_id):
+                if project_id == 'elsewhere':
+                    return {**project, 'id': 'elsewhere'}
+                return super().get_project(project_id)
+
+        self.api.driver = Driver()
+
+        self.assertEqual(
+            'elsewhere', self.api.get_project('elsewhere')['id']
+        )
+        self.forget()
+        self.assertEqual(
+            {'elsewhere', self.project_id},
+            set(self.api.get_projects({'elsewhere', self.project_id, 'no'})),
+        )
+
     def test_root_of_domains_is_no_domain(self):
         self.assertRaises(
             exception.DomainNotFound,
@@ -347,6 +446,16 @@ class ProjectTests(StatementsTestCase):
         self.api.get_project(self.project_id)
 
         self.assertTakes(1, 1, self.api.get_domain, self.domain_id)
+
+
+class ProjectTestsWithBytes(ProjectTests):
+    """It is no other with a cache that stores bytes, as Redis does."""
+
+    def config_overrides(self):
+        super().config_overrides()
+        self.config_fixture.config(
+            group='cache', backend='dogpile.cache.memory_pickle'
+        )
 
 
 class UserTests(StatementsTestCase):
@@ -434,6 +543,24 @@ class UserTests(StatementsTestCase):
 
         self.assertFalse(self.api.get_user(self.user_id)['enabled'])
 
+    def test_user_by_name_does_not_put_disabled_user_back(self):
+        with self.another_request():
+            self.api.get_user(self.user_id)
+        self.meanwhile(
+            self.api.driver,
+            'get_user_by_name_with_federated_objects',
+            self.api.update_user,
+            self.user_id,
+            {'enabled': False},
+        )
+
+        self.api.get_user_by_name(
+            self.user_foo['name'], self.user_foo['domain_id']
+        )
+
+        with self.another_request():
+            self.assertFalse(self.api.get_user(self.user_id)['enabled'])
+
     def test_nothing_is_kept_where_caching_is_off(self):
         self.config_fixture.config(group='identity', caching=False)
         self.forget()
@@ -443,6 +570,91 @@ class UserTests(StatementsTestCase):
         )
 
         self.assertTakes(1, 1, self.api.get_user, self.user_id)
+
+
+class UserOfDriverThatInheritsTests(StatementsTestCase):
+    """A driver may look elsewhere for who is not in the database."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.identity_api
+        self.user = user = {
+            'id': 'elsewhere',
+            'name': 'elsewhere',
+            'domain_id': self.user_foo['domain_id'],
+            'enabled': True,
+            'options': {},
+        }
+
+        class Driver(identity_sql.Identity):
+            def authenticate(self, user_id, password):
+                if user_id == user['id']:
+                    return user.copy()
+                return super().authenticate(user_id, password)
+
+            def get_user(self, user_id):
+                if user_id == user['id']:
+                    return user.copy()
+                return super().get_user(user_id)
+
+            def get_user_by_name(self, user_name, domain_id):
+                if user_name == user['name']:
+                    return user.copy()
+                return super().get_user_by_name(user_name, domain_id)
+
+            def get_group(self, group_id):
+                if group_id == 'elsewhere':
+                    return {'id': group_id}
+                return super().get_group(group_id)
+
+        self.api.driver = Driver()
+
+    def test_user(self):
+        self.assertEqual(self.user, self.api.get_user(self.user['id']))
+        self.assertEqual(
+            self.user_foo['id'], self.api.get_user(self.user_foo['id'])['id']
+        )
+
+    def test_user_by_name(self):
+        for user in self.user, self.user_foo:
+            found = self.api.get_user_by_name(user['name'], user['domain_id'])
+            self.assertEqual(user['id'], found['id'])
+
+    def test_users_and_groups(self):
+        ids = {self.user['id'], self.user_foo['id']}
+
+        self.assertEqual(ids, set(self.api.get_users(ids | {'gone'})))
+        self.assertEqual(
+            {'elsewhere'}, set(self.api.get_groups({'elsewhere', 'gone'}))
+        )
+
+    def test_federated_objects_are_not_lost(self):
+        objects = [{'idp_id': 'idp', 'protocols': []}]
+        self.useFixture(
+            fixtures.MockPatchObject(
+                self.api.shadow_users_api,
+                'get_federated_objects',
+                return_value=objects,
+            )
+        )
+
+        self.api.get_users({self.user['id']})
+
+        self.assertEqual(
+            objects, self.api.get_user(self.user['id'])['federated']
+        )
+
+    def test_groups_of_user(self):
+        self.assertEqual(
+            [], self.api.list_groups_for_user(self.user['id'])
+        )
+
+    def test_who_is_authenticated_becomes_a_shadow_user(self):
+        with self.make_request():
+            self.api.authenticate(user_id=self.user['id'], password='secret')
+
+        shadow = PROVIDERS.shadow_users_api.get_user(self.user['id'])
+        self.assertEqual(self.user['name'], shadow['name'])
 
 
 class RoleTests(StatementsTestCase):
@@ -523,6 +735,48 @@ class RoleTests(StatementsTestCase):
             [0, 1, 2, 2, 3], self.assertTakes(2, 1, self._effective, 0, 3)
         )
         self.assertTakes(0, 0, self.api.get_roles, set(self.ids))
+
+    def test_rules_do_not_put_changed_role_back(self):
+        self._imply((0, 1))
+        with self.another_request():
+            self.api.get_role(self.ids[1])
+        self.meanwhile(
+            self.api.driver,
+            'list_roles_and_implied',
+            self.api.update_role,
+            self.ids[1],
+            {'name': 'changed'},
+        )
+
+        self._effective(0)
+
+        with self.another_request():
+            self.assertEqual(
+                'changed', self.api.get_role(self.ids[1])['name']
+            )
+
+    def test_driver_that_inherits(self):
+        implied = {
+            'prior_role_id': self.ids[0],
+            'implied_role_id': self.ids[1],
+        }
+        role = self.api.get_role(self.ids[0])
+
+        class Driver(role_sql.Role):
+            def list_implied_roles(self, prior_role_id):
+                if prior_role_id == implied['prior_role_id']:
+                    return [implied]
+                return super().list_implied_roles(prior_role_id)
+
+            def get_role(self, role_id):
+                if role_id == 'elsewhere':
+                    return {**role, 'id': role_id}
+                return super().get_role(role_id)
+
+        self.api.driver = Driver()
+
+        self.assertEqual([0, 1], self._effective(0))
+        self.assertEqual({'elsewhere'}, set(self.api.get_roles({'elsewhere'})))
 
     def test_roles_that_imply_each_other(self):
         self._imply((0, 1), (1, 2), (2, 0))
@@ -691,6 +945,24 @@ class EffectiveAssignmentTests(StatementsTestCase):
         )
 
 
+    def test_driver_that_inherits(self):
+        class Driver(assignment_sql.Assignment):
+            def list_role_assignments(self, **kwargs):
+                return [
+                    {**ref, 'listed': True}
+                    for ref in super().list_role_assignments(**kwargs)
+                ]
+
+        driver = Driver()
+
+        self.assertEqual(
+            [driver.list_role_assignments(user_id=self.user_id)],
+            driver.list_role_assignments_by_filters(
+                [{'user_id': self.user_id}]
+            ),
+        )
+
+
 class CatalogTests(StatementsTestCase):
     """A catalog is read in one transaction."""
 
@@ -806,6 +1078,23 @@ class NamesTests(StatementsTestCase):
         assignment.COMPUTED_ASSIGNMENTS_REGION.invalidate()
 
         self.assertTakes(2, 2, self._names)
+
+    def test_user_who_is_disabled_meanwhile_stays_disabled(self):
+        user, _ = self._assign()
+        self.forget()
+        identity_api = PROVIDERS.identity_api
+        self.meanwhile(
+            identity_api.driver,
+            'list_users_from_ids',
+            identity_api.update_user,
+            user['id'],
+            {'enabled': False},
+        )
+
+        self._names()
+
+        with self.another_request():
+            self.assertFalse(identity_api.get_user(user['id'])['enabled'])
 
     def test_user_and_group_that_are_gone(self):
         user, group = self._assign()
