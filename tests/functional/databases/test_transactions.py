@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What takes two sessions, or several statements of one."""
 
+import contextlib
 import pathlib
 import threading
 
@@ -379,10 +380,15 @@ class TestPipelines(TransactionsTestCase):
         with connection.pipeline() as pipeline:
             first = connection.execute('SELECT %s::INT', (1,))
             connection.execute('ALTER TABLE t1 DROP CONSTRAINT t1_email_key')
-            connection.execute('INSERT INTO t1 VALUES (%s)', (1000,))
-            self.assertRaises(
-                psycopg.errors.FeatureNotSupported, pipeline.sync
-            )
+
+            def go_on():
+                # Raises here already, where the answer is that fast.
+                connection.execute('INSERT INTO t1 VALUES (%s)', (1000,))
+                pipeline.sync()
+
+            self.assertRaises(psycopg.errors.FeatureNotSupported, go_on)
+            with contextlib.suppress(psycopg.errors.PipelineAborted):
+                pipeline.sync()
             connection.rollback()
             after = connection.execute('SELECT max(id) FROM t1')
             self.assertEqual((2,), after.fetchone())
