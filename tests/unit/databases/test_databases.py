@@ -146,6 +146,9 @@ class TestStart(TestCase):
 
     def test_end_on_signals(self):
         for number in signal.SIGTERM, signal.SIGHUP:
+            # nohup has it ignored.
+            before = signal.signal(number, signal.SIG_DFL)
+            self.addCleanup(signal.signal, number, before)
             with self.assertRaises(SystemExit) as raised:
                 with databases.start():
                     os.kill(os.getpid(), number)
