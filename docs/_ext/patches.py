@@ -4,6 +4,7 @@
 The pages lie in docs/patches while Sphinx reads them, and are not committed.
 """
 
+import collections
 import pathlib
 import re
 import shutil
@@ -12,6 +13,13 @@ from keystone_crdb import pins
 from keystone_crdb.series import header
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
+
+#: What the index calls the patches of a kind.
+KINDS = {
+    'upstream bug': "Bugs of upstream's on any database",
+    'cockroachdb': 'What CockroachDB needs',
+    'performance': 'Fewer statements and transactions',
+}
 
 
 def setup(app):
@@ -43,20 +51,22 @@ def _heading(text, line):
 def _index(sources):
     lines = _heading('The patches', '=')
     lines += [
-        'In the order in which they are applied. Each page is made of the '
-        "patch's header.", '',
+        'By what they are for, and then in the order in which they are '
+        "applied. Each page is made of the patch's header.", '',
     ]
     for project, source in sources.items():
         lines += _heading(f'{project} {source.version}', '-')
-        patches = quilt.load(project)
-        lines += ['.. toctree::', '   :maxdepth: 1', '']
-        lines += [f'   {project}/{patch.path.stem}' for patch in patches]
-        lines.append('')
-        laid = overlay.files(project)
-        if laid:
-            lines += ['New files, in ``overlay/``:', '']
-            lines += [f'* ``{path}``' for path in laid]
-            lines.append('')
+        kinds = collections.defaultdict(list)
+        for patch in quilt.load(project):
+            kinds[header.check(patch)['Kind']].append(patch)
+        for kind in header.KINDS:
+            if kinds[kind]:
+                lines += _heading(KINDS[kind], '~')
+                lines += ['.. toctree::', '   :maxdepth: 1', '']
+                lines += [
+                    f'   {project}/{patch.path.stem}' for patch in kinds[kind]
+                ]
+                lines.append('')
     return '\n'.join(lines)
 
 
@@ -70,15 +80,20 @@ def page(project, patch):
     fields = header.check(patch)
     title, _, why = fields['Description'].partition('\n')
     number = patch.path.stem.partition('-')[0]
-    lines = _heading(f'{project} {number}: {_escaped(title)}', '=')
-    lines += [f'``{patch.name}``', '']
+    lines = _heading(f'{project} {number}: {header.escaped(title)}', '=')
+    lines += [f'``{patch.name}``', '', f':Kind: {fields["Kind"]}', '']
     lines += _heading('Why', '-')
-    lines += [_escaped(_paragraphs(why)), '']
+    lines += [header.escaped(header.paragraphs(why)), '']
     lines += _heading('Risk', '-')
     lines += [*_risk(patch, fields), '']
     lines += _heading('Upstream', '-')
     lines += _fields(fields, 'Forwarded', 'Upstream-Status', 'Bug', 'Origin',
                      'Drop-When', 'Last-Update')
+    laid = overlay.needed(patch)
+    if laid:
+        lines += _heading('New files that it needs', '-')
+        lines += [f'* ``overlay/{project}/{path}``' for path in laid]
+        lines.append('')
     lines += _heading('Tests that prove it', '-')
     lines += [*_tests(patch, fields), '']
     lines += _heading('The patch', '-')
@@ -87,21 +102,12 @@ def page(project, patch):
     return '\n'.join(lines)
 
 
-def _paragraphs(text):
-    lines = (line.strip() for line in text.splitlines())
-    return '\n'.join('' if line == '.' else line for line in lines)
-
-
-def _escaped(text):
-    return re.sub(r'([\\*`|_])', r'\\\1', text)
-
-
 def _fields(fields, *names):
     lines = []
     for name in names:
         if name in fields:
             text = ' '.join(fields[name].split())
-            lines.append(f':{name}: {_escaped(text)}')
+            lines.append(f':{name}: {header.escaped(text)}')
     return [*lines, '']
 
 
@@ -112,9 +118,7 @@ def _is_test(path):
 def _risk(patch, fields):
     """Return what the header says, and how much code is touched."""
     code = [file for file in patch.files if not _is_test(file.path)]
-    lines = []
-    if 'Risk' in fields:
-        lines += [_escaped(_paragraphs(fields['Risk'])), '']
+    lines = [header.escaped(header.paragraphs(fields['Risk'])), '']
     added = sum(file.added for file in code)
     removed = sum(file.removed for file in code)
     lines += [f'It adds {added} lines and removes {removed}, outside of '
@@ -128,7 +132,7 @@ def _tests(patch, fields):
     """Return the tests that the header names, or else that the patch adds."""
     named = ' '.join(fields.get('Test', '').split())
     if named.startswith('none'):
-        return [_escaped(named)]
+        return [header.escaped(named)]
     if named:
         return [f'* ``{name.strip()}``' for name in named.split('|')]
     lines = []

@@ -8,13 +8,14 @@ to fail, or its module can't be imported; and with all of the patch, where all
 have to pass. Printed is which of them pass without it too. Instead of tests
 the field may say "none:" and why.
 
-Looked for are tests of the files that the patch touches, of test modules that
-import these, and of those of the overlay that the field names.
+Looked for are tests of the files that the patch touches, of the overlay's
+files that its field Overlay names, and of test modules that import these. Of
+the overlay a tree has the files that the patches so far, and this one, need.
 
     proof 0310 0320                 two patches
     proof --all                     the whole series
     proof --changed-since [REF]     those that changed since REF, or whose
-                                    tests in the overlay did; without REF,
+                                    files in the overlay did; without REF,
                                     since origin/main, or since HEAD^ where
                                     that is HEAD, or unknown
 
@@ -24,6 +25,7 @@ on oslo.db: when these change, only --all proves the rest.
 
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -75,17 +77,15 @@ def _halves(patch):
     return ''.join(map(str, tests)), ''.join(map(str, others))
 
 
-def _lay_overlay(tree, test):
-    """Lay the overlay, without tests of what later patches bring.
+def _lay_overlay(tree, patches):
+    """Lay the files of the overlay that patches need.
 
     :type tree: pathlib.Path
-    :param test: which tests are to be run
-    :type test: str
+    :type patches: list
     """
-    overlay.lay(PROJECT, tree)
-    for path in overlay.files(PROJECT):
-        if path.name.startswith('test_') and path.stem not in test:
-            (tree / path).unlink()
+    for path in overlay.owners(patches):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(paths.OVERLAY / PROJECT / path, tree / path)
 
 
 def _check_green(patch, green):
@@ -141,24 +141,17 @@ def _check_red(patch, red, green):
         console.note(f'passes without it: {test}')
 
 
-def _modules(tree, patch, test):
+def _modules(tree, patch):
     """Return the modules that may have the tests of a patch.
 
     :param tree: the patched tree, with the overlay
     :type tree: pathlib.Path
     :type patch: keystone_crdb.series.quilt.Patch
-    :param test: the regular expression
-    :type test: str
     :returns: their names, sorted
     :rtype: list
     """
-    files = {path.as_posix() for path in overlay.files(PROJECT)}
-    touched = {
-        _module(path)
-        for path in files | {file.path for file in patch.files}
-        if path.startswith(TESTS)
-        and (path not in files or pathlib.Path(path).stem in test)
-    }
+    files = [file.path for file in patch.files] + overlay.needed(patch)
+    touched = {_module(path) for path in files if path.startswith(TESTS)}
     imports = re.compile(
         '|'.join(
             rf'^from {re.escape(package)} import {re.escape(name)}\b'
@@ -255,20 +248,20 @@ def changes(ref, repository=paths.ROOT):
 
 
 def changed_patches(changed):
-    """Return the patches that changed, or whose tests in the overlay did.
+    """Return the patches that changed, or whose files in the overlay did.
 
     :param changed: paths in the repository
     :type changed: set
     :returns: patches, in the order of the series
     :rtype: list
     """
-    stems = [path.stem for path in changed if path.name.startswith('test_')]
     return [
         patch
         for patch in quilt.load(PROJECT)
         if pathlib.PurePath('patches', PROJECT, patch.path.name) in changed
         or any(
-            stem in (header.parse(patch).get('Test') or '') for stem in stems
+            pathlib.PurePath('overlay', PROJECT, path) in changed
+            for path in overlay.needed(patch)
         )
     ]
 
@@ -311,9 +304,10 @@ def prove(patch):
     with tempfile.TemporaryDirectory(prefix='proof-') as folder:
         tree = pathlib.Path(folder) / PROJECT
         download.unpack(download.sdist(source), tree)
-        for earlier in patches[: [p.path for p in patches].index(patch.path)]:
+        before = patches[: [p.path for p in patches].index(patch.path)]
+        for earlier in before:
             _apply(tree, ''.join(map(str, earlier.files)))
-        _lay_overlay(tree, test)
+        _lay_overlay(tree, [*before, patch])
         suite = stestr_run.Tree(tree, (paths.SOURCES / 'oslo.db',))
         tests, others = _halves(patch)
         outcomes = []
@@ -323,7 +317,7 @@ def prove(patch):
             outcomes.append(
                 runs.run_modules(
                     f'proof-{patch.path.stem}-{color}', suite,
-                    _modules(tree, patch, test), test,
+                    _modules(tree, patch), test,
                 )
             )  # fmt: skip
     red, green = outcomes

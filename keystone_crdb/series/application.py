@@ -29,8 +29,8 @@ class Plan:
     :type reverse: bool
     :param placements: of each hunk, in the order of application
     :type placements: list
-    :param commits: keystone_crdb.series.git.Commit objects: one for the
-        overlay, one for each patch
+    :param commits: keystone_crdb.series.git.Commit objects: one for each
+        patch, with the overlay's files that come with it
     :type commits: list
     :param skipped: (patch name, path) of what the tree has no place for
     :type skipped: list
@@ -58,7 +58,7 @@ def plan(target, only=(), fuzz=hunks.EXACT, reverse=False):
     """Find out what applying a series to a tree will change.
 
     :type target: keystone_crdb.series.target.Target
-    :param only: names of patches; empty for all, and the overlay
+    :param only: as for select()
     :type only: list
     :param fuzz: as for keystone_crdb.series.hunks.apply()
     :type fuzz: int
@@ -71,10 +71,11 @@ def plan(target, only=(), fuzz=hunks.EXACT, reverse=False):
     if target.kind is targets.Kind.CHECKOUT:
         git.check_clean(target.path)
     result = Plan(target, reverse)
-    patches = _placeable(select(target.project, only), result)
-    laid = _overlay(target, result, keep=bool(only))
+    selected = select(target.project, only)
+    patches = _placeable(selected, result)
+    laid = _overlay(target, result, selected)
     if not _fits(target, patches, reverse=not reverse):
-        _place(patches, result, fuzz)
+        _place(patches, laid, result, fuzz)
     if laid:
         where = len(result.commits) if reverse else 0
         result.commits.insert(
@@ -83,38 +84,71 @@ def plan(target, only=(), fuzz=hunks.EXACT, reverse=False):
     return result
 
 
-def _place(patches, result, fuzz):
+def _place(patches, laid, result, fuzz):
+    """Apply patches, each with what it brings of the overlay.
+
+    :param laid: the new text of the overlay's files; those that come with
+        one of the patches are taken out
+    :type laid: dict
+    """
     texts = hunks.Texts(result.target.read)
+    owners = overlay.owners(patches)
     reverse = result.reverse
     for patch in reversed(patches) if reverse else patches:
         placed = hunks.attempt(patch, texts, fuzz, reverse)
         if any(placement.problem for placement in placed):
             raise _explained(result.target, patches, placed, fuzz, reverse)
         result.placements += placed
-        result.commits.append(commit(patch, texts, reverse))
+        files = {
+            path: laid.pop(path)
+            for path, owner in owners.items()
+            if owner is patch and path in laid
+        }
+        result.commits.append(commit(patch, texts, reverse, files))
 
 
 def select(project, only):
     """Return the patches of a project, or those of them that are named.
 
     :type project: str
-    :param only: file names, with or without .patch
+    :param only: what is_called() takes; empty for all
     :type only: list
+    :returns: patches, in the order of the series
     :rtype: list
     :raises Failure: naming one that is not in the series
     """
     patches = quilt.load(project)
-    if not only:
-        return patches
-    wanted = {name.removesuffix('.patch') for name in only}
-    unknown = wanted - {patch.path.stem for patch in patches}
-    if unknown:
-        raise errors.Failure(
-            f'{", ".join(sorted(unknown))}: no patch of {project} is called '
-            'that',
-            details='\n'.join(patch.path.stem for patch in patches),
-        )
-    return [patch for patch in patches if patch.path.stem in wanted]
+    for name in only:
+        if not any(is_called(patch, name) for patch in patches):
+            raise errors.Failure(
+                f'{name}: no patch of {project} is called that',
+                details='\n'.join(patch.path.stem for patch in patches),
+            )
+    return [
+        patch
+        for patch in patches
+        if not only or any(is_called(patch, name) for name in only)
+    ]
+
+
+def is_called(patch, name):
+    """Say whether a name is one of a patch.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :param name: that of the file, with or without .patch, the number that
+        it begins with, the patch's Kind, or the series of its Forwarded
+    :type name: str
+    :rtype: bool
+    """
+    fields = header.parse(patch)
+    series = header.series(fields)
+    return name in (
+        patch.path.name,
+        patch.path.stem,
+        patch.path.stem.partition('-')[0],
+        fields.get('Kind'),
+        series and series.name,
+    )
 
 
 def carry_out(plans):
@@ -149,19 +183,17 @@ def _placeable(patches, result):
     return [kept for patch in patches if (kept := target.placeable(patch))]
 
 
-def _overlay(target, result, keep):
-    """Return the new text of the overlay's files.
-
-    :param keep: leave the files where other patches may need them
-    """
+def _overlay(target, result, patches):
+    """Return the new text of the overlay's files that patches need."""
     texts = {}
-    for path in overlay.files(target.project):
-        if not target.has_place_for(str(path)):
-            result.skipped.append(('overlay', str(path)))
+    kept = _needed_by_others(target, patches) if result.reverse else ()
+    for path in overlay.owners(patches):
+        if not target.has_place_for(path):
+            result.skipped.append(('overlay', path))
             continue
         ours = tree.read(paths.OVERLAY / target.project / path)
         try:
-            theirs = target.read(str(path))
+            theirs = target.read(path)
         except FileNotFoundError:
             theirs = None
         if theirs is not None and theirs != ours:
@@ -169,21 +201,40 @@ def _overlay(target, result, keep):
                 f'{target}: {path} is there and is not ours',
                 remedy=f'compare it with overlay/{target.project}/{path}',
             )
-        if result.reverse and theirs is not None and not keep:
-            texts[str(path)] = None
+        if result.reverse and theirs is not None and path not in kept:
+            texts[path] = None
         elif not result.reverse and theirs is None:
-            texts[str(path)] = ours
+            texts[path] = ours
     result.laid = list(texts)
     return texts
 
 
-def commit(patch, texts, reverse=False):
+def _needed_by_others(target, patches):
+    """Return the overlay's files that a tree's other patches need."""
+    texts = hunks.Texts(target.read)
+    names = {patch.name for patch in patches}
+    there = []
+    for patch in reversed(quilt.load(target.project)):
+        patch = target.placeable(patch) or patch
+        trial = hunks.Texts(texts.__getitem__)
+        placed = hunks.attempt(patch, trial, fuzz=0, reverse=True)
+        if any(placement.problem for placement in placed):
+            continue
+        texts.update(trial)
+        if patch.name not in names:
+            there.append(patch)
+    return overlay.owners(there)
+
+
+def commit(patch, texts, reverse=False, laid=None):
     """Return the commit that applies a patch or takes it back.
 
     :type patch: keystone_crdb.series.quilt.Patch
     :param texts: the tree after that
     :type texts: keystone_crdb.series.hunks.Texts
     :type reverse: bool
+    :param laid: the new text of the overlay's files that come with it
+    :type laid: dict
     :rtype: keystone_crdb.series.git.Commit
     """
     message = header.message(patch)
@@ -197,12 +248,15 @@ def commit(patch, texts, reverse=False):
         message=message,
         author=fields.get('Author') or fields.get('From') or git.AUTHOR,
         date=fields['Last-Update'],
-        files={file.path: texts[file.path] for file in patch.files},
+        files={
+            **{file.path: texts[file.path] for file in patch.files},
+            **(laid or {}),
+        },
     )
 
 
 def overlay_commit(texts, date, reverse=False):
-    """Return the commit that lays the overlay or takes it away.
+    """Return the commit of overlay files whose patches are there already.
 
     :param texts: the new text of each file by its path
     :type texts: dict

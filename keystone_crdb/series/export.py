@@ -23,7 +23,10 @@ KOLLA_SITE_PACKAGES = 'var/lib/kolla/venv/lib/python3/site-packages'
 
 
 def mailbox(source, path):
-    """Write a series and its overlay as a mailbox for `git am`.
+    """Write a series as a mailbox for `git am`.
+
+    Each of the overlay's files is new in the message of the first patch that
+    needs it.
 
     :param source: the pinned release that the series is for
     :type source: keystone_crdb.pins.Source
@@ -61,17 +64,16 @@ def _commits(source, scratch):
         for patch in patches
         for file in patch.files
     }
+    owners = overlay.owners(patches)
     commits = []
     for patch in patches:
         hunks.check(hunks.attempt(patch, texts))
-        commits.append(application.commit(patch, texts))
-    laid = {
-        str(path): tree.read(paths.OVERLAY / source.project / path)
-        for path in overlay.files(source.project)
-    }
-    if laid:
-        date = application.newest(patches)
-        commits.insert(0, application.overlay_commit(laid, date))
+        laid = {
+            path: tree.read(paths.OVERLAY / source.project / path)
+            for path, owner in owners.items()
+            if owner is patch
+        }
+        commits.append(application.commit(patch, texts, laid=laid))
     return before, commits
 
 

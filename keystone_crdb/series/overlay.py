@@ -5,6 +5,7 @@ import shutil
 
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.series import header
 
 
 def files(project):
@@ -24,6 +25,55 @@ def files(project):
         if '__pycache__' not in path.parts:
             result.append(path.relative_to(folder))
     return result
+
+
+def needed(patch):
+    """Return the files of the overlay that a patch needs.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :returns: their paths, as its header has them
+    :rtype: list
+    """
+    return header.parse(patch).get('Overlay', '').split()
+
+
+def owners(patches):
+    """Say with which patch each file of the overlay comes.
+
+    :param patches: in the order in which they are applied
+    :type patches: list
+    :returns: the first patch that needs it, by its path
+    :rtype: dict
+    """
+    result = {}
+    for patch in patches:
+        for path in needed(patch):
+            result.setdefault(path, patch)
+    return result
+
+
+def check_owners(project, patches):
+    """Check that headers name all of the overlay, and nothing else.
+
+    :type project: str
+    :param patches: all patches of the project
+    :type patches: list
+    :raises Failure: naming a file that no patch needs, or that is not there
+    """
+    owned = owners(patches)
+    there = [path.as_posix() for path in files(project)]
+    for path, patch in owned.items():
+        if path not in there:
+            raise errors.Failure(
+                f'{patch.name}: Overlay names {path}, which is not in '
+                f'overlay/{project}'
+            )
+    for path in there:
+        if path not in owned:
+            raise errors.Failure(
+                f'overlay/{project}/{path}: no patch needs this file',
+                remedy="name it in a patch's field Overlay, or remove it",
+            )
 
 
 def check(project, tree):

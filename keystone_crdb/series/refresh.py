@@ -33,6 +33,7 @@ def changes(source, folder=None):
     patches = quilt.load(source.project, folder)
     for patch in patches:
         header.check(patch)
+    header.check_series(patches)
     with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
         scratch = pathlib.Path(scratch)
         download.unpack(download.sdist(source), scratch / 'tree')

@@ -40,6 +40,8 @@ def make(source, force=False):
     patches = quilt.load(source.project)
     for patch in patches:
         header.check(patch)
+    header.check_series(patches)
+    overlay.check_owners(source.project, patches)
     inputs = _inputs(source, patches)
     recorded = _recorded(tree)
     changes = _changes(tree, recorded)

@@ -9,8 +9,10 @@ touched unless all of it will apply. What is there already is left alone.
 Every hunk has to match at exactly its line. With --fuzz N it may stand
 elsewhere, and N lines of context at either end of a hunk may differ.
 
---only leaves the other patches out; the overlay's files are laid all the
-same, for the patches need them, and --reverse --only leaves them.
+--only takes some patches and the overlay's files that their headers name:
+'0350', '0350-reset-last-active', '0350,0370', the name of a series of
+commits, or a kind: 'upstream bug', 'cockroachdb', 'performance'. With
+--reverse files stay that the tree's other patches need.
 """
 
 import itertools
@@ -43,8 +45,9 @@ def add_arguments(parser):
         '--reverse', action='store_true', help='take the patches back'
     )
     parser.add_argument(
-        '--only', action='append', default=[], metavar='NAME',
-        help='this patch only; may be given several times',
+        '--only', action='extend', default=[], metavar='NAME[,NAME]',
+        type=_names,
+        help='these patches only; may be given several times',
     )
     parser.add_argument(
         '--fuzz', type=_lines, default=hunks.EXACT, metavar='N',
@@ -64,6 +67,10 @@ def add_arguments(parser):
         help='with --kolla: where its images have their Python packages, '
         'below / (default: %(default)s)',
     )
+
+
+def _names(text):
+    return [name.strip() for name in text.split(',') if name.strip()]
 
 
 def _lines(text):
@@ -111,17 +118,19 @@ def _mailboxes(pinned, wanted, folder):
 
 
 def _apply(args, wanted):
-    plans = [
-        application.plan(found, _named(args.only, found), args.fuzz,
-                         args.reverse)
-        for found in target.identify(args.tree, wanted)
-        if not args.only or _named(args.only, found)
-    ]
-    if not plans:
+    found = target.identify(args.tree, wanted)
+    named = {one: _named(args.only, one) for one in found}
+    unknown = set(args.only).difference(*named.values())
+    if unknown:
         raise errors.Failure(
             f'{args.tree} has no project with a patch called '
-            f'{", ".join(args.only)}'
+            f'{", ".join(sorted(unknown))}'
         )
+    plans = [
+        application.plan(one, names, args.fuzz, args.reverse)
+        for one, names in named.items()
+        if names or not args.only
+    ]
     for plan in plans:
         _report(plan)
     todo = [plan for plan in plans if plan.commits]
@@ -133,8 +142,12 @@ def _apply(args, wanted):
 
 def _named(only, found):
     """Return those names that are patches of a target's project."""
-    known = [one.path.stem for one in application.select(found.project, [])]
-    return [name for name in only if name.removesuffix('.patch') in known]
+    patches = application.select(found.project, [])
+    return [
+        name
+        for name in only
+        if any(application.is_called(patch, name) for patch in patches)
+    ]
 
 
 def _report(plan):

@@ -22,6 +22,8 @@ HEADER = textwrap.dedent("""\
     Origin: vendor, keystone-crdb
     Forwarded: no
     Last-Update: 2026-11-22
+    Kind: cockroachdb
+    Risk: none known
     Drop-When: the test is gone
     ---
     """)
@@ -109,12 +111,30 @@ class ProjectTestCase(TestCase):
                 archive.addfile(member, io.BytesIO(text.encode()))
         return path
 
-    def series(self, **patches):
-        """Write the series: the diff of each patch by its name."""
+    def series(self, overlay=None, **patches):
+        """Write the series: the diff of each patch by its name.
+
+        :param overlay: the files that patches need, by the patch's name;
+            without it the first patch needs all that are there
+        """
         folder = f'patches/{self.PROJECT}'
         shutil.rmtree(self.path / folder, ignore_errors=True)
+        if overlay is None and patches:
+            root = self.path / 'overlay' / self.PROJECT
+            overlay = {
+                next(iter(patches)): sorted(
+                    path.relative_to(root).as_posix()
+                    for path in root.rglob('*')
+                    if path.is_file()
+                )
+            }
         for name, diff in patches.items():
-            self.write(f'{folder}/{name}.patch', HEADER + diff)
+            needs = ''.join(f' {path}\n' for path in overlay.get(name, ()))
+            field = f'Overlay:{needs}---\n' if needs else '---\n'
+            self.write(
+                f'{folder}/{name}.patch',
+                HEADER.replace('---\n', field) + diff,
+            )
         names = ''.join(f'{name}.patch\n' for name in patches)
         self.write(f'{folder}/series', names)
 

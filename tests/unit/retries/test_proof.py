@@ -15,6 +15,7 @@ from keystone_crdb.retries import proof
 from keystone_crdb.retries import runs
 from keystone_crdb.series import git
 from keystone_crdb.series import header
+from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 
 PATCH = """\
@@ -116,7 +117,6 @@ class ProofTestCase(testtools.TestCase):
 
     def _prove(self, *results):
         """Prove a patch whose runs end as told."""
-        overlay = mock.patch.object(proof.overlay, 'files', return_value=[])
         source = mock.patch.object(proof.download, 'sdist')
         unpack = mock.patch.object(
             proof.download, 'unpack', side_effect=self._unpack
@@ -128,7 +128,7 @@ class ProofTestCase(testtools.TestCase):
             proof.runs, 'run_modules', side_effect=results
         )
         output = io.StringIO()
-        with overlay, source, unpack, series, run:
+        with source, unpack, series, run:
             with contextlib.redirect_stdout(output):
                 proof.prove(self.patch)
         return output.getvalue()
@@ -168,25 +168,49 @@ class ProofTestCase(testtools.TestCase):
             ('test_other', 'from keystone.tests.unit import test_saidx'),
         ):
             (tests / f'{name}.py').write_text(f'{text}\n')
-        overlay = pathlib.PurePath('keystone/tests/unit/test_laid.py')
+        found = [
+            'keystone.tests.unit.test_importing',
+            'keystone.tests.unit.test_said',
+        ]
+        self.assertEqual(found, proof._modules(self.folder, self.patch))
+        needs = self.needing(
+            'keystone/tests/unit/test_laid.py\n keystone/common/laid.py'
+        )
+        self.assertEqual(
+            sorted([*found, 'keystone.tests.unit.test_laid']),
+            proof._modules(self.folder, needs),
+        )
+
+    def needing(self, files):
+        """Return a patch that needs files of the overlay."""
+        path = self.folder / '0020-need.patch'
+        path.write_text(PATCH.replace('---', f'Overlay: {files}\n---', 1))
+        return quilt.read(path)
+
+    def test_overlay_of_the_patches_so_far(self):
+        for name in ('one.py', 'two/test_it.py', 'later.py'):
+            path = self.folder / 'overlay/keystone' / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f'{name}\n')
+        tree = self.folder / 'tree'
         with mock.patch.object(
-            proof.overlay, 'files', return_value=[overlay]
+            proof.paths, 'OVERLAY', self.folder / 'overlay'
         ):
-            self.assertEqual(
-                [
-                    'keystone.tests.unit.test_importing',
-                    'keystone.tests.unit.test_said',
-                ],
-                proof._modules(self.folder, self.patch, 'SaidTestCase'),
+            proof._lay_overlay(
+                tree, [self.patch, self.needing('two/test_it.py\n one.py')]
             )
-            self.assertIn(
-                'keystone.tests.unit.test_laid',
-                proof._modules(self.folder, self.patch, 'test_laid.Said'),
-            )
+
+        self.assertEqual(
+            {'one.py', 'two/test_it.py'},
+            {
+                path.relative_to(tree).as_posix()
+                for path in tree.rglob('*.py')
+            },
+        )
 
 
 class ChangedSinceTestCase(testtools.TestCase):
-    """A repository with two patches, of which one names an overlay's test."""
+    """A repository with two patches, of which one needs an overlay's file."""
 
     def setUp(self):
         super().setUp()
@@ -195,10 +219,12 @@ class ChangedSinceTestCase(testtools.TestCase):
         self.folder = pathlib.Path(folder.name)
         self.git('init', '-q', '-b', 'main')
         self.patches = []
-        for name, test in (('0010-a', 'test_a'), ('0020-b', 'test_b.B')):
+        for name, field in (
+            ('0010-a', ''), ('0020-b', 'Overlay: keystone/tests/test_b.py\n')
+        ):
             path = self.write(
                 f'patches/keystone/{name}.patch',
-                PATCH.replace('test_said\n---', f'{test}\n---'),
+                PATCH.replace('---', f'{field}---', 1),
             )
             self.patches.append(quilt.read(path))
         self.write('overlay/keystone/keystone/tests/test_b.py', 'b\n')
@@ -328,11 +354,10 @@ class ChangedSinceTestCase(testtools.TestCase):
 
 
 class SeriesTestCase(testtools.TestCase):
-    def test_each_patch_names_its_tests(self):
-        for patch in quilt.load('keystone'):
-            self.assertTrue(header.parse(patch).get('Test'), patch.name)
-
-    def test_each_patch_tells_its_risk(self):
+    def test_headers_and_overlay(self):
         for project in pins.load().sources:
-            for patch in quilt.load(project):
-                self.assertTrue(header.parse(patch).get('Risk'), patch.name)
+            patches = quilt.load(project)
+            for patch in patches:
+                header.check(patch)
+            header.check_series(patches)
+            overlay.check_owners(project, patches)

@@ -17,8 +17,8 @@ class TreeTest(base.ProjectTestCase):
         super().setUp()
         if shutil.which('quilt') is None:
             self.fail('quilt is not installed: see bindep.txt')
-        self.series(one=self.diff(10), two=self.diff(20))
         self.write('overlay/thing/thing/extra.py', 'extra = 1\n')
+        self.series(one=self.diff(10), two=self.diff(20))
 
     def make(self, **kwargs):
         return tree.make(self.source, **kwargs)
@@ -126,8 +126,15 @@ class TreeTest(base.ProjectTestCase):
 
     def test_overlay_over_an_upstream_file(self):
         self.write('overlay/thing/README.rst', 'Ours.\n')
+        self.series(one=self.diff(10))
         message = self.failure()
         self.assertIn('overlay/thing/README.rst: upstream has', message)
+        self.assertFalse(self.tree.exists())
+
+    def test_overlay_that_no_patch_needs(self):
+        self.write('overlay/thing/thing/more.py', '')
+        self.assertIn('thing/more.py: no patch needs this file',
+                      self.failure())
         self.assertFalse(self.tree.exists())
 
     def test_overlay_with_a_link(self):

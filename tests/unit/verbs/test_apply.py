@@ -30,6 +30,7 @@ class ApplyTestCase(base.ProjectTestCase):
     def setUp(self):
         super().setUp()
         self.series(
+            overlay={'one': ['thing/extra.py'], 'two': ['thing/extra.py']},
             one=self.diff(10),
             two=self.diff(20)
             + self.diff(10, file='thing/tests/test_it.py')
@@ -106,7 +107,56 @@ class SdistTest(ApplyTestCase):
         self.assertTrue((self.target / 'thing/extra.py').exists())
         self.done('--reverse', '--only', 'two.patch')
         self.assertNotIn('changed 20', self.text())
-        self.assertTrue((self.target / 'thing/extra.py').exists())
+        self.assertFalse((self.target / 'thing/extra.py').exists())
+
+    def kinds(self):
+        """Write a series of each kind, with a file of its own each."""
+        names = ('0010-one', '0020-two', '0030-three')
+        self.write('overlay/thing/thing/more.py', 'more = 1\n')
+        self.series(
+            overlay={
+                names[0]: ['thing/extra.py'],
+                names[2]: ['thing/more.py', 'thing/extra.py'],
+            },
+            **dict(zip(names, map(self.diff, (10, 20, 26)), strict=True)),
+        )
+        path = self.path / f'patches/thing/{names[1]}.patch'
+        path.write_text(path.read_text().replace(
+            'Kind: cockroachdb', 'Kind: upstream bug').replace(
+            'Forwarded: no', 'Forwarded: no; series locks, 1 of 1'))
+
+    def found(self):
+        """Say which lines are changed, and which files are laid."""
+        return (
+            [n for n in (10, 20, 26) if f'changed {n}\n' in self.text()],
+            [name for name in ('extra', 'more')
+             if (self.target / f'thing/{name}.py').exists()],
+        )
+
+    def test_only_by_number_kind_and_series(self):
+        self.kinds()
+        for only, found in (
+            (['0020'], ([20], [])),
+            (['0010,0020'], ([10, 20], ['extra'])),
+            (['0010-one', '--only', '0030'], ([10, 26], ['extra', 'more'])),
+            (['upstream bug'], ([20], [])),
+            (['locks, 0010'], ([10, 20], ['extra'])),
+            (['cockroachdb'], ([10, 26], ['extra', 'more'])),
+        ):
+            self.done('--only', *only)
+            self.assertEqual(found, self.found())
+            self.done('--reverse', '--only', *only)
+            self.assertEqual(([], []), self.found())
+
+    def test_reverse_leaves_what_others_need(self):
+        self.kinds()
+        self.done()
+        self.done('--reverse', '--only', '0030')
+        self.assertEqual(([10, 20], ['extra']), self.found())
+
+    def test_only_of_which_one_is_unknown(self):
+        self.assertIn('no project with a patch called three',
+                      self.refused('--only', 'one,three'))
 
     def test_only_unknown(self):
         self.assertIn('no project with a patch called three',
@@ -304,11 +354,13 @@ class CheckoutTest(ApplyTestCase):
         self.assertIn('thing 1.0, git checkout', self.done())
         subjects = self.git('log', '--format=%s').splitlines()
         self.assertEqual(
-            ['Change a line', 'Change a line',
-             'Add the files that the CockroachDB patches need', 'Upstream'],
-            subjects,
+            ['Change a line', 'Change a line', 'Upstream'], subjects
         )
         self.assertEqual('', self.git('status', '--porcelain'))
+        self.assertIn(
+            'A\tthing/extra.py',
+            self.git('show', '--name-status', '--format=', 'HEAD^'),
+        )
         self.assertIn('changed 20\n', self.text())
         self.assertEqual('extra = 1\n', self.text('thing/extra.py'))
         self.assertIn(
@@ -320,7 +372,8 @@ class CheckoutTest(ApplyTestCase):
         self.assertEqual(
             'Change a line\n\nBecause the test wants it so.\n\n'
             'Origin: vendor, keystone-crdb\nForwarded: no\n'
-            'Last-Update: 2026-11-22\nDrop-When: the test is gone\n'
+            'Last-Update: 2026-11-22\nKind: cockroachdb\nRisk: none known\n'
+            'Drop-When: the test is gone\nOverlay: thing/extra.py\n'
             'Patch-Name: two.patch\n\n',
             self.git('log', '-1', '--format=%B'),
         )
@@ -377,8 +430,9 @@ class CheckoutTest(ApplyTestCase):
         folder = self.path / 'mail'
         cli.main(['apply', '--mailbox', str(folder)])
         messages = list(mailbox.mbox(folder / 'thing.mbox'))
-        self.assertEqual(3, len(messages))
-        self.assertIn('[PATCH 3/3] Change a line', messages[2]['Subject'])
+        self.assertEqual(2, len(messages))
+        self.assertIn('[PATCH 2/2] Change a line', messages[1]['Subject'])
+        self.assertIn('new file mode', messages[0].get_payload())
         self.git('am', '--quiet', str(folder / 'thing.mbox'))
         by_mail = self.git('rev-parse', 'HEAD^{tree}')
         self.git('reset', '--quiet', '--hard', '1.0')

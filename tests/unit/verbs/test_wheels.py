@@ -34,6 +34,7 @@ class WheelsTest(base.ProjectTestCase):
         'setup.cfg': '[metadata]\nname = thing\n',
         'thing/__init__.py': base.numbered(3).replace('line', '#'),
         'thing/sub/__init__.py': '',
+        'notes.txt': base.numbered(20),
         'thing.egg-info/SOURCES.txt': 'thing/__init__.py\n',
         'thing.egg-info/PKG-INFO': 'Name: thing\nVersion: 1.0\n',
     }
@@ -43,6 +44,7 @@ class WheelsTest(base.ProjectTestCase):
         self.write('requirements/tools.txt', '')
         self.write('overlay/thing/thing/sub/extra.py', 'extra = 1\n')
         self.write('overlay/thing/thing/sub/data.json', '{}\n')
+        self.series(one=self.diff(10, file='notes.txt'))
         self.pinned = dataclasses.replace(
             pins.load(), revision=7, sources={'thing': self.source}
         )
