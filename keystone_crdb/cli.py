@@ -19,6 +19,7 @@ VERBS = {
     'run': 'run the image on a database, until Ctrl-C',
     'test': "run the project's tests",
     'apply': 'apply the patches to a tree of your own',
+    'export': 'write patches as commits to propose upstream',
     'drift': 'say what becomes of the patches on other trees',
     'refresh': 'refresh every patch, byte-stably',
     'bump': 'raise a pin, and take the patches along',

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Patches as commits that upstream's gerrit takes."""
+
+import dataclasses
+import hashlib
+import re
+import shutil
+import tempfile
+import textwrap
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.series import excerpt
+from keystone_crdb.series import git
+from keystone_crdb.series import header
+from keystone_crdb.series import hunks
+from keystone_crdb.series import overlay
+from keystone_crdb.series import tree
+
+#: Where upstream's projects keep their release notes.
+NOTES = 'releasenotes/notes'
+#: The section of a release note, by the Kind of the patch.
+SECTIONS = {
+    'upstream bug': 'fixes', 'cockroachdb': 'features', 'performance': 'other',
+}
+_SECTION = re.compile(
+    r'(none|features|issues|upgrade|deprecations|critical|security|fixes|'
+    r'other): *'
+)
+#: The length of the lines of a message.
+WIDTH = 72
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One commit for gerrit.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :type commit: keystone_crdb.series.git.Commit
+    :param note: path of its release note, or None
+    :type note: str
+    """
+
+    patch: object
+    commit: git.Commit
+    note: str
+
+
+def with_needed(chosen, patches, read):
+    """Find the patches without which others do not apply, by trying.
+
+    :param chosen: patches, in the order of the series
+    :type chosen: list
+    :param patches: all of the series
+    :type patches: list
+    :param read: returns the text of a file of the tree by its path
+    :type read: callable
+    :returns: for each patch of the result, in the order of the series, those
+        of the others that it needs
+    :rtype: dict
+    :raises Failure: naming one that does not even apply with all before it
+    """
+    base = hunks.Texts(read)
+    order = [patch.name for patch in patches]
+
+    def sort(some):
+        return sorted(some, key=lambda patch: order.index(patch.name))
+
+    def apply(some):
+        texts = hunks.Texts(base.__getitem__)
+        return not any(
+            placement.problem
+            for patch in some
+            for placement in hunks.attempt(patch, texts, fuzz=0)
+        )
+
+    taken = []
+    needs = {}
+    for patch in chosen:
+        more = []
+        if not apply([*taken, patch]):
+            before = patches[: order.index(patch.name)]
+            more = [one for one in _related(patch, before)
+                    if one not in taken]
+            if not apply([*sort([*taken, *more]), patch]):
+                raise errors.Failure(
+                    f'{patch.name} does not apply there, not even after '
+                    'those before it in the series',
+                    remedy='./build.sh drift TARGET says why',
+                )
+            for one in reversed(list(more)):
+                rest = [other for other in more if other is not one]
+                if apply([*sort([*taken, *rest]), patch]):
+                    more = rest
+        needs[patch.name] = more
+        taken = sort([*taken, *more, patch])
+    return {
+        patch.name: (patch, needs.get(patch.name, [])) for patch in taken
+    }
+
+
+def _related(patch, before):
+    """Return the earlier patches of the same files, and of theirs."""
+    touched = {file.path for file in patch.files}
+    found = []
+    for one in reversed(before):
+        files = {file.path for file in one.files}
+        if files & touched:
+            touched |= files
+            found.insert(0, one)
+    return found
+
+
+def message(project, patch, bugs):
+    """Return the message of a patch's commit.
+
+    :type project: str
+    :type patch: keystone_crdb.series.quilt.Patch
+    :param bugs: trailers, such as `Closes-Bug: #1`
+    :type bugs: list
+    :rtype: str
+    """
+    fields = header.check(patch)
+    title, _, why = fields['Description'].partition('\n')
+    change = hashlib.sha1(  # noqa: S324 - an id, as git and gerrit make them
+        f'keystone-crdb {project} {slug(patch)}'.encode()
+    ).hexdigest()
+    trailers = [*bugs, f'Change-Id: I{change}']
+    return '\n\n'.join(
+        [title, *wrapped(why, WIDTH), '\n'.join(trailers)]
+    ) + '\n'
+
+
+def slug(patch):
+    """Return a patch's name without its number, which may change."""
+    return re.sub(r'^\d+-', '', patch.path.stem)
+
+
+def wrapped(text, width):
+    """Return the paragraphs of a field, with lines of some length.
+
+    :type text: str
+    :type width: int
+    :rtype: list of str
+    """
+    return [
+        textwrap.fill(' '.join(one.split()), width, break_long_words=False,
+                      break_on_hyphens=False)
+        for one in header.paragraphs(text).split('\n\n')
+        if one.strip()
+    ]
+
+
+def note(project, patch, numbers):
+    """Return a patch's release note: its field's, or its Description's.
+
+    :type project: str
+    :type patch: keystone_crdb.series.quilt.Patch
+    :param numbers: of the bugs
+    :type numbers: list
+    :returns: path and text, or None where the field says that there is none
+    :rtype: tuple
+    """
+    fields = header.check(patch)
+    section = SECTIONS[fields['Kind']]
+    text = fields.get('Release-Note', '')
+    if found := _SECTION.match(text):
+        section, text = found[1], text[found.end():]
+        if section == 'none':
+            return None
+    elif not text:
+        title, _, why = fields['Description'].partition('\n')
+        text = header.escaped(f'{title}.\n.\n{why}')
+    parts = wrapped(text, 75)
+    tracker = f'https://bugs.launchpad.net/{project}/+bug'
+    parts[:0] = [
+        f'[`bug {number} <{tracker}/{number}>`_]' for number in numbers
+    ]
+    body = textwrap.indent('\n\n'.join(parts), '    ')
+    name = hashlib.sha256(f'{project} {slug(patch)}'.encode()).hexdigest()
+    return (
+        f'{NOTES}/{slug(patch)}-{name[:16]}.yaml',
+        f'---\n{section}:\n  - |\n{body}\n',
+    )
+
+
+def bugs(patch, closes, related):
+    """Return the trailers and the numbers of a patch's bugs.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :param closes: numbers of bugs that it closes
+    :type closes: list
+    :param related: numbers of others
+    :type related: list
+    :rtype: tuple of list
+    """
+    closes = list(closes)
+    if not closes and not related:
+        closes = re.findall(r'\b\d{4,}\b', header.parse(patch).get('Bug', ''))
+    return (
+        [f'Closes-Bug: #{number}' for number in closes]
+        + [f'Related-Bug: #{number}' for number in related],
+        [*closes, *related],
+    )
+
+
+def changes(project, chosen, patches, read, bugs_of):
+    """Return a commit for each patch.
+
+    :type project: str
+    :param chosen: patches that apply one after the other
+    :type chosen: list
+    :param patches: all of the series
+    :type patches: list
+    :param read: returns the text of a file of the tree by its path
+    :type read: callable
+    :param bugs_of: called with a patch, returns what bugs() does
+    :type bugs_of: callable
+    :rtype: list of Change
+    :raises Failure: naming a file of the overlay that upstream has
+    """
+    texts = hunks.Texts(read)
+    done = []
+    laid = set()
+    result = []
+    for patch in chosen:
+        placed = hunks.attempt(patch, texts, fuzz=0)
+        hunks.check(placed)
+        for one in placed:
+            if one.others:
+                console.warn(f'{one.where} also fits at {one.others[0]}')
+        done.append(patch)
+        files = {file.path: texts[file.path] for file in patch.files}
+        for path in overlay.needed(patch):
+            if texts[path] is not None and path not in laid:
+                raise errors.Failure(
+                    f'{patch.name}: {path}: upstream has this file',
+                    remedy='change it with a patch in patches/',
+                )
+            laid.add(path)
+            text = _laid(project, path, done, patches)
+            if text != texts[path]:
+                files[path] = texts[path] = text
+        trailers, numbers = bugs_of(patch)
+        written = note(project, patch, numbers)
+        if written:
+            files[written[0]] = written[1]
+        result.append(Change(
+            patch,
+            git.Commit(
+                message(project, patch, trailers), _author(),
+                header.check(patch)['Last-Update'], files,
+            ),
+            written and written[0],
+        ))
+    return result
+
+
+def _author():
+    """Return who the user is to git, or else the author of the patches."""
+    try:
+        ident = git.run(None, 'var', 'GIT_AUTHOR_IDENT').decode()
+    except errors.Failure:
+        return git.AUTHOR
+    return ident.rpartition('>')[0] + '>'
+
+
+def _laid(project, path, done, patches):
+    """Return a file of the overlay, without tests of patches to come."""
+    text = tree.read(paths.OVERLAY / project / path)
+    sharing = [patch for patch in patches if path in overlay.needed(patch)]
+    names = {patch.name for patch in done}
+    if not path.rpartition('/')[2].startswith('test_') or all(
+        patch.name in names for patch in sharing
+    ):
+        return text
+    tests = '|'.join(
+        f'(?:{"".join(header.parse(patch).get("Test", "").split())})'
+        for patch in sharing
+        if patch.name in names
+    )
+    module = path.removesuffix('.py').replace('/', '.')
+    return excerpt.tests(text, module, re.compile(tests).search)
+
+
+def write(folder, origin, target, commits, branch):
+    """Write a repository with commits on top of a tree.
+
+    :param folder: the repository, which is not there yet
+    :type folder: pathlib.Path
+    :param origin: where the tree is from
+    :type origin: keystone_crdb.series.origin.Origin
+    :type target: keystone_crdb.series.target.Target
+    :param commits: keystone_crdb.series.git.Commit objects
+    :type commits: list
+    :type branch: str
+    :returns: the names of the commits, the one below them first
+    :rtype: list
+    """
+    if folder.exists():
+        raise errors.Failure(
+            f'{folder} is there already', remedy='remove it, or name another'
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=folder.parent, prefix=f'.{folder.name}.'
+    ) as scratch:
+        new = f'{scratch}/repository'
+        if origin.repository:
+            git.run(scratch, 'clone', '--quiet', '--no-checkout',
+                    str(origin.repository.resolve()), new)
+            base = git.revision(origin.repository, origin.revision)
+        else:
+            shutil.copytree(target.path, new)
+            git.run(new, 'init', '--quiet')
+            git.run(new, 'add', '--all', '--force')
+            tree_id = git.run(new, 'write-tree').decode().strip()
+            base = git.run(
+                new, 'commit-tree', tree_id, '-m',
+                f'{target.project} {target.version}', env=_identity(new),
+            ).decode().strip()
+        git.commit(new, commits, parent=base, ref=f'refs/heads/{branch}')
+        git.run(new, 'checkout', '--quiet', '--force', branch)
+        shutil.move(new, folder)
+    log = git.run(folder, 'rev-list', '--reverse', f'{base}..{branch}')
+    return [base, *log.decode().split()]
+
+
+def _identity(repository):
+    """Return git's environment for a commit of somebody who has no name."""
+    try:
+        git.run(repository, 'var', 'GIT_COMMITTER_IDENT')
+        return {}
+    except errors.Failure:
+        name, _, mail = git.AUTHOR.rstrip('>').partition(' <')
+        return {
+            f'GIT_{who}_{what}': value
+            for who in ('AUTHOR', 'COMMITTER')
+            for what, value in (('NAME', name), ('EMAIL', mail))
+        }

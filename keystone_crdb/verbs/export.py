@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write patches as commits that can be proposed to upstream.
+
+--gerrit FOLDER makes a git repository with a branch that has a commit for
+each PATCH, on top of the release that the series is for or of --onto: with
+the why and a Change-Id in its message, the bug that it closes, a release
+note, and the overlay's files, tests among them, that its header names. Where
+a test module has tests of other patches too, these are left out. git review,
+or git push to refs/for/master, sends it from there.
+
+PATCH is a number, a name, the name of a series of commits, or a kind. Without
+any it is 'upstream bug'.
+
+    ./build.sh export --gerrit /tmp/g --bug 0350=2012345 0350
+    ./build.sh export --gerrit /tmp/g --onto ~/keystone@master last-active
+
+Refused are a patch without a bug, unless --without-bug says that there is
+none; one that needs others of the series, unless --with-needed takes them
+along; and one that the vulnerability team has to see first, unless
+--after-disclosure says that it has been made public.
+"""
+
+import argparse
+import pathlib
+import re
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import pins
+from keystone_crdb.series import application
+from keystone_crdb.series import gerrit
+from keystone_crdb.series import git
+from keystone_crdb.series import header
+from keystone_crdb.series import origin
+from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
+from keystone_crdb.series import style
+
+#: What a Description may say to readers of this project only.
+OURS = re.compile(r'\boverlay\b|\bquilt\b|\b0\d{3}\b')
+
+
+def add_arguments(parser):
+    """Declare the options of this verb."""
+    parser.add_argument(
+        'patches', nargs='*', metavar='PATCH', help='what to export'
+    )
+    parser.add_argument(
+        '--gerrit', metavar='FOLDER', type=pathlib.Path, required=True,
+        help='the git repository to make',
+    )
+    parser.add_argument(
+        '--project', metavar='NAME',
+        help='where a PATCH is one of both: keystone or oslo.db',
+    )
+    parser.add_argument(
+        '--onto', metavar='TARGET',
+        help='what to put the commits on: REPOSITORY@REF, a folder or a '
+        'release (default: the pinned one)',
+    )
+    parser.add_argument(
+        '--branch', metavar='NAME',
+        help='what the branch is called, which gerrit takes as the topic '
+        '(default: the series of the first patch)',
+    )
+    parser.add_argument(
+        '--bug', action='append', default=[], type=_bug,
+        metavar='NNNN=BUG', help='the bug of Launchpad that a patch closes',
+    )
+    parser.add_argument(
+        '--related-bug', action='append', default=[], type=_bug,
+        metavar='NNNN=BUG', help='a bug that it has to do with',
+    )
+    parser.add_argument(
+        '--without-bug', action='store_true', help='there need not be one'
+    )
+    parser.add_argument(
+        '--with-needed', action='store_true',
+        help='take along the patches without which it does not apply',
+    )
+    parser.add_argument(
+        '--after-disclosure', action='store_true',
+        help='take patches that the vulnerability team has made public',
+    )
+    parser.add_argument(
+        '--check', action='store_true',
+        help="check the style of each commit with upstream's own tools",
+    )
+
+
+def _bug(text):
+    number, _, bug = text.partition('=')
+    if not bug.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text} is not NNNN=BUG')
+    return number, bug
+
+
+def run(args):
+    """Run this verb.
+
+    :raises Failure: when something may not or can't be exported; then there
+        is no repository, but where only --check failed
+    """
+    pinned = pins.load()
+    project = args.project or _project(args.patches, pinned)
+    if project not in pinned.sources:
+        raise errors.Failure(
+            f'{project} is no project of ours',
+            remedy=f'one of: {", ".join(pinned.sources)}',
+        )
+    series = quilt.load(project)
+    overlay.check_owners(project, series)
+    wanted = application.select(project, args.patches or ['upstream bug'])
+    name = args.onto or f'{project}=={pinned.sources[project].version}'
+    with origin.find(name, pinned) as found:
+        target = _target(found, project)
+        chosen = _complete(wanted, series, target, args.with_needed)
+        _check_disclosed(chosen, args.after_disclosure)
+        changes = gerrit.changes(
+            project, chosen, series, target.read, _bugs(args, chosen)
+        )
+        branch = args.branch or _branch(wanted)
+        commits = gerrit.write(
+            args.gerrit, found, target,
+            [change.commit for change in changes], branch,
+        )
+    for change in changes:
+        _say(change)
+    if args.check:
+        _check(args.gerrit, commits, branch)
+    console.say(
+        f'{args.gerrit}: {len(changes)} commits on {found.name}, in the '
+        f'branch {branch}'
+    )
+
+
+def _project(names, pinned):
+    """Return the one project that has patches of these names."""
+    having = [
+        project
+        for project in pinned.sources
+        if all(
+            any(application.is_called(patch, name)
+                for patch in quilt.load(project))
+            for name in names
+        )
+    ]
+    if len(having) != 1:
+        raise errors.Failure(
+            f'{", ".join(names) or "all bugs"}: patches of '
+            f'{" and of ".join(having) or "no project"}',
+            remedy='--project NAME says of which',
+        )
+    return having[0]
+
+
+def _target(found, project):
+    for target in found.targets:
+        if target.project == project:
+            return target
+    raise errors.Failure(f'{found.name} is no {project}')
+
+
+def _complete(wanted, series, target, with_needed):
+    """Return patches with those that they need, in order."""
+    found = gerrit.with_needed(wanted, series, target.read)
+    if not with_needed:
+        for patch, needs in found.values():
+            if needs:
+                raise errors.Failure(
+                    f'{patch.name} does not apply without '
+                    f'{", ".join(one.path.stem for one in needs)}',
+                    remedy='name these as well, or take them along: '
+                    '--with-needed',
+                )
+    return [patch for patch, _needs in found.values()]
+
+
+def _check_disclosed(patches, disclosed):
+    for patch in patches:
+        series = header.series(header.parse(patch))
+        if series and series.private and not disclosed:
+            raise errors.Failure(
+                f'{patch.name}: the vulnerability team has to see it first, '
+                'as a private bug',
+                remedy='once it is public: --after-disclosure',
+            )
+
+
+def _bugs(args, chosen):
+    """Return a function that gives a patch's bugs."""
+    for number, _ in [*args.bug, *args.related_bug]:
+        if not any(application.is_called(one, number) for one in chosen):
+            raise errors.Failure(
+                f'--bug {number}: no patch called that is exported'
+            )
+
+    def of(patch):
+        closes, related = (
+            [bug for number, bug in given
+             if application.is_called(patch, number)]
+            for given in (args.bug, args.related_bug)
+        )
+        trailers, numbers = gerrit.bugs(patch, closes, related)
+        if not trailers and not args.without_bug:
+            short = patch.path.stem.partition('-')[0]
+            raise errors.Failure(
+                f'{patch.name}: it is unknown which bug it closes',
+                remedy=f'--bug {short}=NUMBER, a field Bug in its header, or '
+                '--without-bug',
+            )
+        return trailers, numbers
+
+    return of
+
+
+def _branch(wanted):
+    series = header.series(header.parse(wanted[0]))
+    return series.name if series else gerrit.slug(wanted[0])
+
+
+def _say(change):
+    fields = header.parse(change.patch)
+    console.say(f'{change.patch.path.stem}: {header.title(change.patch)}')
+    if 'Release-Note' not in fields:
+        console.note('release note: its Description, as it has no '
+                     'Release-Note')
+    elif change.note is None:
+        console.note(f'release note: {fields["Release-Note"]}')
+    if 'Test' in fields:
+        console.note(f'tests: {" ".join(fields["Test"].split())}')
+    ours = set(OURS.findall(fields['Description']))
+    if ours:
+        console.warn(
+            f'{change.patch.path.stem}: its Description speaks of '
+            f'{", ".join(sorted(ours))}, which upstream knows nothing of'
+        )
+
+
+def _check(folder, commits, branch):
+    """Check the style of each commit, also after one that is refused."""
+    complaints = []
+    try:
+        for base, commit in zip(commits, commits[1:], strict=False):
+            subject = git.run(
+                folder, 'show', '--no-patch', '--format=%s', commit
+            ).decode().strip()
+            try:
+                ran, missing = style.check(folder, base, commit)
+            except errors.Failure as exc:
+                complaints.append(f'{subject}: {exc}')
+                continue
+            console.say(f'{subject}: pleases {", ".join(ran)}')
+            if missing:
+                console.note(f'not to be had here: {", ".join(missing)}')
+    finally:
+        git.run(folder, 'checkout', '--quiet', branch)
+    if complaints:
+        raise errors.Failure(
+            f'{folder}: {len(complaints)} of {len(commits) - 1} commits do '
+            "not please upstream's check of style",
+            details='\n'.join(complaints),
+        )
