@@ -87,8 +87,8 @@ def page(project, patch):
     lines += _heading('Risk', '-')
     lines += [*_risk(patch, fields), '']
     lines += _heading('Upstream', '-')
-    lines += _fields(fields, 'Forwarded', 'Upstream-Status', 'Bug', 'Origin',
-                     'Drop-When', 'Last-Update')
+    lines += _fields(fields, 'Forwarded', 'Upstream-Status', 'Bug',
+                     'Release-Note', 'Origin', 'Drop-When', 'Last-Update')
     laid = overlay.needed(patch)
     if laid:
         lines += _heading('New files that it needs', '-')
