@@ -18,6 +18,9 @@ statements of a listing grow with what it lists. When one is lower, --update
 renews the file. A request that is sent again may take more than stock's: it
 reads what the first one kept for itself.
 
+An empty session for reading and one for writing are timed as well, stock's
+beside ours. No time decides about success.
+
 --server counts ours on a database server too, where the numbers have to be
 the same, and fails when the planner scans a table for issuing or validating a
 token.
@@ -123,6 +126,27 @@ def table(stock, ours):
         )
         for name, states in ours['requests'].items()
         for state, result in states.items()
+    ]
+
+
+def sessions(stock, ours):
+    """Return a row for each kind of empty session.
+
+    :param stock: the worker's result
+    :type stock: dict
+    :param ours: likewise
+    :type ours: dict
+    :returns: what it is for, microseconds of each, and their ratio
+    :rtype: list of tuple
+    """
+    return [
+        (
+            name,
+            f'{before:.1f}',
+            f'{ours["sessions"][name]:.1f}',
+            f'{ours["sessions"][name] / before:.2f}',
+        )
+        for name, before in stock['sessions'].items()
     ]
 
 
@@ -326,6 +350,10 @@ def _beside_stock(args):
     console.say(
         f'all: stock {sums[0]} statements in {sums[1]} transactions, '
         f'{sums[2]} rows; ours {sums[3]} in {sums[4]}, {sums[5]} rows'
+    )
+    console.table(
+        ('empty session for', 'stock, us', 'ours, us', 'ours / stock'),
+        sessions(stock, ours),
     )
     status = _fail(
         {

@@ -19,6 +19,7 @@ import json
 import pathlib
 import re
 import sys
+import timeit
 import uuid
 
 from keystone.assignment import COMPUTED_ASSIGNMENTS_REGION
@@ -51,6 +52,11 @@ PASSWORD = 'correct horse battery staple'  # noqa: S105
 #: What the cache is when a request is sent: empty; what the first one has left
 #: there for others; whole.
 STATES = ('cold', 'again', 'warm')
+
+#: How often an empty session is opened to be timed, and how often that is
+#: done, of which the fastest counts: so few that the processor is rarely taken
+#: away meanwhile.
+SESSIONS, TIMES = 50, 400
 
 # What answers have that is new in each of them.
 VOLATILE = (
@@ -920,6 +926,30 @@ def list_with(world, counter, sizes):
     return results
 
 
+def time_sessions():
+    """Time sessions in which nothing is asked.
+
+    :returns: microseconds that one takes, by what it is for
+    :rtype: dict
+    """
+    def empty(session):
+        with session():
+            pass
+
+    return {
+        name: min(
+            timeit.repeat(
+                functools.partial(empty, session),
+                number=SESSIONS, repeat=TIMES,
+            )
+        ) / SESSIONS * 1e6
+        for name, session in (
+            ('reading', sql.session_for_read),
+            ('writing', sql.session_for_write),
+        )
+    }
+
+
 def main():
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -951,6 +981,7 @@ def main():
     world = World(Client(app))
     names = args.only or list(REQUESTS)
     results = {
+        'sessions': time_sessions(),
         'requests': measure(world, counter, names, args.texts),
         'listings': list_with(world, counter, args.sizes),
     }

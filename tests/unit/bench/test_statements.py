@@ -108,6 +108,18 @@ class StatementsTest(testtools.TestCase):
             statements.growing({'listings': listings}),
         )
 
+    def test_sessions(self):
+        self.assertEqual(
+            [
+                ('reading', '30.0', '33.0', '1.10'),
+                ('writing', '34.0', '101.0', '2.97'),
+            ],
+            statements.sessions(
+                {'sessions': {'reading': 30.0, 'writing': 34.0}},
+                {'sessions': {'reading': 33.0, 'writing': 101.0}},
+            ),
+        )
+
     def test_file_is_of_today(self):
         rows = statements._read()
 
