@@ -14,6 +14,7 @@ from keystone_crdb import pins
 from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
+from keystone_crdb.series import needs
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
@@ -307,6 +308,14 @@ def _explained(target, patches, placed, fuzz, reverse):
             details='\n'.join(patch.path.stem for patch in there),
             remedy=_remedy_half(there, reverse),
         )
+    missing = [] if reverse else _missing(target, patches)
+    if missing:
+        return errors.Failure(
+            f'{target}: {missing[0].name} does not apply without '
+            f'{", ".join(one.path.stem for one in missing[1:])}',
+            remedy='name these as well: '
+            f'--only {",".join(one.path.stem for one in missing[1:])}',
+        )
     first = next(one for one in placed if one.problem)
     pinned = pins.load().sources[target.project].version
     remedy = f'./build.sh drift {target.path} shows all that does not apply'
@@ -320,6 +329,22 @@ def _explained(target, patches, placed, fuzz, reverse):
             f'{pinned}: {what}'
         )
     return errors.Failure(what, details=first.details, remedy=remedy)
+
+
+def _missing(target, patches):
+    """Return the first patch that needs others, and these, or nothing."""
+    series = [
+        kept
+        for patch in quilt.load(target.project)
+        if (kept := target.placeable(patch))
+    ]
+    try:
+        found = needs.find(patches, series, target.read)
+    except errors.Failure:
+        return []
+    return next(
+        ([patch, *more] for patch, more in found.values() if more), []
+    )
 
 
 def _remedy_half(there, reverse):

@@ -6,8 +6,9 @@ patch; an unpacked sdist; or the site-packages that they are installed in,
 which gets the patches for both, without what is not installed. Nothing is
 touched unless all of it will apply. What is there already is left alone.
 
-Every hunk has to match at exactly its line. With --fuzz N it may stand
-elsewhere, and N lines of context at either end of a hunk may differ.
+Every hunk has to match at exactly its line, but with --only, where patches
+before it are missing. With --fuzz N it may stand elsewhere, and N lines of
+context at either end of a hunk may differ.
 
 --only takes some patches and the overlay's files that their headers name:
 '0350', '0350-reset-last-active', '0350,0370', the name of a series of
@@ -118,6 +119,7 @@ def _mailboxes(pinned, wanted, folder):
 
 
 def _apply(args, wanted):
+    fuzz = 0 if args.only and args.fuzz is hunks.EXACT else args.fuzz
     found = target.identify(args.tree, wanted)
     named = {one: _named(args.only, one) for one in found}
     unknown = set(args.only).difference(*named.values())
@@ -127,7 +129,7 @@ def _apply(args, wanted):
             f'{", ".join(sorted(unknown))}'
         )
     plans = [
-        application.plan(one, names, args.fuzz, args.reverse)
+        application.plan(one, names, fuzz, args.reverse)
         for one, names in named.items()
         if names or not args.only
     ]

@@ -31,6 +31,7 @@ from keystone_crdb.series import application
 from keystone_crdb.series import gerrit
 from keystone_crdb.series import git
 from keystone_crdb.series import header
+from keystone_crdb.series import needs
 from keystone_crdb.series import origin
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
@@ -163,17 +164,17 @@ def _target(found, project):
 
 def _complete(wanted, series, target, with_needed):
     """Return patches with those that they need, in order."""
-    found = gerrit.with_needed(wanted, series, target.read)
+    found = needs.find(wanted, series, target.read)
     if not with_needed:
-        for patch, needs in found.values():
-            if needs:
+        for patch, more in found.values():
+            if more:
                 raise errors.Failure(
                     f'{patch.name} does not apply without '
-                    f'{", ".join(one.path.stem for one in needs)}',
+                    f'{", ".join(one.path.stem for one in more)}',
                     remedy='name these as well, or take them along: '
                     '--with-needed',
                 )
-    return [patch for patch, _needs in found.values()]
+    return [patch for patch, _more in found.values()]
 
 
 def _check_disclosed(patches, disclosed):

@@ -154,6 +154,26 @@ class SdistTest(ApplyTestCase):
         self.done('--reverse', '--only', '0030')
         self.assertEqual(([10, 20], ['extra']), self.found())
 
+    def test_only_takes_hunks_that_moved(self):
+        first = self.diff(10).replace('+changed 10\n', '+changed 10\n+new\n')
+        first = first.replace('-7,7 +7,7', '-7,7 +7,8')
+        second = self.diff(20).replace('-17,7 +17,7', '-17,7 +18,7')
+        self.series(one=first, two=second)
+        self.assertRegex(self.done('--only', 'two'), r'two .* 17\n')
+        self.done('--reverse', '--only', 'two')
+        second = second.replace('-17,7', '-18,7')
+        self.series(one=first, two=second)
+        self.assertRegex(self.done('--only', 'two'), r'two .* 17 \(-1\)')
+
+    def test_only_names_what_is_needed(self):
+        second = self.diff(10).replace('-line 10', '-changed 10').replace(
+            '+changed', '+twice')
+        self.series(one=self.diff(10), two=second, three=self.diff(25))
+        message = self.refused('--only', 'two,three')
+        self.assertIn('two.patch does not apply without one\n', message)
+        self.assertIn('name these as well: --only one', message)
+        self.done('--only', 'one,two,three')
+
     def test_only_of_which_one_is_unknown(self):
         self.assertIn('no project with a patch called three',
                       self.refused('--only', 'one,three'))
