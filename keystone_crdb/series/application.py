@@ -342,9 +342,14 @@ def _missing(target, patches):
         found = needs.find(patches, series, target.read)
     except errors.Failure:
         return []
-    return next(
-        ([patch, *more] for patch, more in found.values() if more), []
-    )
+    names = [patch.name for patch in patches]
+    missing = [
+        patch for patch, _more in found.values() if patch.name not in names
+    ]
+    if not missing:
+        return []
+    first = next(patch for patch in patches if found[patch.name][1])
+    return [first, *missing]
 
 
 def _remedy_half(there, reverse):

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The patches of a series without which others do not apply."""
 
+import re
+
 from keystone_crdb import errors
 from keystone_crdb.series import hunks
+
+_DEFINED = re.compile(r'^\s*(?:class|def) (\w+)', re.MULTILINE)
+_WORD = re.compile(r'\w+')
 
 
 def find(chosen, patches, read):
     """Find the patches without which others do not apply, by trying.
+
+    What uses a class or a function that another one brings needs that, too.
 
     :param chosen: patches, in the order of the series
     :type chosen: list
@@ -33,8 +40,62 @@ def find(chosen, patches, read):
             for placement in hunks.attempt(patch, texts, fuzz=0)
         )
 
-    taken = []
+    def users(some):
+        """Yield each patch of some with those whose definitions it uses."""
+        for patch in some:
+            words = set(_WORD.findall(_added(patch)))
+            yield patch, [
+                one
+                for one in patches[: order.index(patch.name)]
+                if _new_names(one, base) & words
+            ]
+
     needs = {}
+    taken = sort(chosen)
+    while True:
+        before = taken
+        for patch, more in users(before):
+            more = [one for one in more if one not in taken]
+            needs.setdefault(patch.name, []).extend(more)
+            taken = sort([*taken, *more])
+        taken = _by_trying(taken, patches, sort, apply, needs)
+        if taken == before:
+            break
+    return {
+        patch.name: (patch, sort(needs.get(patch.name, [])))
+        for patch in taken
+    }
+
+
+def _added(patch):
+    """Return the lines that a patch adds."""
+    return ''.join(
+        line.value
+        for file in patch.files
+        for hunk in file
+        for line in hunk
+        if line.is_added
+    )
+
+
+def _new_names(patch, base):
+    """Return the classes and functions that a patch brings to the code."""
+    names = set()
+    for file in patch.files:
+        if '/tests/' not in file.path:
+            added = ''.join(
+                line.value for hunk in file for line in hunk if line.is_added
+            )
+            names |= set(_DEFINED.findall(added)) - set(
+                _WORD.findall(base[file.path] or '')
+            )
+    return names
+
+
+def _by_trying(chosen, patches, sort, apply, needs):
+    """Return patches with those that they need to apply, and note these."""
+    order = [patch.name for patch in patches]
+    taken = []
     for patch in chosen:
         more = []
         if not apply([*taken, patch]):
@@ -51,11 +112,9 @@ def find(chosen, patches, read):
                 rest = [other for other in more if other is not one]
                 if apply([*sort([*taken, *rest]), patch]):
                     more = rest
-        needs[patch.name] = more
+        needs.setdefault(patch.name, []).extend(more)
         taken = sort([*taken, *more, patch])
-    return {
-        patch.name: (patch, needs.get(patch.name, [])) for patch in taken
-    }
+    return taken
 
 
 def _related(patch, before):

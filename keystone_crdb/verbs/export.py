@@ -165,15 +165,18 @@ def _target(found, project):
 def _complete(wanted, series, target, with_needed):
     """Return patches with those that they need, in order."""
     found = needs.find(wanted, series, target.read)
-    if not with_needed:
-        for patch, more in found.values():
-            if more:
-                raise errors.Failure(
-                    f'{patch.name} does not apply without '
-                    f'{", ".join(one.path.stem for one in more)}',
-                    remedy='name these as well, or take them along: '
-                    '--with-needed',
-                )
+    names = [patch.name for patch in wanted]
+    missing = [
+        patch.path.stem
+        for patch, _more in found.values()
+        if patch.name not in names
+    ]
+    if missing and not with_needed:
+        first = next(name for name in names if found[name][1])
+        raise errors.Failure(
+            f'{first} does not apply without {", ".join(missing)}',
+            remedy='name these as well, or take them along: --with-needed',
+        )
     return [patch for patch, _more in found.values()]
 
 

@@ -199,6 +199,15 @@ class ExportTest(base.ProjectTestCase):
         self.assertIn('twice 20\n', self.text())
         self.assertNotIn('changed 10\n', self.text())
 
+    def test_needed_for_what_it_defines(self):
+        one = self.diff(10).replace('+changed 10', '+def helper():')
+        self.series(one=one, two=self.diff(20).replace(
+            '+changed 20', '+helper()'))
+        self.assertIn('two.patch does not apply without one\n',
+                      self.refused('--without-bug', 'two'))
+        self.export('--without-bug', '--with-needed', 'two')
+        self.assertIn('def helper', self.text())
+
     def test_needed_of_a_tree_that_has_it(self):
         self.write(
             'tree/thing/__init__.py',
