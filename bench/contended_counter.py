@@ -4,12 +4,14 @@
 Usage::
 
     python -m bench.contended_counter [--clients 16] [--increments 2000]
-                                      [--think 0.3]
+                                      [--think 0.3] [--work 0]
 
 Every increment is a transaction that reads the row and writes it, retried by
 oslo.db's wrap_db_retry.  Between two of them a client thinks for a while, as
 callers of a service do; without that, the client that has just won is the
-next to win, and the others are only let in by chance.
+next to win, and the others are only let in by chance.  --work is the time
+between reading and writing, for transactions that take as long as those of a
+busy service (0.02 s), or of one in another region (0.15 s).
 
 It is done twice in one run: with the waits of the stock decorator
 (deadlock_backoff off: a second before the first retry, then doubling at
@@ -59,6 +61,7 @@ class Result:
     :param failures: exceptions that reached a client
     :param seconds: from the first increment to the last
     :param value: of the counter at the end
+    :param transactions: that were begun
     """
 
     name: str
@@ -66,6 +69,7 @@ class Result:
     failures: list
     seconds: float
     value: int
+    transactions: int
 
     def percentile(self, percent):
         """Return a percentile of the latency, in seconds."""
@@ -92,21 +96,22 @@ def _oslo_db():
     return api, exception, engines
 
 
-def _increment(connection):
+def _increment(connection, work):
     value = connection.scalar(sqlalchemy.select(counter.c.value))
+    time.sleep(work)
     connection.execute(counter.update().values(value=value + 1))
 
 
-def _wrapped(engine, api):
+def _wrapped(engine, api, work):
     @api.wrap_db_retry(retry_on_deadlock=True)
     def increment():
         with engine.begin() as connection:
-            _increment(connection)
+            _increment(connection, work)
 
     return increment
 
 
-def _with_savepoint(engine, exception):
+def _with_savepoint(engine, exception, work):
     """Retry in the transaction, as CockroachDB's protocol has it.
 
     The savepoint is the first statement; RELEASE is what commits.  The
@@ -118,7 +123,7 @@ def _with_savepoint(engine, exception):
             connection.exec_driver_sql('SAVEPOINT cockroach_restart')
             while True:
                 try:
-                    _increment(connection)
+                    _increment(connection, work)
                     connection.exec_driver_sql(
                         'RELEASE SAVEPOINT cockroach_restart'
                     )
@@ -147,6 +152,7 @@ def contend(name, engine, increment, clients, increments, think):
         connection.execute(counter.insert().values(id=1, value=0))
     latencies = []
     failures = []
+    begun = []
     barrier = threading.Barrier(clients + 1)
 
     def work(share):
@@ -171,6 +177,8 @@ def contend(name, engine, increment, clients, increments, think):
         )
         for n in range(clients)
     ]
+    note = begun.append
+    sqlalchemy.event.listen(engine, 'begin', note)
     for thread in threads:
         thread.start()
     barrier.wait()
@@ -178,9 +186,10 @@ def contend(name, engine, increment, clients, increments, think):
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - start
+    sqlalchemy.event.remove(engine, 'begin', note)
     with engine.connect() as connection:
         value = connection.scalar(sqlalchemy.select(counter.c.value))
-    return Result(name, latencies, failures, seconds, value)
+    return Result(name, latencies, failures, seconds, value, len(begun))
 
 
 def time_alone(engine, transactions):
@@ -198,7 +207,7 @@ def time_alone(engine, transactions):
         with engine.begin() as connection:
             if savepoint:
                 connection.exec_driver_sql('SAVEPOINT cockroach_restart')
-            _increment(connection)
+            _increment(connection, work=0)
             if savepoint:
                 connection.exec_driver_sql(
                     'RELEASE SAVEPOINT cockroach_restart'
@@ -213,18 +222,21 @@ def _report(result):
         f' {len(result.failures):5} failed {result.lost():5} lost'
         f'   p50 {result.percentile(50) * 1000:9.1f} ms'
         f'   p99 {result.percentile(99) * 1000:9.1f} ms'
-        f'   {len(result.latencies) / result.seconds:7.1f}/s',
+        f'   {len(result.latencies) / result.seconds:7.1f}/s'
+        f'   {result.transactions / len(result.latencies):5.1f} transactions'
+        ' for each',
         flush=True,
     )
 
 
-def run(database, clients, increments, think, transactions):
+def run(database, clients, increments, think, work, transactions):
     """Measure on a database, and print.
 
     :type database: keystone_crdb.databases.database.Database
     :param clients: number of threads
     :param increments: number of increments of each way of retrying
     :param think: seconds between two increments of a client, on average
+    :param work: seconds between reading and writing
     :param transactions: number of transactions of the client that is alone
     :returns: whether it is as wanted
     :rtype: bool
@@ -233,7 +245,7 @@ def run(database, clients, increments, think, transactions):
     print(database.describe())
     print(
         f'{clients} clients, one row, {increments} increments,'
-        f' {think} s between two of a client'
+        f' {think} s between two of a client, {work} s of work in each'
     )
     name = f'{_DATABASE}_{random.randrange(10**9)}'  # noqa: S311
     url = database.create_database(name)
@@ -252,7 +264,12 @@ def run(database, clients, increments, think, transactions):
         counter.create(ours)
         results = [
             contend(
-                way, eng, _wrapped(eng, api), clients, increments, think
+                way,
+                eng,
+                _wrapped(eng, api, work),
+                clients,
+                increments,
+                think,
             )
             for way, eng in (('stock', stock), ('ours', ours))
         ]
@@ -261,7 +278,7 @@ def run(database, clients, increments, think, transactions):
                 contend(
                     'savepoint',
                     ours,
-                    _with_savepoint(ours, exception),
+                    _with_savepoint(ours, exception, work),
                     clients,
                     increments,
                     think,
@@ -302,6 +319,7 @@ def _measure(args):
             args.clients,
             args.increments,
             args.think,
+            args.work,
             args.transactions,
         )
 
@@ -315,6 +333,13 @@ def main():
     parser = commands.parser('contended_counter', __doc__)
     commands.add_load(parser, clients=16, think=0.3)
     parser.add_argument('--increments', type=int, default=2000)
+    parser.add_argument(
+        '--work',
+        type=float,
+        default=0,
+        metavar='SECONDS',
+        help='between reading and writing (default: %(default)s)',
+    )
     parser.add_argument(
         '--transactions',
         type=int,

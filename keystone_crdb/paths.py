@@ -10,6 +10,8 @@ PINS = ROOT / 'pins.toml'
 PATCHES = ROOT / 'patches'
 OVERLAY = ROOT / 'overlay'
 REQUIREMENTS = ROOT / 'requirements'
+#: What a live CockroachDB answered, in full.
+RECORDED_ERRORS = ROOT / 'tests' / 'recorded_errors.json'
 
 BUILD = ROOT / 'build'
 SOURCES = BUILD / 'src'

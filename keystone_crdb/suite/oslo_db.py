@@ -2,12 +2,14 @@
 """Run oslo.db's own unit suite on SQLite, then on CockroachDB too.
 
 On SQLite all of it has to pass. On the database, which is the first that can
-be had, ledger/oslo.db.toml lists what can't pass.
+be had, ledger/oslo.db.toml lists what can't pass.  The errors that a live
+server answered are given to it in full, not one of each kind.
 """
 
 import argparse
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,12 +17,15 @@ from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import ledger
+from keystone_crdb import paths
 from keystone_crdb.databases import scratch
 from keystone_crdb.suite import command
 from keystone_crdb.suite import stestr_run
 
 #: oslo.db's fixtures take the URLs of the databases to test on from here.
 _URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
+#: Where oslo.db's tests have one of each kind of the recorded errors.
+_ERRORS = 'oslo_db/tests/sqlalchemy/cockroachdb_errors.json'
 
 
 class _Suite:
@@ -76,9 +81,9 @@ def _run(args):
         scratch.folder('oslo.db') as folder,
     ):
         console.say(server.describe())
-        suite = _Suite(
-            stestr_run.copy_sources('oslo.db', folder), args.regexes
-        )
+        tree = stestr_run.copy_sources('oslo.db', folder)
+        shutil.copyfile(paths.RECORDED_ERRORS, tree / _ERRORS)
+        suite = _Suite(tree, args.regexes)
         with console.step('oslo.db on SQLite'):
             status = suite.run('sqlite://')
         with console.step(f'oslo.db on {server.product} too'):

@@ -15,45 +15,80 @@
 import dataclasses
 import random
 
+# 2 ** 5 is 32
+_MAX_DOUBLINGS = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Backoff:
-    """Exponential backoff with full jitter, bounded.
+    """Exponential backoff with full jitter, in proportion to the work.
 
-    The wait before the n-th retry is anything from nothing to `interval`
-    times two to the power of n - 1 or, if that is less, to `max_interval`.
-    The first retry is spread as well: transactions that fail together would
-    otherwise meet again. The limit is low, for whoever has failed before
-    competes with others that come for the first time and do not wait.
+    Each wait is a random time between nothing and a limit. The limit begins
+    with the time that the attempt itself took, since the others need about as
+    long, and doubles with each retry up to 32 times that. The first retry is
+    spread as well: transactions that fail together would otherwise meet again.
 
-    :param interval: what the first wait is less than, in seconds
+    The limit shrinks with the square of the time that is left of `max_time`.
+    A transaction that has failed for long competes with others that come for
+    the first time and have not waited at all, and so it is let in before its
+    time has passed.
+
+    :param interval: what the limit is at least, in seconds
     :type interval: float
-    :param max_interval: what every wait is less than, in seconds
+    :param max_interval: what the limit is at most, in seconds
     :type max_interval: float
     :param max_retries: number of retries
     :type max_retries: int
-    :param max_time: when retries end, in seconds since the first attempt
+    :param max_time: when retries end, in seconds since the first failure
     :type max_time: float
+    :param last_interval: what the limit of the last retry is, in seconds; it
+        grows by the same factor with each retry. None if it doubles.
+    :type last_interval: float or None
     """
 
-    interval: float = 0.02
-    max_interval: float = 0.1
+    interval: float = 0.01
+    max_interval: float = 5.0
     max_retries: int = 200
     max_time: float = 30.0
+    last_interval: float | None = None
 
-    def wait(self, retries, elapsed):
+    def restricted_to(self, max_retries, last_interval):
+        """Return one with another's number of retries.
+
+        :param max_retries: number of retries
+        :type max_retries: int
+        :param last_interval: limit of the last wait, in seconds
+        :type last_interval: float
+        :rtype: Backoff
+        """
+        return dataclasses.replace(
+            self, max_retries=max_retries, last_interval=last_interval)
+
+    def _limit(self, retries, took):
+        shortest = min(max(self.interval, took), self.max_interval)
+        if self.last_interval is None:
+            return min(shortest * 2 ** min(retries, _MAX_DOUBLINGS),
+                       self.max_interval)
+        longest = max(self.last_interval, shortest)
+        if self.max_retries == 1:
+            return longest
+        return shortest * (longest / shortest) ** (
+            retries / (self.max_retries - 1))
+
+    def wait(self, retries, elapsed, took=0):
         """Return the time to wait before the next retry.
 
         :param retries: number of retries so far
         :type retries: int
-        :param elapsed: seconds since the first attempt
+        :param elapsed: seconds since the first failure
         :type elapsed: float
+        :param took: seconds that the last attempt took
+        :type took: float
         :return: seconds, or None when there is to be no other retry
         :rtype: float or None
         """
-        if retries >= self.max_retries:
+        if retries >= self.max_retries or elapsed >= self.max_time:
             return None
-        # 2 ** 32 is more than any interval, 2 ** 1024 more than a float
-        seconds = random.uniform(
-            0, min(self.interval * 2 ** min(retries, 32), self.max_interval))
-        return seconds if elapsed + seconds <= self.max_time else None
+        remaining = self.max_time - elapsed
+        limit = self._limit(retries, took) * (remaining / self.max_time) ** 2
+        return random.uniform(0, min(max(limit, self.interval), remaining))

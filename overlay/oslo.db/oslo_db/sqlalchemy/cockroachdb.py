@@ -13,8 +13,12 @@
 
 """What is particular to CockroachDB: its errors, its connections."""
 
+import asyncio
+import errno
+import itertools
 import random
 import re
+import socket
 import ssl
 import time
 import urllib.parse
@@ -25,6 +29,45 @@ from sqlalchemy import exc
 # nodes again after one was away, and a tenth of jitter.
 CONNECTION_LIFETIME = 900
 _LIFETIME_JITTER = 0.1
+
+# How SQLAlchemy's text of a driver's exception begins; that of asyncpg names
+# the class of the server's error as well.
+_DRIVER = r"\([\w.]+\) (?:<class '[\w.]+'>: )?"
+
+# The following begin where the server's own words do, or follow what a server
+# may put before them, which quotes nothing: what it quotes is the client's.
+_SERVER = _DRIVER + r"[^\"']*?"
+
+# a node lost touch with another one; what it did not do can be done again
+NODE_UNAVAILABLE = _SERVER + (
+    r"(?:node unavailable; try another peer|unable to dial n\d|"
+    r"failed to connect to n\d|failed to send RPC: |"
+    r"sending to all (?:\d+ )?replicas failed|inbox communication error: |"
+    r"no inbound stream connection|rpc error: code = Unavailable)")
+
+# the nodes that hold a range of the data are away
+RANGE_UNAVAILABLE = _SERVER + (
+    r"(?:replica unavailable: |key range id:\d+ is unavailable|"
+    r"raft group has lost quorum)")
+
+# the node's own socket, whose other end is the client
+SOCKET_FAILED = _DRIVER + r"(?:read|write) tcp \S+->\S+: "
+
+# the proxy before CockroachDB Cloud does not know where to, or whom for
+PROXY_MISCONFIGURED = _DRIVER + (
+    r"(?:code(?:AuthFailed|ParamsRoutingFailed|"
+    r"UnexpectedInsecureStartupMessage|UnexpectedStartupMessage)\b|"
+    r"server requires encryption)")
+
+# libpq and the drivers on a connection that has been in use
+CONNECTION_LOST = _DRIVER + (
+    r"(?:[\w ]+: )*"
+    r"(?:server closed the connection|SSL SYSCALL error: |SSL error: |"
+    r"SSL connection has been closed|"
+    r"could not (?:receive data from|send data to) server|"
+    r"lost synchronization with server|no connection to the server|"
+    r"connection not open|connection socket closed|"
+    r"(?:the )?(?:underlying )?connection (?:already|is) (?:closed|lost))")
 
 
 # NOTE: in the DETAIL of an error the values of a key are SQL literals. They
@@ -42,6 +85,15 @@ _LITERAL = re.compile(
     """, re.VERBOSE | re.DOTALL)
 
 _SEPARATOR = re.compile(r', ?')
+
+# a column may be an expression, with literals that have any character
+_COLUMN_TOKEN = re.compile(
+    r"""[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|, ?|.""",
+    re.DOTALL)
+
+# of a table that is REGIONAL BY ROW, and of an index that is hash-sharded or
+# has an expression
+_HIDDEN_COLUMN = re.compile(r'crdb_region\Z|crdb_internal_')
 
 _ESCAPE = re.compile(
     rb"\\u(?P<u4>[0-9a-fA-F]{4})|\\U(?P<u8>[0-9a-fA-F]{8})"
@@ -78,14 +130,57 @@ def _unquote(literal):
     return literal['bare']
 
 
+def _scan_columns(text):
+    """Return the columns of a key, and where their list ends.
+
+    The list ends at a parenthesis that was not opened in it, or at the end.
+    """
+    columns = ['']
+    depth = 0
+    for token in _COLUMN_TOKEN.finditer(text):
+        if token[0] == ')' and not depth:
+            return columns, token.start()
+        depth += {'(': 1, ')': -1}.get(token[0], 0)
+        if not depth and _SEPARATOR.fullmatch(token[0]):
+            columns.append('')
+        else:
+            columns[-1] += token[0]
+    return columns, len(text)
+
+
 def parse_columns(text):
-    """Return the names of the columns of a key.
+    """Return the names of the columns of a key, or their expressions.
 
     :param text: what an error's DETAIL has between "Key (" and ")=".
     :type text: str
     :rtype: list of str
     """
-    return _SEPARATOR.split(text)
+    return _scan_columns(text)[0]
+
+
+def parse_key(text):
+    """Return the columns of a key and their values.
+
+    Columns that CockroachDB adds to an index of its own accord are left out:
+    callers compare with the columns of their models, and later releases do
+    not show most of them.
+
+    :param text: what an error's DETAIL has between "Key (" and
+        ") already exists.".
+    :type text: str
+    :rtype: tuple of two lists of str
+    """
+    columns, end = _scan_columns(text)
+    if not text.startswith(')=(', end):
+        # a name that is no expression may have any character
+        end = text.index(')=(')
+        columns = _SEPARATOR.split(text[:end])
+    values = parse_values(text[end + len(')=('):])
+    shown = [not _HIDDEN_COLUMN.match(column) for column in columns]
+    if any(shown) and len(columns) == len(values):
+        columns = list(itertools.compress(columns, shown))
+        values = list(itertools.compress(values, shown))
+    return columns, values
 
 
 def parse_values(text):
@@ -167,13 +262,121 @@ _LIBPQ_PARAMETERS = (
 )
 
 
-def _is_unreachable(error):
-    """Whether a failure to connect is the network's, and may pass.
+# what of a TLS handshake has to do with certificates, versions and ciphers
+_TLS_MISCONFIGURED = (
+    r'access denied', r'application protocol', r'certificate', r'cipher',
+    r'decrypt error', r'handshake failure', r'inappropriate fallback',
+    r'insufficient security', r'key too small', r'protocol version',
+    r'unknown ca', r'unknown psk', r'unrecognized name', r'unsupported')
 
-    A certificate that can't be read or does not convince is an OSError too.
+# How libpq's own words begin where what it was told is at fault, and not the
+# network.
+_MISCONFIGURED = (
+    r'authentication method ', r'cannot match ', r'certificate ',
+    r'channel binding ',
+    r'could not (?:find|load|locate|look up|match|open|parse|read) ',
+    r'could not get (?:home|server)', r'could not set (?:m..imum )?SSL ',
+    r'database +does not exist', r'definition of service ',
+    r'direct SSL ', r'fe_sendauth: ', r'invalid ',
+    r'private key file ', r'root certificate file ',
+    r'.*\b(?:SASL|SCRAM|GSSAPI|Kerberos)\b', r'server certificate ',
+    r'server does not support ',
+    r'unsupported ', r'weak sslmode ',
+    *(rf'SSL error: .*\b{pattern}' for pattern in _TLS_MISCONFIGURED))
+
+# How a server's answer begins where the server may answer otherwise soon.
+_FOR_NOW = (
+    r'(?:\w+ )?cannot connect\b',
+    r'code(?:Backend|Client|Expired|Idle|ProxyRefused|Unavailable)',
+    r'(?:connection|login)(?: attempt)?s?(?: \w+)? throttled',
+    r'internal error while retrieving ', r'maximum number of connections ',
+    r'server (?:conn crashed|is (?:not accepting|not ready|shutting))',
+    r'node is (?!running)', r'remaining connection slots ',
+    r'replica unavailable: ', r'(?:sorry, )?too many ',
+    r'terminating connection ', r'the database system is ',
+    r'unable to (?:dial|reach) ')
+
+_NOW = re.compile('|'.join(_FOR_NOW))
+_NEVER = re.compile('|'.join(_MISCONFIGURED))
+
+_QUOTED = re.compile(r'"[^"\n]*"|(?<!\w)\'[^\'\n]*\'')
+
+# what comes before the reason of an attempt to connect, without what it quotes
+_ATTEMPT = re.compile(
+    r'(?:\([\w.]+\) )?(?:- host: , port: , hostaddr: : )?'
+    r'(?:connection (?:failed|is bad): )?'
+    r'(?:connection to server (?:at|on socket) .*? failed: )?'
+    r'(?:(?P<severity>[A-Z]+):  ?(?=[^ ]))?')
+
+_SEVERITIES = ('ERROR', 'FATAL', 'PANIC')
+
+
+def may_connect_later(text):
+    """Whether a failure to connect may pass, by libpq's or psycopg's words.
+
+    What these say themselves is a failure of the network, unless it is about
+    certificates or parameters. What a server answered is final, unless it is
+    one of the answers of a server that is full, draining or starting. What
+    the text quotes, such as the names of hosts and files, does not count.
+    Where one of several attempts can't succeed later, the whole counts as
+    such: libpq does not go on after a server has refused a password.
+
+    :param text: of a driver's exception, one line for each attempt; lines
+        that explain another one do no harm
+    :type text: str
+    :rtype: bool
     """
-    return isinstance(error, OSError) and not isinstance(
-        error, (ssl.SSLError, FileNotFoundError, PermissionError))
+    for line in _QUOTED.sub('', text).splitlines():
+        attempt = _ATTEMPT.match(line)
+        reason = line[attempt.end():]
+        if attempt['severity'] in _SEVERITIES:
+            if not _NOW.match(reason):
+                return False
+        elif not attempt['severity'] and _NEVER.match(reason):
+            return False
+    return True
+
+
+_NETWORK_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in ('EADDRNOTAVAIL', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN',
+                 'ENETRESET', 'ENETUNREACH', 'ENOTCONN', 'ETIMEDOUT')
+    if hasattr(errno, name))
+
+# a certificate or a key that can't be read, or do not belong together
+_TLS_UNREADABLE = ('bad decrypt', 'key values mismatch', 'no start line',
+                   r'pem\b', r'x509\b')
+
+_TLS_NEVER = re.compile('|'.join((*_TLS_MISCONFIGURED, *_TLS_UNREADABLE)))
+
+
+def _is_misconfigured(error):
+    """Whether an error of asyncpg's TLS has to do with what was configured."""
+    return isinstance(error, ssl.SSLError) and bool(
+        _TLS_NEVER.search(str(error).lower().replace('_', ' ')))
+
+
+def is_network_error(error):
+    """Whether an error of a socket, or of TLS on it, is the network's.
+
+    :type error: OSError
+    :rtype: bool
+    """
+    if isinstance(error, ssl.SSLError):
+        return not _is_misconfigured(error)
+    return (isinstance(error, (ConnectionError, socket.gaierror)) or
+            error.errno in _NETWORK_ERRORS)
+
+
+def _get_connect_sqlstate(error):
+    """Return the SQLSTATE of what asyncpg raised while it connected."""
+    if isinstance(error, (OSError, asyncio.TimeoutError)) and not (
+            isinstance(error, (FileNotFoundError, PermissionError)) or
+            _is_misconfigured(error)):
+        # unable to establish a connection
+        return '08001'
+    # or else establishing it is rejected, if only by the client
+    return getattr(error, 'sqlstate', None) or '08004'
 
 
 def connect_asyncpg(dialect, connection_record, cargs, cparams):
@@ -193,11 +396,9 @@ def connect_asyncpg(dialect, connection_record, cargs, cparams):
     asyncpg = dialect.loaded_dbapi.asyncpg
     try:
         return dialect.connect(*cargs, **cparams)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncio.TimeoutError, asyncpg.PostgresError,
+            asyncpg.InterfaceError) as error:
         translated = dialect.loaded_dbapi.OperationalError(
             f'{type(error)}: {error}')
-        # 08001: unable to establish a connection
-        translated.pgcode = translated.sqlstate = (
-            '08001' if _is_unreachable(error)
-            else getattr(error, 'sqlstate', None))
+        translated.pgcode = translated.sqlstate = _get_connect_sqlstate(error)
         raise translated from error

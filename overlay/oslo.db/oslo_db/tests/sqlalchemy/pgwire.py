@@ -53,6 +53,8 @@ class FailingServer(fixtures.Fixture):
     :ivar on_ssl_request: bytes that answer a client which asks for TLS
     :ivar on_startup: bytes that answer a client's start, then the connection
         is closed; None to let it in
+    :ivar on_tls: bytes that answer a client which begins TLS, then the
+        connection is closed; None to go on with it
     :ivar tls: the :class:`ssl.SSLContext` for clients that ask for TLS; None
         to answer them with `on_ssl_request`
     :ivar parameters: what the last client sent at its start
@@ -66,6 +68,7 @@ class FailingServer(fixtures.Fixture):
     def __init__(self):
         super().__init__()
         self.on_ssl_request = b'N'
+        self.on_tls = None
         self.tls = None
         self.parameters = None
         self.on_startup = None
@@ -174,6 +177,11 @@ class _Session:
 
         :return: whether the client may go on
         """
+        if self.server.on_tls is not None:
+            self.client.sendall(b'S')
+            self.client.recv(4096)
+            self.client.sendall(self.server.on_tls)
+            return False
         if self.server.tls is None:
             self.client.sendall(self.server.on_ssl_request)
             return self.server.on_ssl_request == b'N'

@@ -14,10 +14,13 @@
 
 import collections
 import contextlib
+import re
 import unittest
 
+import fixtures
 import testscenarios
 
+from oslo_db.sqlalchemy import cockroachdb
 from oslo_db.sqlalchemy import exc_filters
 from oslo_db.tests import base as test_base
 from oslo_db.tests.sqlalchemy import test_cockroachdb
@@ -31,9 +34,11 @@ def _rules():
         name for the rule
     """
     return {
-        f'{key if isinstance(key, str) else key.__name__}-{index}': (
+        f'{phase}{key if isinstance(key, str) else key.__name__}-{index}': (
             entries, index)
-        for registry in (exc_filters._sqlstate_registry, exc_filters._registry)
+        for registry, phase in (
+            (exc_filters._sqlstate_registry, ''), (exc_filters._registry, ''),
+            (exc_filters._connect_registry, 'connect-'))
         for key, entries in registry['cockroachdb'].items()
         for index in range(len(entries))
     }
@@ -111,3 +116,25 @@ class TestRules(testscenarios.WithScenarios, test_base.BaseTestCase):
         with _replaced(_rules()[self.name]):
             self.assertFalse(all(map(_passes, users)),
                              'no test fails without this rule')
+
+
+class TestPatterns(testscenarios.WithScenarios, test_base.BaseTestCase):
+    """Each pattern of words at connect is the only one for some of them."""
+
+    scenarios = [
+        (f'{patterns}-{pattern}',
+         {'compiled': compiled, 'patterns': patterns, 'pattern': pattern})
+        for compiled, patterns in (('_NOW', '_FOR_NOW'),
+                                   ('_NEVER', '_MISCONFIGURED'))
+        for pattern in getattr(cockroachdb, patterns)]
+
+    def test_is_missed(self):
+        others = [pattern for pattern in getattr(cockroachdb, self.patterns)
+                  if pattern != self.pattern]
+        self.useFixture(fixtures.MonkeyPatch(
+            f'{cockroachdb.__name__}.{self.compiled}',
+            re.compile('|'.join(others))))
+        tests = unittest.TestLoader().loadTestsFromTestCase(
+            test_cockroachdb.TestConnectFailures)
+        self.assertFalse(all(map(_passes, tests)),
+                         'no test fails without this pattern')
