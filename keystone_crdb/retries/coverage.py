@@ -2,22 +2,20 @@
 """List what opens a database session in Keystone, and what protects it.
 
 A serialization failure may hit any transaction, so each function that opens
-a session, or a connection of its own, has to run under
-@sql.retry_transaction. Prints every such function of a patched tree with its
-protection, and fails when one has none, which it names: an upstream release
-that adds a driver's method is noticed that way.
+a session, or a connection of its own, has to run again. Prints every such
+function of a patched tree with its protection, and fails when one has none,
+which it names: a session that an upstream release opens outside of a driver
+is noticed that way.
 
 The source is read, not run. Protected is
 
-* a function whose innermost decorator is retry_transaction: handle_conflicts
-  and truncated must stay above it;
-* a function that is defined inside a protected one, and that this one does
-  nothing with but call it;
+* a method of a class under @sql.retry_transactions;
+* a function under @sql.retry_transaction;
 * what EXEMPT says, with the reason.
 
-Sessions are opened by `with`: what else becomes of one, or of what opens it,
-can't be told. What runs after the decorator is done is not protected by it:
-a generator or a coroutine, a lambda, a function that is handed on.
+A generator, a coroutine, and what is defined inside another function may run
+when the decorator of the outer one is done. Neither is protected, and nor is
+a session that is opened otherwise than by `with`.
 """
 
 import ast
@@ -30,7 +28,10 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 
 RETRY = 'retry_transaction'
+RETRY_CLASS = 'retry_transactions'
 
+#: Keystone's own names, which @sql.retry_transactions looks for in a method.
+SESSIONS = ('session_for_read', 'session_for_write')
 #: Names that open a session or a connection, and for what: Keystone's own,
 #: and those of enginefacade, oslo.db and SQLAlchemy.
 OPENERS = {
@@ -78,16 +79,19 @@ EXEMPT = {
     'keystone/common/sql/core.py': {
         'session_for_read': 'is what opens a session for reading',
         'session_for_write': 'is what opens a session for writing',
+        'session_for_write.open_session': 'is what opens one, too',
+    },
+    'keystone/identity/shadow_backends/sql.py': {
+        'ShadowUsers.add_user_to_group_expires.get_federated_user': 'is '
+        'called by the protected method that it is defined in, and by no '
+        'other',
     },
 }
 
-#: What is not run when it is reached, or not only then.
-_DEFERRED = {
-    ast.AsyncFunctionDef: 'coroutine',
-    ast.ClassDef: 'class',
-    ast.GeneratorExp: 'generator expression',
-    ast.Lambda: 'lambda',
-}
+_DEFERRED = (
+    ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef, ast.GeneratorExp,
+    ast.Lambda,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,17 +99,11 @@ class Opener:
     """A function that opens a session or a connection.
 
     :param path: of the file, in the tree
-    :type path: str
     :param line: of the function's def
-    :type line: int
     :param name: with its class and enclosing functions, joined by dots
-    :type name: str
     :param kinds: what it opens: 'read', 'write', 'connection'
-    :type kinds: tuple
     :param protection: what protects it, or None
-    :type protection: str
     :param problem: why nothing does, or None
-    :type problem: str
     """
 
     path: str
@@ -119,12 +117,8 @@ class Opener:
         return f'{self.path}:{self.line} {self.name} ({"+".join(self.kinds)})'
 
 
-def _last_name(node):
-    """Return the c of a.b.c, of a call of it, or None.
-
-    :type node: ast.AST
-    :rtype: str
-    """
+def _last_name(node: ast.AST) -> str | None:
+    """Return the c of a.b.c, or of a call of it."""
     if isinstance(node, ast.Call):
         node = node.func
     if isinstance(node, ast.Attribute):
@@ -132,12 +126,8 @@ def _last_name(node):
     return node.id if isinstance(node, ast.Name) else None
 
 
-def _call_kind(call):
-    """Return what a call opens, beside what is called: None for nothing.
-
-    :type call: ast.Call
-    :rtype: str
-    """
+def _call_kind(call: ast.Call) -> str | None:
+    """Return what a call opens, beside what is called."""
     name = _last_name(call)
     if name == 'getattr':
         names = [
@@ -151,12 +141,8 @@ def _call_kind(call):
     return CLASSES.get(name)
 
 
-def _entered(context):
-    """Yield what makes the context manager of a `with`.
-
-    :param context: its expression
-    :type context: ast.expr
-    """
+def _entered(context: ast.expr):
+    """Yield what makes the context manager of a `with`."""
     while isinstance(context, (ast.Call, ast.Attribute)):
         yield context
         context = (
@@ -165,76 +151,60 @@ def _entered(context):
     yield context
 
 
+def _decorators(node: ast.AST) -> list[str | None]:
+    return [_last_name(one) for one in getattr(node, 'decorator_list', ())]
+
+
 class _Visitor(ast.NodeVisitor):
     """Collect, for each function of a module, which sessions it opens.
 
     Scopes are what is defined around a node: classes, functions, lambdas and
     generator expressions, outermost first.
-
-    :param path: of the file, in the tree
-    :type path: str
     """
 
-    def __init__(self, path):
-        self.path = path
-        self.scopes = []
-        # of each function: (kind, scopes, whether by `with`)
-        self.opened = {}
-        # of each name: (scopes, whether it is called)
-        self.uses = {}
-        self._entered = set()
-        self._called = set()
+    def __init__(self) -> None:
+        self.scopes: list[ast.AST] = []
+        # of each function: (kind, node, scopes, whether by `with`)
+        self.opened: dict[tuple, list[tuple]] = {}
+        self._entered: set[ast.AST] = set()
+        self._called: set[ast.AST] = set()
 
-    def _visit_scope(self, node):
-        for decorator in getattr(node, 'decorator_list', ()):
-            self.visit(decorator)
-        self.scopes.append(node)
-        for child in ast.iter_child_nodes(node):
-            if child not in getattr(node, 'decorator_list', ()):
-                self.visit(child)
-        self.scopes.pop()
-
-    visit_FunctionDef = _visit_scope
-    visit_AsyncFunctionDef = _visit_scope
-    visit_ClassDef = _visit_scope
-    visit_Lambda = _visit_scope
-    visit_GeneratorExp = _visit_scope
-
-    def visit_ImportFrom(self, node):
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for alias in node.names:
             kind = OPENERS.get(alias.name) or CLASSES.get(alias.name)
             if kind and alias.asname:
                 self._note(kind, node)
 
-    def visit_With(self, node):
+    def visit_With(self, node: ast.With) -> None:
         for item in node.items:
             self._entered.update(_entered(item.context_expr))
         self.generic_visit(node)
 
-    def visit_Call(self, node):
+    def visit_Call(self, node: ast.Call) -> None:
         self._called.add(node.func)
         self.generic_visit(node)
 
-    def visit_Name(self, node):
-        if isinstance(node.ctx, ast.Load):
-            self.uses.setdefault(node.id, []).append(
-                (tuple(self.scopes), node in self._called)
-            )
-
-    def visit(self, node):
+    def visit(self, node: ast.AST) -> None:
         kind = self._kind(node)
         if kind:
             self._note(kind, node)
-        super().visit(node)
+        if not isinstance(node, _DEFERRED):
+            super().visit(node)
+            return
+        decorators = getattr(node, 'decorator_list', [])
+        for decorator in decorators:
+            self.visit(decorator)
+        self.scopes.append(node)
+        for child in ast.iter_child_nodes(node):
+            if child not in decorators:
+                self.visit(child)
+        self.scopes.pop()
 
-    def _kind(self, node):
-        """Return what a node opens: None for nothing.
+    def _kind(self, node: ast.AST) -> str | None:
+        """Return what a node opens.
 
         A reference is enough: what is passed on to be called somewhere else
         opens a session there.
-
-        :type node: ast.AST
-        :rtype: str
         """
         if isinstance(node, ast.Call):
             return _call_kind(node)
@@ -243,153 +213,90 @@ class _Visitor(ast.NodeVisitor):
             return OPENERS.get(name) or METHODS.get(name)
         return OPENERS.get(name)
 
-    def _note(self, kind, node):
+    def _note(self, kind: str, node: ast.AST) -> None:
         function = tuple(
             scope for scope in self.scopes if hasattr(scope, 'name')
         )
         self.opened.setdefault(function, []).append(
-            (kind, tuple(self.scopes), node in self._entered)
+            (kind, node, tuple(self.scopes), node in self._entered)
         )
 
-    def openers(self, exempt):
-        for function, opened in self.opened.items():
-            name = '.'.join(scope.name for scope in function) or '<module>'
-            if name in exempt:
-                protection, problem = f'exempt: {exempt[name]}', None
-            else:
-                protection, problem = max(
-                    (
-                        _judge(scopes, entered, self.uses)
-                        for _, scopes, entered in opened
-                    ),
-                    key=lambda verdict: verdict[1] is not None,
-                )
-            yield Opener(
-                self.path, function[-1].lineno if function else 1, name,
-                tuple(dict.fromkeys(kind for kind, *_ in opened)),
-                protection, problem,
-            )  # fmt: skip
 
-
-def _is_generator(function):
-    nested = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+def _is_generator(function: ast.FunctionDef) -> bool:
     todo = list(ast.iter_child_nodes(function))
     while todo:
         node = todo.pop()
         if isinstance(node, (ast.Yield, ast.YieldFrom)):
             return True
-        if not isinstance(node, nested):
+        if not isinstance(node, _DEFERRED):
             todo.extend(ast.iter_child_nodes(node))
     return False
 
 
-def _deferred(scope):
-    """Tell why a scope may run after what it is in: None when it doesn't.
+def _judge(
+    node: ast.AST, scopes: tuple, entered: bool
+) -> tuple[str | None, str | None]:
+    """Return what protects a session, and otherwise why nothing does.
 
-    :type scope: ast.AST
-    :rtype: str
-    """
-    if isinstance(scope, ast.FunctionDef):
-        return 'generator' if _is_generator(scope) else None
-    return _DEFERRED[type(scope)]
-
-
-def _outlives(scopes, depth, uses, seen=frozenset()):
-    """Tell why what is in scopes may run when one of them is done.
-
-    :type scopes: tuple
-    :param depth: which of them, a function
-    :type depth: int
-    :param uses: of each name: (scopes, whether it is called)
-    :type uses: dict
-    :param seen: functions that are looked at already
-    :type seen: frozenset
-    :returns: None when it can't
-    :rtype: str
-    """
-    for scope in scopes[depth:]:
-        deferred = _deferred(scope)
-        if deferred:
-            return f'opens it in a {deferred}'
-    for position in range(depth + 1, len(scopes)):
-        function = scopes[position]
-        if function in seen:
-            continue
-        seen |= {function}
-        around = scopes[:position]
-        used = [
-            use for use in uses.get(function.name, ())
-            if use[0][:position] == around
-        ]
-        if function.decorator_list or not all(called for _, called in used):
-            return f'opens it in {function.name}, which is handed on,'
-        for user, _ in used:
-            problem = _outlives(user, depth, uses, seen)
-            if problem:
-                return problem
-    return None
-
-
-def _judge(scopes, entered, uses):
-    """Tell what protects a session, and otherwise why nothing does.
-
+    :param node: what opens it
     :param scopes: what it is opened in, outermost first
-    :type scopes: tuple
     :param entered: whether it is opened by `with`
-    :type entered: bool
-    :param uses: of each name: (scopes, whether it is called)
-    :type uses: dict
     :returns: protection and problem, of which one is None
-    :rtype: tuple
     """
-    problem = f'is not under @sql.{RETRY}'
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    for depth, scope in enumerate(scopes):
-        decorators = [
-            _last_name(decorator)
-            for decorator in getattr(scope, 'decorator_list', ())
-        ]
-        if not isinstance(scope, functions) or RETRY not in decorators:
-            continue
-        outlives = _outlives(scopes, depth, uses)
+    outer = scopes[0] if scopes else None
+    method = outer
+    protection = None
+    if isinstance(outer, ast.ClassDef) and len(scopes) > 1:
+        method = scopes[1]
+        if RETRY_CLASS in _decorators(outer):
+            protection = RETRY_CLASS
+    decorators = _decorators(method)
+    if RETRY in decorators:
+        protection = RETRY
         if decorators[-1] != RETRY:
-            problem = f'has @{decorators[-1]} below @sql.{RETRY}'
-        elif outlives:
-            problem = f'{outlives} under @sql.{RETRY}'
-        elif not entered:
-            problem = 'opens it otherwise than by with'
-        elif scope is scopes[-1]:
-            return RETRY, None
-        else:
-            return f'{RETRY} of {scope.name}', None
-    return None, problem
+            return None, f'has @{decorators[-1]} below @sql.{RETRY}'
+    elif protection and getattr(node, 'attr', None) not in SESSIONS:
+        return None, f'opens it by no name that @sql.{RETRY_CLASS} looks for'
+    if protection is None:
+        return None, f'is under neither @sql.{RETRY_CLASS} nor @sql.{RETRY}'
+    if not isinstance(method, ast.FunctionDef) or method is not scopes[-1]:
+        return None, 'may open it when the decorator is done'
+    if _is_generator(method):
+        return None, 'is a generator, which the decorator does not wait for'
+    if {'staticmethod', 'classmethod', 'property'} & {*decorators}:
+        return None, f'is no plain method, as @sql.{RETRY_CLASS} looks for'
+    if not entered:
+        return None, 'opens it otherwise than by with'
+    return protection, None
 
 
-def module_openers(path, module, exempt):
-    """Return what opens a session in a module.
+def module_openers(path: str, module: ast.Module, exempt: dict) -> list:
+    """Return the Openers of a module.
 
     :param path: of the file, in the tree
-    :type path: str
-    :type module: ast.Module
     :param exempt: {function: reason}
-    :type exempt: dict
-    :returns: Openers
-    :rtype: list
     """
-    visitor = _Visitor(path)
+    visitor = _Visitor()
     visitor.visit(module)
-    return list(visitor.openers(exempt))
+    found = []
+    for function, opened in visitor.opened.items():
+        name = '.'.join(scope.name for scope in function) or '<module>'
+        verdicts = [_judge(*one) for _, *one in opened]
+        protection, problem = max(verdicts, key=lambda one: one[1] is not None)
+        if name in exempt:
+            protection, problem = f'exempt: {exempt[name]}', None
+        kinds = tuple(dict.fromkeys(kind for kind, *_ in opened))
+        line = function[-1].lineno if function else 1
+        found.append(Opener(path, line, name, kinds, protection, problem))
+    return found
 
 
-def openers(tree, exempt=EXEMPT):
-    """Return what opens a session in a source tree of Keystone.
+def openers(tree: pathlib.Path, exempt: dict = EXEMPT) -> list:
+    """Return the Openers of a source tree of Keystone.
 
     :param tree: the tree's top folder
-    :type tree: pathlib.Path
     :param exempt: {path: {function: reason}}
-    :type exempt: dict
-    :returns: Openers, sorted by path and line
-    :rtype: list
+    :returns: sorted by path and line
     :raises Failure: when the tree is missing, a file can't be parsed, nothing
         opens a session, or an exemption's function is gone
     """
@@ -422,11 +329,10 @@ def openers(tree, exempt=EXEMPT):
     return sorted(found, key=lambda opener: (opener.path, opener.line))
 
 
-def check(found):
+def check(found: list) -> None:
     """Fail unless every opener is protected.
 
     :param found: Openers
-    :type found: list
     :raises Failure: naming those that aren't
     """
     bare = [opener for opener in found if opener.problem]
@@ -435,17 +341,17 @@ def check(found):
             f'{len(bare)} of {len(found)} functions that open a session are '
             'not protected from serialization failures',
             details='\n'.join(f'{opener} {opener.problem}' for opener in bare),
-            remedy=f'put @sql.{RETRY} right above the def, in a patch',
+            remedy=f'put @sql.{RETRY_CLASS} above the class of the driver, in '
+            'a patch; or say in EXEMPT of retries/coverage.py why it needs '
+            'no protection',
         )
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status
-    :rtype: int
     """
     parser = cli.parser(f'python -m {__spec__.name}', __doc__)
     parser.add_argument(
@@ -456,7 +362,7 @@ def main(argv=None):
     return cli.status(parser.prog, _report, parser.parse_args(argv).tree)
 
 
-def _report(tree):
+def _report(tree: pathlib.Path) -> None:
     found = openers(tree)
     for opener in found:
         print(f'{opener}: {opener.protection or opener.problem}')

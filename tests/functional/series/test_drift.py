@@ -43,27 +43,35 @@ class DriftTest(base.SeriesTestCase):
             )
             self.assertEqual('upstreamed', states[first])
 
-    def test_method_that_upstream_adds(self):
-        """A new method, and one that lost its decorator, are both named."""
+    def test_session_that_upstream_adds(self):
+        """One in a driver is protected, and one elsewhere is named."""
+        tree = self.sdist('keystone')
+        self.call('apply', tree)
+        self.assertEqual([], self.unprotected(tree, status=3))
+        body = (
+            '        with sql.session_for_write() as session:\n'
+            '            session.flush()\n'
+        )
+        path = tree / 'keystone/trust/backends/sql.py'
+        text = path.read_text() + f'\n    def new_one(self):\n{body}'
+
+        path.write_text(text)
+        self.assertEqual([], self.unprotected(tree, status=3))
+
+        path.write_text(f'{text}\n\nclass Other:\n    def get(self):\n{body}')
+        self.assertEqual(['Other.get'], self.unprotected(tree, status=4))
+        output = self.output.getvalue()
+        self.assertRegex(output, r'sql.py:\d+ Other.get \(write\) is under')
+
+    def test_driver_without_its_decorator(self):
         tree = self.sdist('keystone')
         self.call('apply', tree)
         path = tree / 'keystone/trust/backends/sql.py'
         text = path.read_text()
-        self.assertEqual([], self.unprotected(tree, status=3))
-        method = '    @sql.retry_transaction\n    def get_trust('
-        self.assertIn(method, text)
-        path.write_text(
-            text.replace(method, '    def get_trust(')
-            + '\n    def new_one(self):\n'
-            '        with sql.session_for_write() as session:\n'
-            '            session.flush()\n'
-        )
-        self.assertEqual(
-            ['Trust.get_trust', 'Trust.new_one'],
-            self.unprotected(tree, status=4),
-        )
-        output = self.output.getvalue()
-        self.assertRegex(output, r'sql.py:\d+ Trust.new_one \(write\) is not')
+        line = '\n\n@sql.retry_transactions\n'
+        self.assertIn(line, text)
+        path.write_text(text.replace(line, '\nUPSTREAM = 1\n\n\n'))
+        self.assertIn('Trust.get_trust', self.unprotected(tree, status=4))
 
     def unprotected(self, tree, status):
         report = self.path / 'report.json'

@@ -35,6 +35,9 @@ import sqlalchemy
 
 LOG = log.getLogger(__name__)
 
+# Those that may not know what became of a COMMIT, and say so
+DIALECTS = ('cockroachdb',)
+
 # Not every oslo.db has this
 AMBIGUOUS_RESULT = getattr(db_exception, 'DBAmbiguousResult', ())
 
@@ -145,25 +148,21 @@ class _Written:
 
 
 @contextlib.contextmanager
-def settle(open_session, nested):
+def settle(open_session):
     """Open a session for writing that finds out whether it took effect.
 
     :param open_session: returns a context manager, which commits
     :type open_session: callable
-    :param nested: whether it is inside another one, and commits nothing
-    :type nested: bool
     :raises NotCommitted: when the outcome of COMMIT was unknown, and the
         transaction turned out to have had no effect
     """
 
-    if nested:
-        with open_session() as session:
-            yield session
-        return
-
     # The range's lease moves from a lost node within about ten seconds
     @oslo_db_api.wrap_db_retry(
-        max_retries=4, retry_on_deadlock=True, retry_on_disconnect=True
+        max_retries=8,
+        max_retry_interval=2,
+        retry_on_deadlock=True,
+        retry_on_disconnect=True,
     )
     def took_effect():
         with open_session() as another:
@@ -191,4 +190,6 @@ def settle(open_session, nested):
             {'error': unknown, 'has': 'has' if committed else 'has not'},
         )
         if not committed:
-            raise NotCommitted() from unknown
+            not_committed = NotCommitted()
+            not_committed.backoff = getattr(unknown, 'backoff', None)
+            raise not_committed from unknown

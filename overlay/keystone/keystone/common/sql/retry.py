@@ -15,23 +15,36 @@
 A database may refuse any transaction at any statement, reads and COMMIT
 included, because of others that run at the same time, and expects its client
 to run the transaction again. Every method of a driver that opens a session
-does so under :func:`retry_transaction`.
+does so under :func:`retry_transaction`: :func:`retry_transactions` sees to
+that for a whole class.
 """
 
 import copy
 import functools
+import inspect
+import time
+import types
 
 from oslo_db import api as oslo_db_api
 from oslo_db import exception as db_exception
+from oslo_log import log
 from sqlalchemy.orm import exc as orm_exc
 
 from keystone.common import driver_hints
 from keystone.common.sql import core
 from keystone import exception
 
+LOG = log.getLogger(__name__)
+
+# Seconds since the beginning of the first attempt after which a conflict that
+# carries no bound of its own is the last one.
+_MAX_TIME = 30
+
 # StaleDataError is how SQLAlchemy says that somebody else has changed or
 # deleted a row since this transaction read it, where the database didn't.
 _CONFLICTS = (db_exception.DBDeadlock, orm_exc.StaleDataError)
+
+_OPENERS = frozenset(['session_for_read', 'session_for_write'])
 
 
 class _Arguments:
@@ -71,25 +84,19 @@ class _Arguments:
 def retry_transaction(method):
     """Run a driver's method again when its transaction met a conflict.
 
-    How often and how fast is what oslo.db's options in ``[database]`` say.
+    On CockroachDB the exception itself carries how often and how fast, as
+    ``deadlock_backoff_max_time`` in ``[database]`` says; on other databases
+    too if ``deadlock_backoff`` is true. An exception that carries nothing is
+    followed by a wait of one second at first and ten at most, 20 times, but
+    not if the first attempt began more than 30 seconds ago: MySQL takes 50
+    for a lock before it gives up. No attempt then begins after 40 seconds.
+
     Each attempt gets the arguments as the first one got them. The method
     must have no effect but the database's: what is slow, such as hashing a
     password, and what others can see belongs outside.
 
     Called inside a session, the method joins its transaction, which is lost
     with the failure, so only the outermost method can run it again.
-
-    The decorator goes below those that look at the result or at the hints::
-
-        @sql.handle_conflicts(conflict_type='user')
-        @sql.retry_transaction
-        def create_user(self, user_id, user):
-            with sql.session_for_write() as session:
-
-        @driver_hints.truncated
-        @sql.retry_transaction
-        def list_users(self, hints):
-            with sql.session_for_read() as session:
 
     :param method: a function that opens a session
     :type method: callable
@@ -103,11 +110,19 @@ def retry_transaction(method):
         exception_checker=lambda e: isinstance(e, _CONFLICTS),
     )
     @functools.wraps(method)
-    def attempt(arguments, args, kwargs):
+    def attempt(started, arguments, args, kwargs):
         try:
             return method(*args, **kwargs)
-        except _CONFLICTS:
+        except _CONFLICTS as e:
             arguments.restore()
+            elapsed = time.monotonic() - started
+            if elapsed > _MAX_TIME and getattr(e, 'backoff', None) is None:
+                LOG.exception(
+                    '%(method)s has met conflicts for %(elapsed).1f seconds '
+                    'and is not tried again.',
+                    {'method': method.__qualname__, 'elapsed': elapsed},
+                )
+                raise exception.ConcurrentTransactions() from e
             raise
 
     @functools.wraps(method)
@@ -116,11 +131,71 @@ def retry_transaction(method):
             return method(*args, **kwargs)
         arguments = _Arguments((*args, *kwargs.values()))
         try:
-            return attempt(arguments, args, kwargs)
+            return attempt(time.monotonic(), arguments, args, kwargs)
         except _CONFLICTS as e:
             raise exception.ConcurrentTransactions() from e
 
+    wrapper._retries_transaction = True
     return wrapper
+
+
+def _opens_session(code):
+    """Tell whether a function, or one inside it, names what opens a session.
+
+    :param code: of the function
+    :type code: types.CodeType
+    :rtype: bool
+    """
+    return not _OPENERS.isdisjoint(code.co_names) or any(
+        _opens_session(constant)
+        for constant in code.co_consts
+        if isinstance(constant, types.CodeType)
+    )
+
+
+def _functions(method):
+    """Yield a method and what its decorators wrap, outermost first."""
+    while method is not None:
+        yield method
+        method = getattr(method, '__wrapped__', None)
+
+
+def retry_transactions(cls):
+    """Run each method of a driver again when its transaction met a conflict.
+
+    Whatever opens a session in the body of the class is put under
+    :func:`retry_transaction`, above all other decorators. A method that does
+    something slow before it opens one, such as hashing a password, has that
+    decorator in the right place itself::
+
+        @sql.retry_transactions
+        class Identity(base.IdentityDriverBase):
+            @sql.handle_conflicts(conflict_type='user')
+            @_hash_password_first
+            @sql.retry_transaction
+            def create_user(self, user_id, user):
+                with sql.session_for_write() as session:
+
+            def get_user(self, user_id):
+                with sql.session_for_read() as session:
+
+    A subclass is covered for what it inherits, and says so again for methods
+    of its own. A session that a method opens through a function of another
+    module is not seen here.
+
+    :param cls: the class of a driver
+    :type cls: type
+    :rtype: type
+    """
+    for name, method in list(vars(cls).items()):
+        if not inspect.isfunction(method):
+            continue
+        functions = list(_functions(method))
+        if any(_opens_session(f.__code__) for f in functions) and not any(
+            hasattr(f, '_retries_transaction') for f in functions
+        ):
+            setattr(cls, name, retry_transaction(method))
+    return cls
 
 
 def retry_duplicate(method):
@@ -131,11 +206,10 @@ def retry_duplicate(method):
     second attempt finds it. A duplicate that remains is for the caller. ::
 
         @sql.retry_duplicate
-        @sql.retry_transaction
         def add_user_to_group(self, user_id, group_id):
             with sql.session_for_write() as session:
 
-    :param method: a function under :func:`retry_transaction`
+    :param method: a function that opens a session
     :type method: callable
     :rtype: callable
     """

@@ -15,6 +15,7 @@ import uuid
 from oslo_db import exception as db_exception
 import sqlalchemy
 import testtools
+from testtools import matchers
 from testtools.testresult import doubles
 
 from keystone.assignment.role_backends import sql_model
@@ -132,6 +133,21 @@ class SharedSchemaTest(testtools.TestCase):
         self.assertEqual('SELECT nothing', words[5][1])
         self.assertIn('-- ', words[6][1])
         self.assertEqual(['T2', 'ROLLBACK'], words[-1])
+
+    def test_trace_of_much_is_short(self):
+        self.schema.trace.clear()
+        with self.fixture, sql.session_for_read() as session:
+            for number in range(1500):
+                session.execute(
+                    sqlalchemy.text(f'SELECT {number}, :value'),
+                    {'value': 'v' * 10000},
+                )
+            text = self.schema.trace.text()
+        self.assertThat(len(text), matchers.LessThan(1001000))
+        first, *lines = text.splitlines()
+        self.assertRegex(first, r'^\[\d+ characters more\]')
+        self.assertIn('SELECT 1499, ', lines[-1])
+        self.assertRegex(lines[-1], r'vvv\[9\d\d\d characters more\]')
 
     def test_trace_is_attached_to_a_failure(self):
         write = self._write

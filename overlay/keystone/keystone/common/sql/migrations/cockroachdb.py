@@ -29,9 +29,12 @@ of its dialect. The dialect itself comes with the ``sqlalchemy-cockroachdb``
 package.
 """
 
+import inspect
+
+import alembic
 from alembic.ddl import base
-from sqlalchemy import schema
 import sqlalchemy as sql
+from sqlalchemy import schema
 from sqlalchemy_cockroachdb import base as crdb
 
 _CREATE = (schema.CreateTable, schema.CreateIndex, base.AddColumn)
@@ -41,6 +44,23 @@ _DROP = (
     schema.DropConstraint,
     base.DropColumn,
 )
+
+
+def _require_if_not_exists():
+    # Earlier releases have no such argument, and ignore the attribute that
+    # is set below.
+    for construct, argument in (
+        (base.AddColumn, 'if_not_exists'),
+        (base.DropColumn, 'if_exists'),
+    ):
+        if argument not in inspect.signature(construct).parameters:
+            raise RuntimeError(
+                'Migrations on CockroachDB can only be run again with alembic '
+                f'1.16.0 or later; {alembic.__version__} is installed.'
+            )
+
+
+_require_if_not_exists()
 
 
 class CockroachDBImpl(crdb.CockroachDBImpl):

@@ -72,8 +72,8 @@ class SharedSchema:
 
     def __init__(self, backend):
         self._backend = backend
-        self.name = '{}_w{}'.format(
-            backend.url.database, uuidutils.generate_uuid(dashed=False)
+        self.name = (
+            f'{backend.url.database}_w{uuidutils.generate_uuid(dashed=False)}'
         )
         backend.create_named_database(self.name)
         atexit.register(self._drop)

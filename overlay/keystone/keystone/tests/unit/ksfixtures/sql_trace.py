@@ -20,6 +20,11 @@ import sqlalchemy
 # oslo.db says here that it runs a function again.
 _RETRY_LOGGER = 'oslo_db.api'
 
+# Characters of a line, and of a text: a packet of subunit, which it is
+# attached to, has 4 MiB at most.
+_LINE = 1000
+_TEXT = 1000000
+
 
 class SQLTrace(logging.Handler):
     """Statements of an engine with their transactions, and retries.
@@ -99,6 +104,9 @@ class SQLTrace(logging.Handler):
     def text(self):
         """Return the trace, a line for each statement.
 
+        What is long is shortened: a statement and its parameters at their
+        end, and the whole at its beginning.
+
         :returns: seconds since the test's start, number of the transaction,
             statement, parameters, milliseconds that it took
         :rtype: str
@@ -108,11 +116,20 @@ class SQLTrace(logging.Handler):
             words = [
                 f'{when - self._start:8.4f}',
                 f'T{number}' if number else '--',
-                ' '.join(what.split()),
+                _shortened(' '.join(what.split())),
             ]
             if parameters:
-                words.append(repr(parameters))
+                words.append(_shortened(repr(parameters)))
             if seconds is not None:
                 words.append(f'[{seconds * 1000:.1f} ms]')
             lines.append(' '.join(words))
-        return '\n'.join(lines) + '\n'
+        text = '\n'.join(lines) + '\n'
+        if len(text) > _TEXT:
+            return f'[{len(text) - _TEXT} characters more]' + text[-_TEXT:]
+        return text
+
+
+def _shortened(text):
+    if len(text) <= _LINE:
+        return text
+    return f'{text[:_LINE]}[{len(text) - _LINE} characters more]'

@@ -16,6 +16,7 @@ from unittest import mock
 import uuid
 
 import fixtures
+from oslo_db import backoff
 from oslo_db import exception as db_exception
 
 from keystone.assignment.role_backends import sql_model as role_model
@@ -37,7 +38,14 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
         self.logger = self.useFixture(fixtures.FakeLogger())
         with sql.session_for_read() as session:
             self.dialect = session.get_bind().dialect
+        # by default not SQLite's, whose COMMIT is always answered
+        self.useFixture(
+            fixtures.MockPatchObject(
+                ambiguity, 'DIALECTS', [self.dialect.name]
+            )
+        )
         self.outcomes = []
+        self.backoff = None
         self.commits = 0
         self.do_commit = self.dialect.do_commit
         self.useFixture(
@@ -54,7 +62,9 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
         else:
             self.do_commit(connection)
         if outcome != 'told':
-            raise db_exception.DBAmbiguousResult('result is ambiguous')
+            error = db_exception.DBAmbiguousResult('result is ambiguous')
+            error.backoff = self.backoff
+            raise error
 
     def _create_role(self):
         return self.role_driver.create_role('r', {'id': 'r', 'name': 'n'})
@@ -79,6 +89,29 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
         self.assertEqual('n', self.role_driver.get_role('r')['name'])
         self.assertIn('has not taken effect', self.logger.output)
 
+    def test_insert_that_did_not_waits_as_the_engine_says(self):
+        self.backoff = backoff.Backoff(max_interval=0.1)
+        self.outcomes = ['lost']
+
+        self._create_role()
+
+        for call in self.sleep.call_args_list:
+            self.assertGreater(0.1, call.args[0])
+
+    def test_other_database(self):
+        self.useFixture(
+            fixtures.MockPatchObject(ambiguity, 'DIALECTS', ['another'])
+        )
+        written = self.useFixture(
+            fixtures.MockPatchObject(ambiguity, '_Written')
+        ).mock
+        self.outcomes = ['lost']
+
+        self.assertUnknown(self._create_role)
+
+        written.assert_not_called()
+        self.assertEqual(1, self.commits)
+
     def test_insert_several_times_in_vain(self):
         self.outcomes = ['lost', 'told', 'lost', 'told', 'committed']
 
@@ -99,9 +132,7 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
             self.assertEqual(user['name'], found['name'])
             with sql.session_for_read() as session:
                 users = session.query(sql_model.LocalUser)
-                self.assertEqual(
-                    1, users.filter_by(user_id=user_id).count()
-                )
+                self.assertEqual(1, users.filter_by(user_id=user_id).count())
 
     def test_delete(self):
         for outcome in ('committed', 'lost'):
@@ -132,9 +163,7 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
         for outcome in ('committed', 'lost'):
             self.outcomes = [outcome]
 
-            driver.create_grant(
-                role_id=outcome, user_id='u', project_id='p'
-            )
+            driver.create_grant(role_id=outcome, user_id='u', project_id='p')
 
             self.assertIn(
                 outcome,
@@ -362,6 +391,17 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
             self.assertEqual('n', self._create_role()['name'])
 
         self.assertEqual([], failures)
+
+    def test_look_is_given_up(self):
+        error = db_exception.DBDeadlock()
+        error.backoff = backoff.Backoff()
+        self.outcomes = ['committed']
+        with mock.patch.object(
+            ambiguity._Written, 'took_effect', side_effect=error
+        ) as took_effect:
+            self.assertUnknown(self._create_role)
+
+        self.assertEqual(9, took_effect.call_count)
 
     def test_only_at_commit(self):
         error = db_exception.DBAmbiguousResult()

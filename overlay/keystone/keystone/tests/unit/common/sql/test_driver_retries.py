@@ -16,7 +16,9 @@ What the methods do with a database is tested elsewhere, under injected
 failures too. Here each is called on its own, and there is no database.
 """
 
+import ast
 import inspect
+import textwrap
 from unittest import mock
 
 import fixtures
@@ -44,6 +46,9 @@ from keystone.tests import unit
 from keystone.trust.backends import sql as trust_sql
 
 
+SESSIONS = ('session_for_read', 'session_for_write')
+
+
 class _ThirdAttempt(Exception):
     pass
 
@@ -55,7 +60,7 @@ class DriverRetriesMixin:
     arguments of methods that don't get by with mocks as ``arguments``.
     """
 
-    driver_class = None
+    driver_class: type
     arguments: dict[str, tuple] = {}
 
     def setUp(self):
@@ -76,11 +81,17 @@ class DriverRetriesMixin:
         raise _ThirdAttempt()
 
     def _methods(self):
+        """Return those that name what opens a session, by the source."""
+        source = textwrap.dedent(inspect.getsource(self.driver_class))
+        (class_def,) = ast.parse(source).body
         return [
-            name
-            for name, method in vars(self.driver_class).items()
-            if inspect.isfunction(method)
-            and 'sql.session_for_' in inspect.getsource(inspect.unwrap(method))
+            method.name
+            for method in class_def.body
+            if isinstance(method, ast.FunctionDef)
+            and any(
+                getattr(node, 'attr', None) in SESSIONS
+                for node in ast.walk(method)
+            )
         ]
 
     def _arguments(self, name, method):
@@ -199,7 +210,7 @@ class DomainConfigRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
 
 class RevokeRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = revoke_sql.Revoke
-    arguments = {'revoke': (revoke_model.RevokeEvent(),)}
+    arguments = {'_store_event': (revoke_model.RevokeEvent(),)}
 
 
 class TrustRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):

@@ -12,16 +12,20 @@
 
 """Tests of migrations on CockroachDB; most of them need no database."""
 
+import importlib.util
 import io
+import itertools
 import sys
 from unittest import mock
 
 from alembic import command as alembic_api
+from alembic.ddl import base as alembic_base
 from alembic.ddl import impl as alembic_impl
 from alembic import operations
 from alembic.runtime import migration
 from alembic import script
 import fixtures
+from oslo_db import backoff
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 from oslo_db.sqlalchemy import test_fixtures
@@ -175,6 +179,27 @@ class ConnectedCockroachDBImplTestCase(unit.BaseTestCase):
         )
 
 
+class AlembicTestCase(unit.BaseTestCase):
+    """Which alembic will do."""
+
+    def test_installed(self):
+        cockroachdb._require_if_not_exists()
+
+    def test_too_old(self):
+        def before_1_16(name, column, schema=None):
+            pass
+
+        spec = importlib.util.find_spec(cockroachdb.__name__)
+        for name in ('AddColumn', 'DropColumn'):
+            with mock.patch.object(alembic_base, name, before_1_16):
+                e = self.assertRaises(
+                    RuntimeError,
+                    spec.loader.exec_module,
+                    importlib.util.module_from_spec(spec),
+                )
+            self.assertIn('alembic 1.16.0 or later', str(e))
+
+
 class RevisionsTestCase(unit.BaseTestCase):
     """What Keystone's own revisions become."""
 
@@ -252,7 +277,8 @@ class UpgradeBaseTestCase(unit.BaseTestCase):
 
         self.engine = mock.MagicMock()
         self.engine.dialect.name = 'cockroachdb'
-        self.transaction = self.engine.begin.return_value.__enter__()
+        self.serializable = self.engine.connect.return_value.execution_options
+        self.transaction = self.serializable.return_value.__enter__()
         connection = self.engine.connect.return_value.__enter__()
         self.autocommit = connection.execution_options.return_value
         self.connection = connection
@@ -284,7 +310,8 @@ class UpgradeTestCase(UpgradeBaseTestCase):
 
         self._sync()
 
-        self.assertEqual([(self.transaction, 'heads')], self.used)
+        transaction = self.engine.begin.return_value.__enter__()
+        self.assertEqual([(transaction, 'heads')], self.used)
 
     def test_empty_database(self):
         self.controlled.return_value = False
@@ -298,6 +325,10 @@ class UpgradeTestCase(UpgradeBaseTestCase):
             ],
             self.used,
         )
+        self.serializable.assert_called_once_with(
+            isolation_level='SERIALIZABLE'
+        )
+        self.transaction.begin.assert_called_once_with()
         self.connection.execution_options.assert_called_with(
             isolation_level='AUTOCOMMIT'
         )
@@ -315,6 +346,24 @@ class UpgradeTestCase(UpgradeBaseTestCase):
         self._sync()
 
         self.assertEqual([(self.autocommit, 'heads')] * 3, self.used)
+
+    def test_serialization_failures_of_a_slow_migration(self):
+        failures = [db_exception.DBDeadlock() for _ in range(10)]
+        for failure in failures:
+            failure.backoff = backoff.Backoff()
+        self._fail_with(*failures)
+        # later by more than a transaction is retried for, at each look
+        step = 2 * backoff.Backoff().max_time
+        self.useFixture(
+            fixtures.MockPatch(
+                'oslo_db.api.time.monotonic',
+                side_effect=itertools.count(step=step),
+            )
+        )
+
+        self._sync()
+
+        self.assertEqual([(self.autocommit, 'heads')] * 11, self.used)
 
     def test_other_failure_is_not_retried(self):
         self._fail_with(db_exception.DBError())

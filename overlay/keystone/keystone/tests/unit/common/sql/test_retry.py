@@ -10,12 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+import functools
 import threading
 import time
 import types
 from unittest import mock
 
 import fixtures
+from oslo_db import backoff
 from oslo_db import exception as db_exception
 from oslo_log import log
 from sqlalchemy.orm import exc as orm_exc
@@ -86,7 +88,7 @@ class Driver:
         return list(range(limit))
 
 
-class RetryTransactionTestCase(unit.BaseTestCase):
+class RetryTransactionBaseTestCase(unit.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.useFixture(database.Database())
@@ -101,6 +103,35 @@ class RetryTransactionTestCase(unit.BaseTestCase):
             )
         )
 
+    def _pass_time(self, seconds):
+        """Let each attempt take some time, of a clock that only we set.
+
+        :param seconds: that an attempt takes
+        :returns: list of the times at which attempts began
+        """
+        now = 0
+        began = []
+        work = Driver._work
+
+        def _sleep(seconds):
+            nonlocal now
+            now += seconds
+
+        def _work(driver, call):
+            nonlocal now
+            began.append(now)
+            now += seconds
+            return work(driver, call)
+
+        self.sleep.side_effect = _sleep
+        clock = types.SimpleNamespace(sleep=_sleep, monotonic=lambda: now)
+        for module in 'oslo_db.api', 'keystone.common.sql.retry':
+            self.useFixture(fixtures.MockPatch(f'{module}.time', clock))
+        self.useFixture(fixtures.MockPatchObject(Driver, '_work', _work))
+        return began
+
+
+class RetryTransactionTestCase(RetryTransactionBaseTestCase):
     def _driver(self, failures, then=None):
         return Driver(
             *(db_exception.DBDeadlock() for _ in range(failures)),
@@ -134,6 +165,39 @@ class RetryTransactionTestCase(unit.BaseTestCase):
         driver = Driver(*(orm_exc.StaleDataError() for _ in range(1000)))
 
         self.assertRaises(exception.ConcurrentTransactions, driver.plain)
+
+    def test_lock_wait_timeout(self):
+        began = self._pass_time(50)
+        logger = self.useFixture(fixtures.FakeLogger(level=log.ERROR))
+        driver = self._driver(1000)
+
+        error = self.assertRaises(
+            exception.ConcurrentTransactions, driver.plain
+        )
+
+        self.assertEqual([0], began)
+        self.assertIsInstance(error.__cause__, db_exception.DBDeadlock)
+        self.assertIn('Driver.plain has met conflicts', logger.output)
+
+    def test_bound_in_time(self):
+        for failure in db_exception.DBDeadlock, orm_exc.StaleDataError:
+            began = self._pass_time(1)
+            driver = Driver(*(failure() for _ in range(1000)))
+
+            self.assertRaises(exception.ConcurrentTransactions, driver.plain)
+
+            self.assertLess(3, len(began))
+            self.assertGreater(40, began[-1])
+
+    def test_bound_in_time_of_the_exception(self):
+        began = self._pass_time(15)
+        driver = self._driver(1000)
+        for failure in driver.failures:
+            failure.backoff = backoff.Backoff(max_time=1000)
+
+        self.assertRaises(exception.ConcurrentTransactions, driver.plain)
+
+        self.assertGreater(began[-1], 100)
 
     def test_the_method_is_still_itself(self):
         self.assertEqual('plain', Driver.plain.__name__)
@@ -332,6 +396,83 @@ class RetryTransactionTestCase(unit.BaseTestCase):
         self.assertRaises(
             exception.ConcurrentTransactions, driver.create, 't', {}
         )
+
+
+def _check_first(method):
+    @functools.wraps(method)
+    def wrapper(self, *args):
+        self.calls.append('checked')
+        return method(self, *args)
+
+    return wrapper
+
+
+@sql.retry_transactions
+class ClassOfDriver(Driver):
+    def reads(self):
+        with sql.session_for_read():
+            return self._work('reads')
+
+    def writes_inside(self):
+        def write():
+            with sql.session_for_write():
+                return self._work('writes')
+
+        return write()
+
+    @_check_first
+    def checks_each_time(self):
+        with sql.session_for_read():
+            return self._work('reads')
+
+    @_check_first
+    @sql.retry_transaction
+    def checks_once(self):
+        with sql.session_for_read():
+            return self._work('reads')
+
+    def opens_none(self):
+        self._work('first')
+        return self.reads()
+
+
+class RetryTransactionsTestCase(RetryTransactionBaseTestCase):
+    def _call(self, name):
+        driver = ClassOfDriver(db_exception.DBDeadlock())
+        try:
+            getattr(driver, name)()
+        except db_exception.DBDeadlock:
+            driver.calls.append('failed')
+        return driver.calls
+
+    def test_method(self):
+        self.assertEqual(['reads', 'reads'], self._call('reads'))
+
+    def test_function_inside_a_method(self):
+        self.assertEqual(['writes', 'writes'], self._call('writes_inside'))
+
+    def test_below_another_decorator(self):
+        self.assertEqual(
+            ['checked', 'reads'] * 2, self._call('checks_each_time')
+        )
+
+    def test_where_it_is_already(self):
+        self.assertEqual(
+            ['checked', 'reads', 'reads'], self._call('checks_once')
+        )
+
+    def test_method_that_opens_none(self):
+        self.assertEqual(['first', 'failed'], self._call('opens_none'))
+
+    def test_only_the_outermost_retries(self):
+        driver = ClassOfDriver(*[db_exception.DBDeadlock()] * 500)
+        with sql.session_for_read():
+            self.assertRaises(db_exception.DBDeadlock, driver.reads)
+        self.assertEqual(['reads'], driver.calls)
+
+    def test_the_class_is_still_itself(self):
+        self.assertEqual('ClassOfDriver', ClassOfDriver.__name__)
+        self.assertEqual('reads', ClassOfDriver.reads.__name__)
 
 
 class RetryTransactionDatabaseTestCase(unit.BaseTestCase):

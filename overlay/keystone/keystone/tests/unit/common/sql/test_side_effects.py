@@ -166,7 +166,7 @@ def _federated(unique_id):
 
 
 #: What is there before an operation: driver, method, arguments.
-WORLD = (
+WORLD: tuple = (
     (resource_sql.Resource, 'create_project', 'd1', {
         'id': 'd1', 'name': 'd1', 'is_domain': True, 'enabled': True,
         'domain_id': None, 'parent_id': None,
@@ -269,7 +269,7 @@ WORLD = (
 )  # fmt: skip
 
 #: Operations of each driver: method and arguments.
-OPERATIONS = {
+OPERATIONS: dict = {
     app_cred_sql.ApplicationCredential: (
         ('create_application_credential', _app_cred('new'),
          [{'id': 'r1'}, {'id': 'r2'}],
@@ -606,9 +606,7 @@ class _Failure:
         self.position = None
         self.count = 0
         self._do_commit = engine.dialect.do_commit
-        sqlalchemy.event.listen(
-            engine, 'before_cursor_execute', self._execute
-        )
+        sqlalchemy.event.listen(engine, 'before_cursor_execute', self._execute)
         engine.dialect.do_commit = self._commit
 
     def start(self, position):
@@ -675,9 +673,7 @@ class SideEffectsMixin:
         shadow_sql.ShadowUsers().add_user_to_group_expires('u1', 'g2')
         revoke_sql.Revoke().revoke(
             revoke_model.RevokeEvent(
-                user_id='u1',
-                issued_before=BEFORE,
-                revoked_at=BEFORE,
+                user_id='u1', issued_before=BEFORE, revoked_at=BEFORE
             )
         )
         self.engine = self.database_fixture.engine
@@ -691,10 +687,7 @@ class SideEffectsMixin:
         self._tables()
         self.failure = _Failure(self.engine)
         self.notifications = []
-        for name in (
-            'notify_event_callbacks',
-            '_send_audit_notification',
-        ):
+        for name in ('notify_event_callbacks', '_send_audit_notification'):
             self._note_calls(name)
 
     def config_overrides(self):
@@ -823,7 +816,10 @@ def _content(value):
         return _content(vars(value))
     if isinstance(value, dict):
         return sorted(
-            (repr(key), 'RANDOM' if item and key in _RANDOM else _content(item))
+            (
+                repr(key),
+                'RANDOM' if item and key in _RANDOM else _content(item),
+            )
             for key, item in value.items()
         )
     if isinstance(value, set | frozenset):

@@ -14,8 +14,10 @@
 
 import datetime
 import os
+import threading
 import time
 import traceback
+from unittest import mock
 import uuid
 
 from alembic import command as alembic_api
@@ -40,6 +42,88 @@ def _name(kind):
 
 class Interrupted(BaseException):
     """Ends `keystone-manage db_sync` halfway, as Ctrl-C does."""
+
+
+class LockVersionsMixin(test_fixtures.OpportunisticDBTestMixin):
+    """The lock that db_sync holds, under the timeouts of a role."""
+
+    def setUp(self):
+        super().setUp()
+        self.engine = enginefacade.writer.get_engine()
+
+    def _limit(self, name):
+        """Let a timeout of 0.2 s apply to each connection to come."""
+
+        def limit(connection, record):
+            cursor = connection.cursor()
+            cursor.execute(f"SET {name} = '200ms'")
+            connection.commit()
+
+        with self.engine.connect() as connection:
+            known = connection.exec_driver_sql(
+                f"SELECT 1 FROM pg_settings WHERE name = '{name}'"
+            ).scalar()
+        if not known:
+            self.skipTest(f'the server has no {name}')
+        sqlalchemy.event.listen(self.engine, 'connect', limit)
+        self.addCleanup(self.engine.dispose)
+        self.addCleanup(sqlalchemy.event.remove, self.engine, 'connect', limit)
+        self.engine.dispose()
+
+    def _hold_and_wait(self):
+        """Let one hold the lock and another wait, for longer than 0.2 s."""
+        held = threading.Event()
+        failures = []
+
+        def hold():
+            try:
+                with upgrades._lock_versions(self.engine):
+                    held.set()
+                    time.sleep(0.6)
+            except Exception as e:
+                failures.append(e)
+            finally:
+                held.set()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        try:
+            with upgrades._lock_versions(self.engine):
+                pass
+        finally:
+            thread.join()
+        self.assertEqual([], failures)
+
+    def test_statement_timeout(self):
+        self._limit('statement_timeout')
+        self._hold_and_wait()
+
+    def test_lock_timeout(self):
+        self._limit('lock_timeout')
+        self._hold_and_wait()
+
+    def test_transaction_timeout(self):
+        self._limit('transaction_timeout')
+        self._hold_and_wait()
+
+    def test_idle_in_transaction_session_timeout(self):
+        self._limit('idle_in_transaction_session_timeout')
+        self._hold_and_wait()
+
+    def test_idle_session_timeout(self):
+        self._limit('idle_session_timeout')
+        self._hold_and_wait()
+
+
+class LockVersionsCockroachDBTestCase(LockVersionsMixin, unit.BaseTestCase):
+    FIXTURE = test_fixtures.CockroachDBOpportunisticFixture
+
+
+class LockVersionsPostgreSQLTestCase(LockVersionsMixin, unit.BaseTestCase):
+    """CockroachDB's settings have PostgreSQL's names and meanings."""
+
+    FIXTURE = test_fixtures.PostgresqlOpportunisticFixture
 
 
 class UpgradeCockroachDBTestCase(
@@ -218,9 +302,7 @@ class UpgradeCockroachDBTestCase(
         with self.engine.connect() as connection:
             for table in self._tables():
                 found = connection.execute(table.select()).mappings().all()
-                self.assertIn(
-                    rows[table.name], [dict(row) for row in found]
-                )
+                self.assertIn(rows[table.name], [dict(row) for row in found])
 
     def _fork_sync(self, gate, opener):
         """Start a process that brings the schema up once the gate opens.
@@ -246,6 +328,31 @@ class UpgradeCockroachDBTestCase(
         finally:
             os._exit(status)
 
+    def test_read_committed_is_the_default(self):
+        levels = []
+
+        def upgrade(config, revision):
+            connection = config.attributes['connection']
+            level = connection.get_isolation_level()
+            levels.append((revision, level, connection.in_transaction()))
+
+        engine = self.engine.execution_options(
+            isolation_level='READ COMMITTED'
+        )
+        with (
+            mock.patch.object(alembic_api, 'upgrade', upgrade),
+            mock.patch.object(upgrades, '_create_indexes'),
+        ):
+            upgrades.offline_sync_database_to_version(engine=engine)
+
+        self.assertEqual(
+            [
+                (upgrades.ALEMBIC_INIT_VERSION, 'SERIALIZABLE', True),
+                ('heads', mock.ANY, False),
+            ],
+            levels,
+        )
+
     def test_ten_at_once(self):
         self._sync()
         expected = self._schema()
@@ -257,22 +364,6 @@ class UpgradeCockroachDBTestCase(
         statuses = [os.waitpid(pid, 0)[1] for pid in children]
         self.assertEqual([0] * 10, statuses)
         self.assertEqual(expected, self._schema())
-
-    def test_lock_outlasts_the_timeouts_of_a_role(self):
-        def limit(connection, record):
-            cursor = connection.cursor()
-            cursor.execute("SET statement_timeout = '200ms'")
-            cursor.execute("SET idle_in_transaction_session_timeout = '200ms'")
-            connection.commit()
-
-        sqlalchemy.event.listen(self.engine, 'connect', limit)
-        self.addCleanup(self.engine.dispose)
-        self.addCleanup(
-            sqlalchemy.event.remove, self.engine, 'connect', limit
-        )
-        self.engine.dispose()
-        with upgrades._lock_versions(self.engine):
-            time.sleep(0.5)
 
     def _postgresql(self):
         """Return an engine of an empty PostgreSQL database, if there is one.
@@ -309,13 +400,9 @@ class UpgradeCockroachDBTestCase(
         self._sync()
         found = self._schema()
 
-        self.assertEqual(
-            {upgrades.LOCK_TABLE}, found.keys() - expected.keys()
-        )
+        self.assertEqual({upgrades.LOCK_TABLE}, found.keys() - expected.keys())
         for table, column in upgrades.INDEXED_COLUMNS:
-            found[table]['indexes'].remove(
-                (f'ix_{table}_{column}', (column,))
-            )
+            found[table]['indexes'].remove((f'ix_{table}_{column}', (column,)))
         # What else differs is only how the dialects name what they reflect.
         names = {'BIGINT': 'INTEGER', 'TEXT': 'VARCHAR'}
         for table, contents in expected.items():
