@@ -62,7 +62,7 @@ def _part(text):
     return int(number), int(count)
 
 
-def _folder():
+def make_folder():
     """Make the folder of this run, which build/suite/latest points to."""
     now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
     folder = paths.BUILD / 'suite' / f'{now}-{os.getpid()}'
@@ -143,4 +143,4 @@ def on_database(args, runner_in):
     """
     with databases.start(args.provider) as server:
         console.say(server.describe())
-        return _run(args, server, runner_in, _folder())
+        return _run(args, server, runner_in, make_folder())

@@ -48,6 +48,7 @@ NEEDS = {
     'series': source.make,
     'statements': source.make,
     'oslo.db': _make_source,
+    'postgresql': _make_source,
     'retries': source.make,
     'functional': _make_image,
     'keystone-image': _make_test_image,
