@@ -14,6 +14,7 @@ from keystone.cmd import bootstrap
 from keystone.common import fernet_utils
 from keystone.common.sql import upgrades
 import keystone.conf
+from keystone.server import backends
 from keystone.server.flask import application
 from keystone.server.flask import core as flask_core
 
@@ -40,7 +41,9 @@ password_hash_rounds = 4
 """
 
 
-def serve(folder, password, endpoint='https://keystone/v3'):
+def serve(
+    folder, password, endpoint='https://keystone/v3', is_made=False
+):
     """Make schema, keys and admin, and the application that serves them.
 
     The database is that of load.DATABASE_URL.
@@ -51,6 +54,9 @@ def serve(folder, password, endpoint='https://keystone/v3'):
     :type password: str
     :param endpoint: its own URL, for the catalog
     :type endpoint: str
+    :param is_made: whether schema and admin are there already: stock can't
+        make them on the dialect cockroachdb
+    :type is_made: bool
     :returns: the WSGI application
     :rtype: callable
     """
@@ -68,6 +74,15 @@ def serve(folder, password, endpoint='https://keystone/v3'):
         )
         keys.create_key_directory()
         keys.initialize_key_repository()
+    if is_made:
+        backends.load_backends()
+    else:
+        _make(password, endpoint)
+    app = application.application_factory('public')
+    return flask_core.setup_app_middleware(app)
+
+
+def _make(password, endpoint):
     upgrades.offline_sync_database_to_version()
     bootstrapper = bootstrap.Bootstrapper()
     bootstrapper.admin_username = 'admin'
@@ -78,5 +93,3 @@ def serve(folder, password, endpoint='https://keystone/v3'):
     bootstrapper.public_url = endpoint
     bootstrapper.region_id = 'south'
     bootstrapper.bootstrap()
-    app = application.application_factory('public')
-    return flask_core.setup_app_middleware(app)
