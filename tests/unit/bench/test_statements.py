@@ -96,14 +96,14 @@ class StatementsTest(testtools.TestCase):
 
     def test_growing(self):
         listings = {
-            str(statements.FEW): {'users': 3, 'roles': 3},
-            str(statements.MANY): {'users': 3, 'roles': 4},
+            str(statements.FEW): {'users': 3, 'groups': 3, 'roles': 3},
+            str(statements.MANY): {'users': 3, 'groups': 4, 'roles': 5},
         }
 
         self.assertEqual(
             [
                 f'roles: 3 statements for {statements.FEW}, '
-                f'4 for {statements.MANY}'
+                f'5 for {statements.MANY}'
             ],
             statements.growing({'listings': listings}),
         )
