@@ -203,7 +203,8 @@ def retry_duplicate(method):
 
     That is for methods which look for a row and insert it where there is
     none. At READ COMMITTED somebody else may insert it in between, and the
-    second attempt finds it. A duplicate that remains is for the caller. ::
+    second attempt finds it. A duplicate that remains is for the caller. Both
+    are run under :func:`retry_transaction`. ::
 
         @sql.retry_duplicate
         def add_user_to_group(self, user_id, group_id):
@@ -213,6 +214,8 @@ def retry_duplicate(method):
     :type method: callable
     :rtype: callable
     """
+
+    method = retry_transaction(method)
 
     @functools.wraps(method)
     def wrapper(*args, **kwargs):

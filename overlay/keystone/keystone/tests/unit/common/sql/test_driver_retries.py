@@ -210,7 +210,9 @@ class DomainConfigRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
 
 class RevokeRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = revoke_sql.Revoke
-    arguments = {'_store_event': (revoke_model.RevokeEvent(),)}
+    arguments = dict.fromkeys(
+        ['revoke', '_store_event'], (revoke_model.RevokeEvent(),)
+    )
 
 
 class TrustRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
