@@ -145,8 +145,8 @@ COPY build/src/keystone/examples /opt/test/tree/examples
 COPY build/src/keystone/doc/source/getting-started \
     /opt/test/tree/doc/source/getting-started
 COPY keystone_crdb/__init__.py /opt/test/tree/keystone_crdb/
-COPY keystone_crdb/suite/__init__.py keystone_crdb/suite/worker.py \
-    /opt/test/tree/keystone_crdb/suite/
+COPY keystone_crdb/keystone/__init__.py keystone_crdb/keystone/worker.py \
+    /opt/test/tree/keystone_crdb/keystone/
 # The tests lie in a tree like upstream's: some read its documents, or write
 # into it.
 RUN set -eu; \
@@ -170,7 +170,7 @@ ARG TEST_INPUTS
 LABEL keystone-crdb.inputs="${TEST_INPUTS}"
 ENV HOME=/tmp \
     KEYSTONE_TEST_TEMP_DIR=/tmp \
-    PYTHON="/opt/keystone/bin/python -m keystone_crdb.suite.worker"
+    PYTHON="/opt/keystone/bin/python -m keystone_crdb.keystone.worker"
 USER 42425:42425
 WORKDIR /opt/test/tree
 HEALTHCHECK NONE

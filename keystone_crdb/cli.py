@@ -5,10 +5,7 @@ import argparse
 import importlib
 import sys
 
-from keystone_crdb import errors
-
-#: The exit status of a command that Ctrl-C ended.
-INTERRUPTED = 130
+from keystone_crdb import commands
 
 #: In the order in which a build goes through them.
 VERBS = {
@@ -46,22 +43,6 @@ def _parser():
     return parser
 
 
-def parser(prog, description):
-    """Return a parser of a command that is no verb.
-
-    :param prog: what runs it
-    :type prog: str
-    :param description: its module's docstring, whose lines stay as they are
-    :type description: str
-    :rtype: argparse.ArgumentParser
-    """
-    return argparse.ArgumentParser(
-        prog=prog,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
 def main(argv=None):
     """Run a verb.
 
@@ -88,30 +69,7 @@ def main(argv=None):
     if args.verb == 'help':
         parser.print_help()
         return 0
-    ended = status(f'build.sh {args.verb}', args.run, args)
-    if ended == INTERRUPTED:
+    ended = commands.status(f'build.sh {args.verb}', args.run, args)
+    if ended == commands.INTERRUPTED:
         print('    the same command goes on from here', file=sys.stderr)
     return ended
-
-
-def status(name, work, *args):
-    """Do the work of a command, and end it as all of them end.
-
-    :param name: of the command, for what it says on standard error
-    :type name: str
-    :param work: called with args; returns an exit status, or whether it all
-        went well, or nothing when nothing can go wrong but by a Failure
-    :type work: callable
-    :returns: exit status: 0 for True and None, 1 for False and after a
-        Failure, 130 when interrupted, or the one that the work returns
-    :rtype: int
-    """
-    try:
-        found = work(*args)
-        return int(not found) if isinstance(found, bool) else found or 0
-    except errors.Failure as exc:
-        print(f'{name}: {exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f'\n{name}: interrupted', file=sys.stderr)
-        return INTERRUPTED

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
-from keystone_crdb.faults import certificates
+from keystone_crdb.checks.faults import certificates
 
 _DAY = datetime.timedelta(days=1)
 

@@ -20,9 +20,9 @@ import threading
 
 from keystone_crdb import errors
 from keystone_crdb import pins
+from keystone_crdb import scratch
 from keystone_crdb.databases import cluster
 from keystone_crdb.databases import providers
-from keystone_crdb.databases import scratch
 
 #: In the order in which they are tried.
 PROVIDERS = ('url', 'binary', 'container', 'standin')

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 
-from keystone_crdb import cli
+from keystone_crdb import commands
 from keystone_crdb import databases
 
 
@@ -34,7 +34,7 @@ def main(argv=None):
         '--image', help="reference of CockroachDB's container image"
     )
     args = parser.parse_args(argv)
-    return cli.status(parser.prog, _up, args)
+    return commands.status(parser.prog, _up, args)
 
 
 def _up(args):

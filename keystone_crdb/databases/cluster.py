@@ -17,8 +17,8 @@ import psycopg
 import sqlalchemy
 
 from keystone_crdb import errors
+from keystone_crdb import scratch
 from keystone_crdb.databases import database as databases
-from keystone_crdb.databases import scratch
 
 NODES = 3
 _MEMORY = 'type=mem,size=640MiB'

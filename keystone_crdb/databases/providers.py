@@ -16,14 +16,14 @@ import psycopg
 
 from keystone_crdb import console
 from keystone_crdb import errors
+from keystone_crdb import process
+from keystone_crdb import scratch
 from keystone_crdb import system
-from keystone_crdb.containers import base
-from keystone_crdb.containers import engine
 from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database
-from keystone_crdb.databases import process
-from keystone_crdb.databases import scratch
-from keystone_crdb.databases.standin import postgres
+from keystone_crdb.images import base
+from keystone_crdb.images import engine
+from keystone_crdb.standin import postgres
 
 _START_SECONDS = 120
 _NODE = (
@@ -210,7 +210,7 @@ def standin(image, certs=None):
         url_file = folder / 'url'
         command = [
             sys.executable,
-            '-m', 'keystone_crdb.databases.standin',
+            '-m', 'keystone_crdb.standin',
             '--scratch', folder,
             '--listening-url-file', url_file,
         ]

@@ -22,7 +22,7 @@ import threading
 import uuid
 
 from keystone_crdb import errors
-from keystone_crdb.load import http
+from keystone_crdb.keystone import http
 from keystone_crdb.load import record
 from keystone_crdb.load import register
 
@@ -362,7 +362,7 @@ class Client:
         :type write: bool
         :param missing: whether 404 is no error, for what it says is possible
         :type missing: bool
-        :rtype: keystone_crdb.load.http.Answer
+        :rtype: keystone_crdb.keystone.http.Answer
         """
         more.setdefault('token', self._load.token)
         answer = http.request(self._load.url, method, path, body, **more)

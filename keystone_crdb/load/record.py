@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 import threading
 
-from keystone_crdb.load import http
+from keystone_crdb.keystone import http
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Call:
     :param operation: its name
     :param start: by time.monotonic()
     :param end: by time.monotonic()
-    :type outcome: keystone_crdb.load.http.Outcome
+    :type outcome: keystone_crdb.keystone.http.Outcome
     :param why: what went wrong
     :param write: whether it changes the database
     """

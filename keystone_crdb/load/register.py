@@ -10,7 +10,7 @@ import dataclasses
 import math
 import threading
 
-from keystone_crdb.load import http
+from keystone_crdb.keystone import http
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Register:
         :param key: what was written to
         :type key: tuple
         :param value: what it holds, if the write took effect
-        :type answer: keystone_crdb.load.http.Answer
+        :type answer: keystone_crdb.keystone.http.Answer
         """
         with self._lock:
             if answer.outcome is http.Outcome.DONE:

@@ -9,10 +9,10 @@ import shutil
 import tempfile
 
 from keystone_crdb import paths
-from keystone_crdb.retries import coverage
 from keystone_crdb.series import git
 from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
+from keystone_crdb.series import protection
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
 from keystone_crdb.series import tree
@@ -206,7 +206,7 @@ def openers(target, texts):
     :type target: keystone_crdb.series.target.Target
     :param texts: the tree's new texts, as judge() returns them
     :type texts: keystone_crdb.series.hunks.Texts
-    :returns: keystone_crdb.retries.coverage.Opener objects; none of a project
+    :returns: keystone_crdb.series.protection.Opener objects; none of a project
         that the gate does not know
     :rtype: list
     """
@@ -224,12 +224,12 @@ def openers(target, texts):
         # NOTE: Another release may lack what is exempt, which is an error
         # where the gate reads the exemptions itself.
         return [
-            _exempted(one) for one in coverage.openers(scratch, exempt={})
+            _exempted(one) for one in protection.openers(scratch, exempt={})
         ]
 
 
 def _exempted(opener):
-    reason = coverage.EXEMPT.get(opener.path, {}).get(opener.name)
+    reason = protection.EXEMPT.get(opener.path, {}).get(opener.name)
     if reason is None:
         return opener
     return dataclasses.replace(

@@ -8,9 +8,9 @@ first that can be had; see ./build.sh run --help.
 from keystone_crdb import console
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb.images import image
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
-from keystone_crdb.verbs import image
 from keystone_crdb.verbs import run as run_verb
 
 
@@ -43,7 +43,7 @@ def summary(pinned, built, description, proof):
     """Say what was built from what, and what to do with it.
 
     :type pinned: keystone_crdb.pins.Pins
-    :type built: keystone_crdb.verbs.image.Built
+    :type built: keystone_crdb.images.image.Built
     :param description: the database of the proof, for people
     :type description: str
     :type proof: keystone_crdb.verbs.run.Proof

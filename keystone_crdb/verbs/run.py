@@ -28,8 +28,8 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.containers import wheelhouse
-from keystone_crdb.verbs import image
+from keystone_crdb.images import image
+from keystone_crdb.images import wheelhouse
 
 #: Seconds that Keystone may take to serve its first token.
 START_LIMIT = 120
@@ -138,7 +138,7 @@ def database(args):
 class Keystone:
     """A container of the image that serves.
 
-    :type engine: keystone_crdb.containers.engine.Engine
+    :type engine: keystone_crdb.images.engine.Engine
     :param reference: of the image
     :type reference: str
     :param database_url: SQLAlchemy's
@@ -339,7 +339,7 @@ class Proof:
 def prove(engine, reference, database_url, port):
     """Prove that the image works on a database, and end it.
 
-    :type engine: keystone_crdb.containers.engine.Engine
+    :type engine: keystone_crdb.images.engine.Engine
     :param reference: of the image
     :type reference: str
     :param database_url: SQLAlchemy's, of an empty database

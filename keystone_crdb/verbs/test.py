@@ -15,12 +15,12 @@ from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import system
-from keystone_crdb.verbs import image
-from keystone_crdb.verbs import source
+from keystone_crdb.images import image
+from keystone_crdb.series import sources
 
 
 def _make_source():
-    source.make()
+    sources.make()
     system.require('stand-in')
 
 
@@ -44,12 +44,12 @@ def _make_faults():
 NEEDS = {
     'pep8': None,
     'docs': None,
-    'unit': source.make,
-    'series': source.make,
-    'statements': source.make,
+    'unit': sources.make,
+    'series': sources.make,
+    'statements': sources.make,
     'oslo.db': _make_source,
     'postgresql': _make_source,
-    'retries': source.make,
+    'retries': sources.make,
     'functional': _make_image,
     'keystone-image': _make_test_image,
     'faults': _make_faults,

@@ -2,6 +2,7 @@
 from unittest import mock
 
 from keystone_crdb import cli
+from keystone_crdb import commands
 from keystone_crdb import errors
 from tests.unit import base
 
@@ -64,7 +65,7 @@ class StatusTest(base.TestCase):
     """How any command ends."""
 
     def status(self, found):
-        return cli.status('prove', lambda: found)
+        return commands.status('prove', lambda: found)
 
     def test_what_the_work_returns(self):
         for found, status in (
@@ -75,9 +76,9 @@ class StatusTest(base.TestCase):
         self.assertEqual('', self.output.getvalue())
 
     def test_arguments(self):
-        self.assertEqual(5, cli.status('add', int.__add__, 2, 3))
+        self.assertEqual(5, commands.status('add', int.__add__, 2, 3))
 
     def test_interrupt(self):
         work = mock.Mock(side_effect=KeyboardInterrupt)
-        self.assertEqual(130, cli.status('prove', work))
+        self.assertEqual(130, commands.status('prove', work))
         self.assertEqual('\nprove: interrupted\n', self.output.getvalue())

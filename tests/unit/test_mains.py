@@ -11,36 +11,36 @@ from tests.unit import base
 
 #: What each calls first.
 MAINS = {
-    'bench.cold_starts': 'keystone_crdb.databases.start',
-    'bench.contended_counter': 'keystone_crdb.databases.start',
-    'bench.contention': 'keystone_crdb.databases.start',
-    'bench.soak': 'keystone_crdb.databases.start',
-    'bench.suite': 'keystone_crdb.databases.start',
-    'bench.statements': 'keystone_crdb.suite.stestr_run.stock_tree',
-    'keystone_crdb.answers.__main__': (
-        'keystone_crdb.databases.scratch.folder'
+    'keystone_crdb.checks.cold_starts': 'keystone_crdb.databases.start',
+    'keystone_crdb.tools.contended_counter': 'keystone_crdb.databases.start',
+    'keystone_crdb.checks.contention': 'keystone_crdb.databases.start',
+    'keystone_crdb.checks.soak': 'keystone_crdb.databases.start',
+    'keystone_crdb.tools.suite_bench': 'keystone_crdb.databases.start',
+    'keystone_crdb.checks.statements': (
+        'keystone_crdb.keystone.stestr_run.stock_tree'
     ),
-    'keystone_crdb.faults.__main__': 'keystone_crdb.faults.__main__._chosen',
-    'keystone_crdb.retries.proof': 'keystone_crdb.retries.proof._chosen',
-    'keystone_crdb.suite.__main__': 'keystone_crdb.databases.start',
-    'keystone_crdb.suite.in_image': 'keystone_crdb.verbs.image.find_engine',
-    'keystone_crdb.suite.oslo_db': 'keystone_crdb.databases.start',
-    'keystone_crdb.validation.rally': 'keystone_crdb.validation.rally.run',
-    'keystone_crdb.validation.tempest': (
-        'keystone_crdb.validation.tempest.run'
+    'keystone_crdb.checks.answers.__main__': 'keystone_crdb.scratch.folder',
+    'keystone_crdb.checks.faults.__main__': (
+        'keystone_crdb.checks.faults.__main__._chosen'
     ),
+    'keystone_crdb.checks.proof': 'keystone_crdb.checks.proof._chosen',
+    'keystone_crdb.checks.on_host': 'keystone_crdb.databases.start',
+    'keystone_crdb.checks.in_image': 'keystone_crdb.images.image.find_engine',
+    'keystone_crdb.checks.oslo_db': 'keystone_crdb.databases.start',
+    'keystone_crdb.checks.rally': 'keystone_crdb.checks.rally.run',
+    'keystone_crdb.checks.tempest': 'keystone_crdb.checks.tempest.run',
 }
 
 #: Those that tell by what they return whether all went well.
 RUNS = {
-    'keystone_crdb.answers.__main__': 'compare',
-    'keystone_crdb.faults.__main__': '_prove',
-    'keystone_crdb.retries.proof': '_run',
-    'keystone_crdb.suite.in_image': '_run',
-    'keystone_crdb.suite.oslo_db': '_run',
-    'keystone_crdb.suite.run': 'on_database',
-    'keystone_crdb.validation.rally': 'run',
-    'keystone_crdb.validation.tempest': 'run',
+    'keystone_crdb.checks.answers.__main__': 'compare',
+    'keystone_crdb.checks.faults.__main__': '_prove',
+    'keystone_crdb.checks.proof': '_run',
+    'keystone_crdb.checks.in_image': '_run',
+    'keystone_crdb.checks.oslo_db': '_run',
+    'keystone_crdb.checks.suite': 'on_database',
+    'keystone_crdb.checks.rally': 'run',
+    'keystone_crdb.checks.tempest': 'run',
 }
 
 
@@ -81,7 +81,7 @@ class MainsTest(base.TestCase):
 
     def test_not_as_wanted(self):
         for module, name in RUNS.items():
-            main = module.replace('suite.run', 'suite.__main__')
+            main = module.replace('checks.suite', 'checks.on_host')
             for good, status in ((True, 0), (False, 1)):
                 work = mock.Mock(return_value=good)
                 ended = self.end(main, f'{module}.{name}', work)

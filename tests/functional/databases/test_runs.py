@@ -15,7 +15,7 @@ import testtools
 
 from keystone_crdb import databases
 from keystone_crdb import paths
-from keystone_crdb.databases import scratch
+from keystone_crdb import scratch
 
 _UP = (sys.executable, '-m', 'keystone_crdb.databases', 'up')
 _SECONDS = 60

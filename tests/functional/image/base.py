@@ -18,8 +18,8 @@ import sqlalchemy
 import testtools
 
 from keystone_crdb import databases
-from keystone_crdb.containers import engine as containers
-from keystone_crdb.verbs import image
+from keystone_crdb.images import engine as containers
+from keystone_crdb.images import image
 from keystone_crdb.verbs import run
 
 #: Seconds after which something that should have happened has not.

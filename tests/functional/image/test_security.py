@@ -18,9 +18,9 @@ import psycopg
 import sqlalchemy
 
 from keystone_crdb import paths
-from keystone_crdb import reports
-from keystone_crdb.containers import engine as containers
+from keystone_crdb.checks import reports
 from keystone_crdb.databases import database
+from keystone_crdb.images import engine as containers
 from tests import certificates
 from tests.functional.image import base
 

@@ -12,11 +12,11 @@ import subprocess
 import fixtures
 
 from keystone_crdb import databases
-from keystone_crdb.containers import engine
-from keystone_crdb.suite import in_image
-from keystone_crdb.suite import run
-from keystone_crdb.suite import run_database
-from keystone_crdb.verbs import image
+from keystone_crdb.checks import in_image
+from keystone_crdb.checks import run_database
+from keystone_crdb.checks import suite
+from keystone_crdb.images import engine
+from keystone_crdb.images import image
 from tests.functional.image import base
 
 
@@ -70,13 +70,13 @@ class SuiteTest(base.TestCase):
 
     def run_suite(self, server, folder):
         """Run some of the suite; return whether it was good."""
-        args = run.parser('keystone-image', '').parse_args(
+        args = suite.parser('keystone-image', '').parse_args(
             ['test_shared_schema', '--workers', '1']
         )
         runner = functools.partial(
             in_image._running, self.engine, self.reference
         )
-        return run._run(args, server, runner, folder)
+        return suite._run(args, server, runner, folder)
 
     def test_two_runs_on_one_server_outside(self):
         folders = [

@@ -6,9 +6,9 @@ from unittest import mock
 import fixtures
 
 from keystone_crdb import errors
-from keystone_crdb.containers import engine
 from keystone_crdb.databases import providers
-from keystone_crdb.databases.standin import postgres
+from keystone_crdb.images import engine
+from keystone_crdb.standin import postgres
 from tests.unit import base
 
 
@@ -146,7 +146,7 @@ class TestContainer(TestCase):
         )
         self.useFixture(
             fixtures.MonkeyPatch(
-                'keystone_crdb.containers.engine.find',
+                'keystone_crdb.images.engine.find',
                 lambda: engine.Engine(name),
             )
         )
@@ -166,7 +166,7 @@ class TestContainer(TestCase):
             raise errors.Failure('no container engine works', details='why')
 
         self.useFixture(
-            fixtures.MonkeyPatch('keystone_crdb.containers.engine.find', find)
+            fixtures.MonkeyPatch('keystone_crdb.images.engine.find', find)
         )
         self.assertEqual(
             'no container engine works\n    why',
@@ -221,7 +221,7 @@ class TestStandin(TestCase):
         self.debian = self.path / 'postgresql'
         self.useFixture(
             fixtures.MonkeyPatch(
-                'keystone_crdb.databases.standin.postgres._DEBIAN',
+                'keystone_crdb.standin.postgres._DEBIAN',
                 self.debian,
             )
         )

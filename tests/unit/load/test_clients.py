@@ -13,8 +13,8 @@ import uuid
 import testtools
 from testtools import matchers
 
+from keystone_crdb.keystone import http
 from keystone_crdb.load import clients
-from keystone_crdb.load import http
 
 
 class Memory:

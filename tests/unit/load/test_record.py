@@ -3,7 +3,7 @@ import math
 
 import testtools
 
-from keystone_crdb.load import http
+from keystone_crdb.keystone import http
 from keystone_crdb.load import record
 
 

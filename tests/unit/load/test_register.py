@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import testtools
 
-from keystone_crdb.load import http
+from keystone_crdb.keystone import http
 from keystone_crdb.load import register
 
 

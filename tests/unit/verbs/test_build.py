@@ -6,8 +6,8 @@ import fixtures
 
 from keystone_crdb import cli
 from keystone_crdb import console
-from keystone_crdb.containers import base as base_image
-from keystone_crdb.verbs import image
+from keystone_crdb.images import base as base_image
+from keystone_crdb.images import image
 from keystone_crdb.verbs import run
 from tests.unit import base
 

@@ -28,7 +28,7 @@ class TestTest(base.TestCase):
         )
         self.useFixture(
             fixtures.MockPatch(
-                'keystone_crdb.verbs.source.make',
+                'keystone_crdb.series.sources.make',
                 lambda: self.needed.append('source'),
             )
         )

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compare what stock Keystone and ours answer to each of Tempest's requests.
+
+Both trees serve on SQLite, the pinned sdists and build/src, and a proxy asks
+both of them whatever Tempest asks, one request after the other. Number and
+time of a request decide what is random and what the clock says, so answers
+are compared to the byte: status, headers and body, with no exception.
+
+In build/answers are the differences, Tempest's log and its tests' stream.
+"""
+
+import contextlib
+import datetime
+import os
+import secrets
+import shutil
+import sys
+import types
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import scratch
+from keystone_crdb.checks import answers
+from keystone_crdb.checks import command
+from keystone_crdb.checks import report
+from keystone_crdb.checks import reports
+from keystone_crdb.checks import tempest
+from keystone_crdb.checks.answers import tee
+from keystone_crdb.keystone import reproducible
+from keystone_crdb.keystone import stestr_run
+
+FOLDER = paths.BUILD / 'answers'
+
+#: How many differences are printed; the file has all of them.
+_SHOWN = 5
+
+
+@contextlib.contextmanager
+def _serving(name, tree, folder, password, endpoint, start):
+    """Serve a tree.
+
+    :returns: as context: its port
+    :raises Failure: with the end of its log, when it does not serve
+    """
+    folder.mkdir()
+    log = FOLDER / f'{name}.log'
+    with reproducible.start(
+        tree,
+        folder,
+        ['keystone_crdb.checks.answers.worker', folder, endpoint, start],
+        log,
+        settings={**tempest.OPTIONS, answers.PASSWORD: password},
+    ) as process:
+        try:
+            port = process.stdout.readline()
+            if not port:
+                raise errors.Failure(
+                    f'{name} does not serve',
+                    details=errors.tail(log.read_text(errors='replace')),
+                    remedy=f'all of its output is in {log}',
+                )
+            yield int(port)
+        finally:
+            process.terminate()
+
+
+def compare(args):
+    """Let Tempest ask both, and report how often they differ.
+
+    :type args: argparse.Namespace
+    :returns: whether all answers were the same, and no test failed
+    :rtype: bool
+    :raises Failure: when one of the two, or Tempest, does not start
+    """
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(0o700, parents=True)
+    proxy = tee.Proxy()
+    endpoint = f'http://127.0.0.1:{proxy.port}/v3'
+    password = secrets.token_urlsafe(18)
+    start = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    keystone = types.SimpleNamespace(url=endpoint, password=password)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(scratch.folder('answers'))
+        with console.step('Both Keystones'):
+            ports = {
+                name: stack.enter_context(
+                    _serving(
+                        name, tree, folder / f'{name}-state', password,
+                        endpoint, start.isoformat(),
+                    )
+                )
+                for name, tree in (
+                    ('stock', stestr_run.stock_tree(folder / 'stock')),
+                    ('ours', stestr_run.patched_tree(folder / 'ours')),
+                )
+            }
+        output = stack.enter_context(
+            open(FOLDER / 'differences', 'w', opener=tempest.private)
+        )
+
+        def record(text):
+            print(text, file=output, flush=True)
+            if both.different <= _SHOWN:
+                console.note(text)
+
+        both = tee.Tee(ports, (answers.NUMBER, answers.TIME), record)
+        stack.enter_context(proxy.serving(both))
+        done = tempest.ask(keystone, FOLDER, args.regexes, args.workers)
+    console.say(report.summary('SQLite', done.results, done.seconds, None))
+    console.say(f'{both.requests} requests, {both.different} differ')
+    counts = dict(report.counts(done.results))
+    if not args.regexes:
+        reports.write(
+            'answers',
+            'SQLite',
+            {
+                'requests of Tempest': both.requests,
+                'answered otherwise than by stock': both.different,
+                'tests passed': counts['Passed'],
+            },
+        )
+    return not both.different and not counts['Failed']
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 all the same, 1 not so
+    :rtype: int
+    """
+    parser = commands.parser('tox -e answers --', __doc__)
+    command.add_regexes(parser)
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count(), metavar='N',
+        help='processes that run tests (default: %(default)s)',
+    )
+    return commands.status(parser.prog, compare, parser.parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first second: many threads come at once to a Keystone that just started.
+
+Usage::
+
+    tox -e cold-starts
+    tox -e cold-starts -- [--starts 100] [--stock-starts 20] [--threads 8]
+
+Each start is a process that has loaded nothing yet. As many requests as it
+has threads wait in its backlog while it loads, so that they are the first
+ones and come all at once; each asks for something that a policy guards, with
+a token of the admin that was issued before. Stock is started beside ours.
+
+It ends with 1 if ours answered any of them with anything but success.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import socket
+import sys
+import time
+
+from keystone_crdb import console
+from keystone_crdb.checks import bench
+from keystone_crdb.checks import reports
+from keystone_crdb.databases import cluster
+from keystone_crdb.keystone import http
+from keystone_crdb.keystone import served
+from keystone_crdb.load import clients
+
+#: All of them are for an admin.
+PATHS = (
+    '/users', '/projects', '/roles', '/domains', '/groups', '/services',
+    '/endpoints', '/regions',
+)
+
+
+def _wait_for_port(keystone):
+    """Wait until connections are taken; nothing is sent on this one."""
+    deadline = time.monotonic() + served.START_LIMIT
+    while True:
+        try:
+            socket.create_connection(('127.0.0.1', keystone.port)).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+def first_answers(keystone, token, threads):
+    """Start a Keystone, and be the first to ask it, all at once.
+
+    :type keystone: keystone_crdb.keystone.served.Served
+    :param token: the admin's
+    :type token: str
+    :param threads: number of requests
+    :type threads: int
+    :returns: an Answer for each
+    :rtype: list
+    """
+
+    def ask(number):
+        path = PATHS[number % len(PATHS)]
+        return http.request(keystone.url, 'GET', path, token=token)
+
+    keystone.start()
+    try:
+        _wait_for_port(keystone)
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(ask, range(threads)))
+    finally:
+        keystone.stop()
+
+
+def _start_often(name, keystone, token, starts, threads):
+    """Start it again and again.
+
+    :returns: number of starts with an answer that was no success, and a
+        counter of those answers
+    :rtype: tuple
+    """
+    bad_starts = 0
+    reasons = collections.Counter()
+    for _ in range(starts):
+        bad = [
+            answer.why
+            for answer in first_answers(keystone, token, threads)
+            if answer.outcome is not http.Outcome.DONE
+        ]
+        bad_starts += bool(bad)
+        reasons.update(bad)
+    console.note(
+        f'{name}: {bad_starts} of {starts} starts answered some of the first '
+        f'{threads} requests with an error'
+    )
+    for reason, number in reasons.most_common():
+        console.note(f'    {number} times {reason}')
+    return bad_starts, reasons
+
+
+def measure(database, args, folder):
+    """Start both on a database.
+
+    :type database: keystone_crdb.databases.database.Database
+    :returns: what is not as wanted, a line for each
+    :rtype: list
+    """
+    figures = {}
+    with contextlib.ExitStack() as stack:
+        name = f'cold_starts_{folder.name[-8:]}'
+        url = database.create_database(name)
+        stack.callback(database.drop_database, name)
+        keystones = {
+            name: served.Served(
+                f'cold-starts-{name}', trees, url, folder,
+                cluster.free_port(), processes=1, threads=args.threads,
+            )
+            for name, trees in (
+                ('stock', served.stock(folder / 'stock')),
+                ('ours', served.ours()),
+            )
+        }
+        ours = keystones['ours']
+        ours.prepare()
+        load = clients.Load(ours.url, ours.password)
+        with ours.running():
+            load.log_in()
+        for name, starts in (
+            ('stock', args.stock_starts), ('ours', args.starts),
+        ):
+            with console.step(f'{starts} starts: {name}'):
+                bad_starts, reasons = _start_often(
+                    name, keystones[name], load.token, starts, args.threads
+                )
+            figures[name] = (
+                f'{bad_starts} of {starts} starts with errors, '
+                f'{reasons.total()} of {starts * args.threads} requests'
+            )
+    reports.write(
+        'cold-starts', database.describe(), figures,
+        f'tox -e cold-starts{args.options}',
+    )
+    return [f'ours: {figures["ours"]}'] if bad_starts else []
+
+
+def main():
+    """Read the command line and measure.
+
+    :returns: the exit status
+    :rtype: int
+    """
+    parser = bench.parser('cold_starts', __doc__)
+    parser.add_argument('--starts', type=int, default=100, help='of ours')
+    parser.add_argument('--stock-starts', type=int, default=20)
+    parser.add_argument(
+        '--threads', type=int, default=8,
+        help='of the server, and requests at once',
+    )
+    return bench.status(parser, parser.parse_args(), measure)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

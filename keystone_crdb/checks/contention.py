@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many clients write the same rows through the API: stock and ours.
+
+Usage::
+
+    tox -e contention
+    tox -e contention -- [--seconds 60] [--clients 8] [--turns 4]
+    tox -e contention -- --processes 8
+
+Both serve on the same kind of database, behind the image's server with the
+image's number of processes and threads, which depends on the machine's
+processors; schema and admin are made with ours, as stock's db_sync fails
+there. The same clients then write rows of their own each, through ours: how
+fast that is, is the machine's matter, and what the shared rows take longer is
+contention's. Each of the three is under load for as many seconds in all, in
+turns, so that whatever else the machine does hits all of them. How much
+processor time each of them took, and whose, is printed too: with none left,
+times are the machine's.
+
+Every write that was acknowledged is looked for, at the end or before its
+client overwrites it. Of what all clients overwrite, it is what can be known:
+the last password, and a membership and a grant whenever one of them looks.
+Passwords are hashed with bcrypt at its least cost, for both: it is the
+database that is measured, and not hashing.
+
+It ends with 1 if ours lost an acknowledged write or answered anything but
+success, on the shared rows or on those of each, or if an operation on the
+shared ones has a 99th percentile of half a second or more. Calls of the first
+seconds, in which processes load modules, have no part in the figures, but
+their errors and their writes count.
+"""
+
+import contextlib
+import itertools
+import sys
+import time
+
+from keystone_crdb import console
+from keystone_crdb.checks import bench
+from keystone_crdb.checks import reports
+from keystone_crdb.databases import cluster
+from keystone_crdb.keystone import http
+from keystone_crdb.keystone import served
+from keystone_crdb.load import clients
+from keystone_crdb.load import processors
+from keystone_crdb.load import record
+
+#: Seconds, of the 99th percentile of every operation.
+LIMIT = 0.5
+
+#: Seconds of load before it is counted: processes load modules lazily.
+WARM_UP = 5
+
+
+def _warm_up(load):
+    """Load it before anything is counted; what it acknowledges is checked.
+
+    :returns: its calls
+    :rtype: keystone_crdb.load.record.Record
+    """
+    with load.running():
+        time.sleep(WARM_UP)
+    calls, load.record = load.record, record.Record()
+    return calls
+
+
+def _take_turns(loads, accounts, seconds, turns):
+    for turn in range(turns):
+        for name, load in loads.items():
+            console.note(f'turn {turn + 1} of {turns}: {name}')
+            with accounts[name], load.running():
+                time.sleep(seconds / turns)
+
+
+TITLES = {
+    'stock': 'stock', 'ours': 'ours', 'apart': 'ours, rows of their own',
+}
+
+#: What is shown of a Line.
+_COLUMNS = {
+    'calls': lambda line: line.calls,
+    '5xx': lambda line: line.outcomes[http.Outcome.FAILED],
+    'reset': lambda line: line.outcomes[http.Outcome.RESET],
+    '4xx': lambda line: line.outcomes[http.Outcome.REFUSED],
+    'unreachable': lambda line: line.outcomes[http.Outcome.UNREACHABLE],
+    'errors': record.Line.errors,
+    'p50 ms': lambda line: f'{line.p50 * 1000:.0f}',
+    'p99 ms': lambda line: f'{line.p99 * 1000:.0f}',
+}
+
+#: Of which load, in the order of the table.
+_SHOWN = [
+    *(
+        (name, column)
+        for name in ('stock', 'ours')
+        for column in _COLUMNS
+        if column != 'errors'
+    ),
+    ('apart', 'errors'),
+    ('apart', 'p50 ms'),
+    ('apart', 'p99 ms'),
+]
+
+
+def _row(title, lines):
+    return [title] + [
+        _COLUMNS[column](lines[name]) for name, column in _SHOWN
+    ]
+
+
+def _print(loads, warm_ups):
+    heads = ['operation', *(' '.join(pair) for pair in _SHOWN)]
+    operations = {
+        name: load.record.operations() for name, load in loads.items()
+    }
+    none = record.line([])
+    rows = [
+        _row(
+            operation,
+            {name: of.get(operation, none) for name, of in operations.items()},
+        )
+        for operation in operations['ours']
+    ]
+    rows.append(
+        _row(
+            'total',
+            {name: load.record.total() for name, load in loads.items()},
+        )
+    )
+    console.table(heads, rows)
+    for name, load in loads.items():
+        for when, calls in (
+            ('', load.record), (', warming up', warm_ups[name]),
+        ):
+            for reason, number in calls.reasons()[:8]:
+                console.note(f'{name}{when}: {number} times {reason}')
+
+
+def _print_processors(loads, accounts):
+    """Say who used the processors: milliseconds for each call, and shares."""
+    used = {name: account.seconds for name, account in accounts.items()}
+    rows = []
+    for who in dict.fromkeys(itertools.chain(*used.values())):
+        row = [who]
+        for name, load in loads.items():
+            calls = len(load.record.calls)
+            seconds = used[name][who]
+            row += [
+                f'{seconds / calls * 1000:.1f}' if calls else '-',
+                f'{seconds / used[name].total():.0%}',
+            ]
+        rows.append(row)
+    heads = ['processor time of']
+    for name in loads:
+        heads += [f'{name} ms/call', f'{name} share']
+    console.table(heads, rows)
+
+
+def _figures(loads, lost, wrong):
+    figures = {'as wanted': bench.verdict(wrong)}
+    for name, load in loads.items():
+        total = load.record.total()
+        slowest = max(
+            line.p99 for line in load.record.operations().values()
+        )
+        title = TITLES[name]
+        figures[title] = (
+            f'{total.calls} calls, '
+            f'{total.outcomes[http.Outcome.FAILED]} 5xx, '
+            f'{total.outcomes[http.Outcome.RESET]} reset, '
+            f'{total.outcomes[http.Outcome.REFUSED]} 4xx, '
+            f'{total.outcomes[http.Outcome.UNREACHABLE]} unreachable, '
+            f'{len(lost[name])} of {load.register.looked_for} acknowledged '
+            f'writes lost, p99 {total.p99:.2f} s, of the slowest operation '
+            f'{slowest:.2f} s'
+        )
+    return figures
+
+
+def measure(database, args, folder):
+    """Measure both on a database.
+
+    :type database: keystone_crdb.databases.database.Database
+    :returns: what is not as wanted, a line for each
+    :rtype: list
+    """
+    with contextlib.ExitStack() as stack:
+        loads, accounts = {}, {}
+        for name, trees in (
+            ('stock', served.stock(folder / 'stock')),
+            ('ours', served.ours()),
+        ):
+            database_name = f'contention_{folder.name[-8:]}_{name}'
+            url = database.create_database(database_name)
+            stack.callback(database.drop_database, database_name)
+            keystone = served.Served(
+                f'contention-{name}', trees, url, folder / f'{name}-state',
+                cluster.free_port(), args.processes, args.threads,
+            )
+            with console.step(f'Keystone: {name}'):
+                keystone.prepare()
+                stack.enter_context(keystone.running())
+                loads[name] = clients.Load(
+                    keystone.url, keystone.password, args.clients,
+                    think=args.think,
+                )
+                loads[name].prepare()
+            accounts[name] = processors.Account(keystone.process.pid)
+        loads['apart'] = clients.Load(
+            keystone.url, keystone.password, args.clients, apart=True,
+            think=args.think,
+        )
+        loads['apart'].prepare()
+        accounts['apart'] = processors.Account(keystone.process.pid)
+        with console.step(f'Load of {args.clients} clients'):
+            warm_ups = {name: _warm_up(load) for name, load in loads.items()}
+            _take_turns(loads, accounts, args.seconds, args.turns)
+        lost = {name: load.lost() for name, load in loads.items()}
+    _print(loads, warm_ups)
+    _print_processors(loads, accounts)
+    for name, lines in lost.items():
+        console.note(
+            f'{name}: {len(lines)} of {loads[name].register.looked_for} '
+            'acknowledged writes lost'
+        )
+        for line in lines[:5]:
+            console.note(f'    {line}')
+    wrong = _wrong(loads, warm_ups, lost)
+    reports.write(
+        'contention', database.describe(), _figures(loads, lost, wrong),
+        f'tox -e contention{args.options}',
+    )
+    return wrong
+
+
+def _wrong(loads, warm_ups, lost):
+    """Return what is not as wanted of ours, a line for each."""
+    wrong = []
+    for name in ('ours', 'apart'):
+        found = [f'lost: {line}' for line in lost[name]]
+        found += _errors(loads[name].record)
+        found += [f'warming up: {line}' for line in _errors(warm_ups[name])]
+        wrong += [f'{TITLES[name]}: {line}' for line in found]
+    for operation, line in loads['ours'].record.operations().items():
+        # A percentile of nothing is no number, and not below anything.
+        if not line.p99 < LIMIT:
+            wrong.append(
+                f'{TITLES["ours"]}: {operation}: the 99th percentile is '
+                f'{line.p99:.2f} s'
+            )
+    return wrong
+
+
+def _errors(calls):
+    return [
+        f'{operation}: {line.errors()} errors'
+        for operation, line in calls.operations().items()
+        if line.errors()
+    ]
+
+
+def main():
+    """Read the command line and measure.
+
+    :returns: the exit status
+    :rtype: int
+    """
+    parser = bench.parser('contention', __doc__)
+    bench.add_load(parser, clients=8)
+    parser.add_argument(
+        '--seconds', type=float, default=60, help='of load on each'
+    )
+    parser.add_argument('--turns', type=int, default=4)
+    parser.add_argument(
+        '--processes', type=int, help='that serve (default: the image\'s)'
+    )
+    parser.add_argument(
+        '--threads', type=int,
+        help='in each process (default: the image\'s)',
+    )
+    return bench.status(parser, parser.parse_args(), measure)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""haproxy before Keystones, with the configuration of compose/."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+import time
+
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.databases import cluster
+from keystone_crdb.keystone import http
+
+_START_LIMIT = 30
+
+
+def why_not():
+    """Return why there is no balancer here, or None."""
+    if shutil.which('haproxy') is None:
+        return 'needs haproxy'
+    return None
+
+
+def configuration(text, port, servers):
+    """Put other addresses into a configuration.
+
+    :param text: that of compose/haproxy.cfg
+    :type text: str
+    :param port: of 127.0.0.1, to listen on
+    :type port: int
+    :param servers: ports of the Keystones
+    :type servers: list
+    :rtype: str
+    """
+    text = re.sub(r'^resolvers .*?\n\n', '', text, flags=re.M | re.S)
+    text = re.sub(' resolvers docker init-addr .*', '', text)
+    text = text.replace('bind :5000', f'bind 127.0.0.1:{port}')
+    for number, server in enumerate(servers, 1):
+        text = text.replace(
+            f' keystone-{number}:5000', f' 127.0.0.1:{server}'
+        )
+    return text
+
+
+@contextlib.contextmanager
+def running(folder, servers):
+    """Run haproxy.
+
+    :param folder: for its configuration
+    :type folder: pathlib.Path
+    :param servers: ports of the Keystones
+    :type servers: list
+    :returns: as context: Keystone's URL there
+    :raises Failure: with its output, when it does not run
+    """
+    port = cluster.free_port()
+    file = folder / 'haproxy.cfg'
+    text = (paths.ROOT / 'compose' / 'haproxy.cfg').read_text()
+    file.write_text(configuration(text, port, servers))
+    log = paths.LOGS / 'haproxy.log'
+    with open(log, 'w') as output:
+        process = subprocess.Popen(
+            ['haproxy', '-f', file],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f'http://127.0.0.1:{port}/v3'
+    try:
+        _wait(process, url, log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(process, url, log):
+    deadline = time.monotonic() + _START_LIMIT
+    while True:
+        answer = http.request(url, 'GET', '/')
+        if answer.outcome is http.Outcome.DONE:
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise errors.Failure(
+                f'haproxy does not serve: {answer.why}',
+                details='\n'.join(log.read_text().splitlines()[-10:]),
+            )
+        time.sleep(0.1)

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The faults: a function each, which takes a Stage and returns a Result."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+
+import psycopg
+
+from keystone_crdb import errors
+from keystone_crdb.checks.faults import balancer
+from keystone_crdb.checks.faults import certificates
+from keystone_crdb.checks.faults import namespace
+from keystone_crdb.checks.faults import stage as stages
+from keystone_crdb.databases import database as databases
+from keystone_crdb.keystone import container as keystones
+
+#: Seconds that a database takes to start again.
+_DOWN = 3
+#: Of the commits each so manieth one is cut, and how many are cut at least.
+_CUT_EVERY = 10
+_CUTS = 6
+#: Seconds that the balancer gets, as in compose.yaml.
+_NOTICE = 6
+#: Seconds that a container may take to end by itself, or to get somewhere.
+_LIMIT = 120
+
+
+def _until(condition, what):
+    """Wait for a condition.
+
+    :raises Failure: when it does not come true
+    """
+    deadline = time.monotonic() + _LIMIT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise errors.Failure(f'{what}: not within {_LIMIT} s')
+        time.sleep(0.02)
+
+
+def database_restarted(stage):
+    """The database crashes, and is back after some seconds."""
+    if stage.database.product == 'CockroachDB':
+        return _cluster_restarted(stage)
+    victim = stage.server_processes()[1]
+    keystone, link = stage.shared()
+    with stage.load(keystone) as load:
+        moment = time.monotonic()
+        # A server process that is killed makes PostgreSQL end all others,
+        # forget its shared memory, and recover from its log.
+        os.kill(victim, signal.SIGKILL)
+        link.refuse()
+        time.sleep(_DOWN)
+        link.restore()
+    return stages.result(load, moment)
+
+
+def _cluster_restarted(stage):
+    nodes, keystone, _ = stage.cluster()
+    with stage.load(keystone) as load:
+        moment = time.monotonic()
+        for node in nodes.nodes:
+            node.end(signal.SIGKILL)
+        time.sleep(_DOWN)
+        for node in nodes.nodes:
+            node.start()
+        for node in nodes.nodes:
+            node.wait()
+    return stages.result(load, moment)
+
+
+def database_paused(stage):
+    """The database's processes stop (SIGSTOP) and go on (SIGCONT)."""
+    stage.server_processes()
+    keystone, _ = stage.shared()
+    with stage.load(keystone) as load:
+        # Those of the connections that the load has.
+        processes = stage.server_processes()
+        moment = time.monotonic()
+        try:
+            for process in processes:
+                _signal(process, signal.SIGSTOP)
+            time.sleep(stage.pause)
+        finally:
+            for process in processes:
+                _signal(process, signal.SIGCONT)
+    return stages.result(load, moment, note=f'{stage.pause:.0f} s long')
+
+
+def _signal(process, number):
+    # It may have ended by itself.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
+def _to_leaseholder(stage, act, note=''):
+    """Let something happen to the node that serves a table.
+
+    :param act: called with the keystone_crdb.checks.faults.cluster.Node
+    """
+    nodes, keystone, name = stage.cluster()
+    node = nodes.leaseholder(name, 'project')
+    with stage.load(keystone) as load:
+        moment = time.monotonic()
+        act(node)
+    if node.process.poll() is not None:
+        node.start()
+    node.wait()
+    return stages.result(load, moment, note=note)
+
+
+def node_killed(stage):
+    """A node of three is killed (SIGKILL), the leaseholder."""
+    return _to_leaseholder(stage, lambda node: node.end(signal.SIGKILL))
+
+
+def node_drained(stage):
+    """A node of three, the leaseholder, is drained (SIGTERM)."""
+    return _to_leaseholder(stage, lambda node: node.end(signal.SIGTERM))
+
+
+def node_paused(stage):
+    """A node of three, the leaseholder, stops (SIGSTOP) and goes on."""
+
+    def pause(node):
+        node.process.send_signal(signal.SIGSTOP)
+        time.sleep(stage.pause)
+        node.process.send_signal(signal.SIGCONT)
+
+    return _to_leaseholder(stage, pause, f'{stage.pause:.0f} s long')
+
+
+def commit_cut(stage):
+    """Connections end in the middle of COMMIT.
+
+    In turns the COMMIT does not arrive, and its answer does not.
+    """
+    keystone, link = stage.shared()
+    with stage.load(keystone) as load:
+        moment = time.monotonic()
+        link.commits_cut = 0
+        link.cut_every = _CUT_EVERY
+        _until(lambda: link.commits_cut >= _CUTS, 'commits to cut')
+        link.cut_every = 0
+    return stages.result(load, moment, note=f'{link.commits_cut} commits cut')
+
+
+def network_cut(stage):
+    """The cable to the database is pulled, and plugged in again."""
+    why = namespace.why_not()
+    if stage.engine.name != 'podman':
+        why = 'needs podman, which runs in a network namespace'
+    if why:
+        raise stages.NotRun(why)
+    name = f'kcrdb-{uuid.uuid4().hex[:8]}'
+    with (
+        namespace.namespace(name) as cable,
+        stage.link(listen=namespace.DATABASE_OUTSIDE) as link,
+        stage.new_database() as url,
+        keystones.volume(stage.engine) as volume,
+    ):
+        keystone = stage.keystone(
+            stage.url_by(link, url, namespace.DATABASE_OUTSIDE), volume,
+            engine=keystones.InNamespace(stage.engine, name),
+            host=namespace.CLIENTS_INSIDE,
+        )
+        with keystone:
+            with stage.load(keystone) as load:
+                moment = time.monotonic()
+                cable.cut()
+                time.sleep(stage.pause)
+                cable.heal()
+            return stages.result(
+                load, moment, note=f'{stage.pause:.0f} s long'
+            )
+
+
+def keystone_killed(stage):
+    """A Keystone is killed under load and started again."""
+    keystone, _ = stage.shared()
+    with stage.load(keystone) as load:
+        moment = time.monotonic()
+        keystone.kill()
+        keystone.start()
+        keystone.wait()
+    return stages.result(load, moment)
+
+
+def _killed_at_start(stage, reached):
+    """Kill a Keystone that starts on an empty database, and start another.
+
+    :param reached: called with a connection; whether to kill it now
+    """
+    with (
+        stage.new_database() as url,
+        keystones.volume(stage.engine) as volume,
+    ):
+        text = url.render_as_string(hide_password=False)
+        first = stage.keystone(text, volume)
+        first.start()
+        with databases.connect(url) as connection:
+            _until(lambda: reached(connection), 'the moment to kill')
+        moment = time.monotonic()
+        first.kill()
+        with stage.keystone(
+            text, volume, password=first.password
+        ) as second:
+            up = time.monotonic() - moment
+            with stage.load(second) as load:
+                pass
+            found = stages.result(
+                load, moment, note=f'served {up:.0f} s after the kill'
+            )
+        return dataclasses.replace(found, seconds=up)
+
+
+def _count(connection, statement):
+    """Return a number, 0 while its table is not there."""
+    try:
+        return connection.execute(statement).fetchone()[0]
+    except psycopg.errors.UndefinedTable:
+        return 0
+
+
+def killed_in_db_sync(stage):
+    """A Keystone is killed while it makes the schema; the next goes on."""
+    return _killed_at_start(
+        stage,
+        lambda connection: _count(
+            connection,
+            'SELECT count(*) FROM information_schema.tables '
+            "WHERE table_name IN ('credential', 'group', 'policy')",
+        ),
+    )
+
+
+def killed_in_bootstrap(stage):
+    """A Keystone is killed while it bootstraps; the next goes on."""
+    return _killed_at_start(
+        stage,
+        lambda connection: _count(connection, 'SELECT count(*) FROM role'),
+    )
+
+
+def key_volume_full(stage):
+    """The disk of the keys is full: at the start, and at a rotation."""
+    wrong = []
+    with stage.new_database() as url:
+        text = url.render_as_string(hide_password=False)
+        # One page: there is room for one key, and none for the second.
+        start = _on_small_disk(stage, text, '4k')
+        start.start()
+        status = start.ended(_LIMIT)
+        start.stop()
+        if status == 0 or 'No space left' not in start.output():
+            wrong.append('a start on a full disk does not say so')
+        # Room for the four keys that there are, and no more.
+        with _on_small_disk(stage, text, '16k') as keystone:
+            moment = time.monotonic()
+            with stage.load(keystone) as load:
+                rotation = subprocess.run(
+                    keystone.container.exec_command('rotate-keys'),
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                )
+            if rotation.returncode == 0:
+                wrong.append('a rotation on a full disk succeeds')
+            return stages.result(load, moment, wrong)
+
+
+def _on_small_disk(stage, url, size):
+    options = ['--tmpfs', f'/keys:rw,size={size},mode=0777']
+    for group, folder in (
+        ('FERNET_TOKENS', 'fernet'),
+        ('FERNET_RECEIPTS', 'fernet'),
+        ('CREDENTIAL', 'credential'),
+    ):
+        options += ['--env', f'OS_{group}__KEY_REPOSITORY=/keys/{folder}']
+    return keystones.Keystone(
+        stage.engine, stage.reference, url, tuple(options)
+    )
+
+
+def certificates_expired(stage):
+    """The database's certificate expires under load, and is renewed."""
+    wrong = []
+    folder = stage.folder / 'certificates'
+    folder.mkdir()
+    authority = certificates.Authority(folder)
+    shared = folder / 'shared'
+    shared.mkdir()
+    shutil.copy(authority.certificate, shared)
+    for path in (folder, shared):
+        path.chmod(0o755)
+    query = {'sslmode': 'verify-full', 'sslrootcert': '/certs/ca.crt'}
+    mount = ('--volume', f'{shared}:/certs:ro,Z')
+    with (
+        stage.new_database() as url,
+        stage.link(tls=authority.context(5)) as link,
+    ):
+        text = stage.url_by(link, url, **query)
+        with keystones.volume(stage.engine) as volume:
+            options = (*mount, '--volume', f'{volume}:/var/lib/keystone')
+            keystone = keystones.Keystone(
+                stage.engine, stage.reference, text, options
+            )
+            with keystone:
+                with stage.load(keystone) as load:
+                    moment = time.monotonic()
+                    link.tls = authority.context(-1)
+                    link.drop()
+                    late = keystones.Keystone(
+                        stage.engine, stage.reference, text, options
+                    )
+                    late.start()
+                    status = late.ended(_LIMIT)
+                    late.stop()
+                    if status == 0 or 'expired' not in late.output():
+                        wrong.append(
+                            'a start with an expired certificate does not '
+                            'say so'
+                        )
+                    link.tls = authority.context(6)
+                return stages.result(load, moment, wrong)
+
+
+def replica_replaced(stage):
+    """One of two Keystones behind a balancer is replaced under load."""
+    why = balancer.why_not()
+    if why:
+        raise stages.NotRun(why)
+    with (
+        stage.new_database() as url,
+        keystones.volume(stage.engine) as volume,
+    ):
+        text = url.render_as_string(hide_password=False)
+        with stage.keystone(text, volume) as first:
+            second = stage.keystone(
+                text, volume, password=first.password, notice=_NOTICE
+            )
+            with (
+                second,
+                balancer.running(
+                    stage.folder, [first.port, second.port]
+                ) as balanced,
+            ):
+                with stage.load(first, balanced) as load:
+                    moment = time.monotonic()
+                    second.stop()
+                    second.start()
+                    second.wait()
+                found = stages.result(load, moment)
+    if found.errors:
+        wrong = [f'{found.errors} errors, where none is wanted']
+        return dataclasses.replace(found, wrong=wrong)
+    return found
+
+
+#: In the order of a run; those that share a Keystone come first.
+ALL = (
+    database_restarted,
+    database_paused,
+    commit_cut,
+    keystone_killed,
+    replica_replaced,
+    killed_in_db_sync,
+    killed_in_bootstrap,
+    key_volume_full,
+    certificates_expired,
+    network_cut,
+    node_killed,
+    node_drained,
+    node_paused,
+)
+
+
+def name(scenario):
+    """Return a scenario's name, as one types it."""
+    return scenario.__name__.replace('_', '-')

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scenarios share, and the load under which a fault happens."""
+
+import contextlib
+import dataclasses
+import pathlib
+import time
+import uuid
+
+import sqlalchemy
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb.checks.faults import link as links
+from keystone_crdb.databases import cluster as clusters
+from keystone_crdb.databases import database as databases
+from keystone_crdb.databases import providers
+from keystone_crdb.keystone import container as keystones
+from keystone_crdb.load import clients
+
+#: Seconds of load before a fault, and after the first success.
+CALM = 2
+#: Seconds until a write has to succeed after what was cut is mended.
+RECOVERY_LIMIT = 120
+
+
+class NotRun(Exception):
+    """A scenario can't be run here; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a scenario found.
+
+    :param acknowledged: number of writes, all of which were looked for
+    :param lost: a line for each of them that was not there
+    :param errors: number of calls that failed
+    :param seconds: from the fault to the first success
+    :param wrong: what else is not as it should be, a line each
+    :param note: a remark for people
+    """
+
+    acknowledged: int
+    lost: list
+    errors: int
+    seconds: float
+    wrong: list = dataclasses.field(default_factory=list)
+    note: str = ''
+
+
+def result(load, moment, wrong=(), note=''):
+    """Check a load's writes, and sum it up.
+
+    :type load: keystone_crdb.load.clients.Load
+    :param moment: of the fault, by time.monotonic()
+    :type moment: float
+    :rtype: Result
+    """
+    for reason, number in load.record.reasons()[:4]:
+        console.note(f'{number} times {reason}')
+    lost = load.lost()
+    return Result(
+        load.register.looked_for,
+        lost,
+        load.record.total().errors(),
+        load.record.first_success(moment),
+        list(wrong),
+        note,
+    )
+
+
+class Stage:
+    """Where scenarios happen.
+
+    :type database: keystone_crdb.databases.database.Database
+    :type engine: keystone_crdb.images.engine.Engine
+    :param reference: of the image
+    :type reference: str
+    :param folder: for what scenarios need
+    :type folder: pathlib.Path
+    :param clients: of the load
+    :type clients: int
+    :param pause: seconds that a fault lasts which is a pause
+    :type pause: float
+    """
+
+    def __init__(self, database, engine, reference, folder, clients, pause):
+        self.database = database
+        self.engine = engine
+        self.reference = reference
+        self.folder = folder
+        self.pause = pause
+        self._clients = clients
+        self._address = sqlalchemy.make_url(database.url)
+        self._stack = contextlib.ExitStack()
+        self._shared = None
+        self._cluster = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self._stack.close()
+
+    def link(self, **kwargs):
+        """Return a new way to the database; see link.Link."""
+        return links.Link(
+            self._address.host or '127.0.0.1',
+            self._address.port or 26257,
+            **kwargs,
+        )
+
+    @contextlib.contextmanager
+    def new_database(self):
+        """Make a database whose acknowledged commits outlive a crash.
+
+        :returns: as context: its SQLAlchemy URL
+        """
+        name = f'faults_{uuid.uuid4().hex[:12]}'
+        url = sqlalchemy.make_url(self.database.create_database(name))
+        try:
+            if self.database.provider == 'standin':
+                with databases.connect(url) as connection:
+                    connection.execute(
+                        f'ALTER DATABASE {name} SET synchronous_commit TO on'
+                    )
+            yield url
+        finally:
+            self.database.drop_database(name)
+
+    def url_by(self, link, url, host='127.0.0.1', **query):
+        """Return the URL of a database by a link.
+
+        :type link: keystone_crdb.checks.faults.link.Link
+        :type url: sqlalchemy.URL
+        :rtype: str
+        """
+        by_link = url.set(host=host, port=link.port)
+        by_link = by_link.update_query_dict(query)
+        return by_link.render_as_string(hide_password=False)
+
+    def keystone(self, url, volume, **kwargs):
+        """Return a container that is not started yet.
+
+        :param url: of its database
+        :type url: str
+        :param volume: of its keys
+        :type volume: str
+        :rtype: keystone_crdb.keystone.container.Keystone
+        """
+        return keystones.Keystone(
+            kwargs.pop('engine', self.engine), self.reference, url,
+            ('--volume', f'{volume}:/var/lib/keystone'), **kwargs,
+        )
+
+    def shared(self):
+        """Return the Keystone and the link that many scenarios use.
+
+        It is started by the first one.
+
+        :rtype: tuple
+        """
+        if self._shared is None:
+            enter = self._stack.enter_context
+            url = enter(self.new_database())
+            link = enter(self.link())
+            volume = enter(keystones.volume(self.engine))
+            keystone = self.keystone(self.url_by(link, url), volume)
+            enter(keystone)
+            self._shared = keystone, link
+        return self._shared
+
+    def cluster(self):
+        """Return three nodes, a Keystone on them, and its database's name.
+
+        They are started by the first scenario that wants them.
+
+        :rtype: tuple
+        :raises NotRun: where there is no CockroachDB
+        """
+        if self.database.product != 'CockroachDB':
+            raise NotRun('needs CockroachDB')
+        if self.database.provider != 'binary':
+            raise NotRun('needs the program cockroach: provider binary')
+        if self._cluster is None:
+            enter = self._stack.enter_context
+            nodes = enter(clusters.running(providers.find_binary()))
+            name = f'faults_{uuid.uuid4().hex[:12]}'
+            url = nodes.database().create_database(name)
+            volume = enter(keystones.volume(self.engine))
+            keystone = enter(self.keystone(url, volume))
+            self._cluster = nodes, keystone, name
+        return self._cluster
+
+    @contextlib.contextmanager
+    def load(self, keystone, url=None):
+        """Load a Keystone before, while and after something happens.
+
+        At the end a write has to succeed that was sent after the context's
+        body; then the load goes on for a moment.
+
+        :type keystone: keystone_crdb.keystone.container.Keystone
+        :param url: of the balancer before it
+        :type url: str
+        :returns: as context: keystone_crdb.load.clients.Load
+        :raises Failure: when no write succeeds any more
+        """
+        load = clients.Load(
+            url or keystone.url, keystone.password, self._clients
+        )
+        load.prepare()
+        with load.running():
+            time.sleep(CALM)
+            yield load
+            mended = time.monotonic()
+            while load.record.first_success(mended) is None:
+                if time.monotonic() > mended + RECOVERY_LIMIT:
+                    raise errors.Failure(
+                        f'no write succeeds within {RECOVERY_LIMIT} s after '
+                        'the fault has ended',
+                        details='\n'.join(
+                            f'{number} times {reason}'
+                            for reason, number in load.record.reasons()[:5]
+                        ),
+                    )
+                time.sleep(0.05)
+            time.sleep(CALM)
+
+    def server_processes(self):
+        """Return the ids of the stand-in's PostgreSQL processes.
+
+        :returns: the postmaster's, which is the first, and its children's
+        :rtype: list
+        :raises NotRun: on another database
+        """
+        if self.database.provider != 'standin':
+            raise NotRun('needs the processes of the stand-in')
+        with databases.connect(self._address) as connection:
+            (folder,) = connection.execute('SHOW data_directory').fetchone()
+        lines = pathlib.Path(folder, 'postmaster.pid').read_text().split()
+        postmaster = int(lines[0])
+        children = pathlib.Path(
+            f'/proc/{postmaster}/task/{postmaster}/children'
+        ).read_text()
+        return [postmaster, *map(int, children.split())]

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Keystone's own unit suite in the image, on a database outside of it.
+
+The image's test stage is what ships, with the tests and what they need. The
+options, the ledger and the reports are those of `tox -e keystone`.
+"""
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import scratch
+from keystone_crdb.checks import suite
+from keystone_crdb.images import engine as engines
+from keystone_crdb.images import image
+from keystone_crdb.keystone import stestr_run
+
+#: The Python of what ships, which runs the tests too.
+_PYTHON = '/opt/keystone/bin/python'
+#: The run's folder, in the container's memory.
+_WORK = '/tmp'  # noqa: S108
+
+
+class ImageRunner(stestr_run.Runner):
+    """Runs tests in a container of the test stage, which is on its own.
+
+    :type engine: keystone_crdb.images.engine.Engine
+    :param container: its name
+    :type container: str
+    :param settings: further variables of the environment
+    :type settings: dict
+    """
+
+    def __init__(self, engine, container, settings):
+        super().__init__(_WORK)
+        self._engine = engine
+        self._container = container
+        self._env = self._settings(settings)
+
+    def popen(self, words, **streams):
+        return self._exec([_PYTHON, '-m', *words], **streams)
+
+    def read(self, name):
+        process = self._exec(
+            ['cat', f'{_WORK}/{name}'],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        text, _ = process.communicate()
+        return None if process.returncode else text
+
+    def write(self, name, text):
+        process = self._exec(
+            ['tee', f'{_WORK}/{name}'],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        process.communicate(text)
+        if process.returncode:
+            raise errors.Failure(
+                f'{_WORK}/{name} can not be written in {self._container}'
+            )
+
+    def _exec(self, words, **streams):
+        # The engine takes the values from its own environment: the URL,
+        # which may have a password, is in no list of processes.
+        names = [f'--env={name}' for name in self._env]
+        return subprocess.Popen(
+            self._engine.command(
+                'exec', '--interactive', *names, self._container, *words
+            ),
+            env=os.environ | self._env,
+            **streams,
+        )
+
+
+@contextlib.contextmanager
+def _running(engine, reference, folder, scratch_folder, settings):
+    """Run a container for the tests.
+
+    It is on the host's network, where the database is, without capabilities,
+    and as the user of what ships.
+
+    :type engine: keystone_crdb.images.engine.Engine
+    :param reference: of the image's test stage
+    :type reference: str
+    :type folder: pathlib.Path
+    :type scratch_folder: pathlib.Path
+    :param settings: further variables of the tests' environment
+    :type settings: dict
+    :returns: context manager of an ImageRunner
+    :raises Failure: with what the engine said
+    """
+    name = f'keystone-crdb-{scratch_folder.name}'
+    scratch.remember_container(scratch_folder, engine.name, name)
+    console.run(
+        engine.command(
+            'run', '--detach', '--rm', '--name', name, '--network', 'host',
+            *engines.LIMITS, '--cap-drop', 'ALL', '--security-opt',
+            'no-new-privileges', '--tmpfs', f'{_WORK}:rw,mode=1777',
+            reference,
+        ),
+        log='suite-container',
+    )
+    try:
+        yield ImageRunner(engine, name, settings)
+    finally:
+        subprocess.run(
+            engine.command('rm', '--force', '--volumes', name),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+
+
+def _run(args):
+    """Make the image's test stage, and run the suite in it.
+
+    :type args: argparse.Namespace
+    :returns: whether all went as the ledger has it
+    :rtype: bool
+    :raises Failure: when there is no engine, no image or no database
+    """
+    engine = image.find_engine(args.engine, args.engine_option)
+    if engine.name == 'buildah':
+        raise errors.Failure(
+            'buildah keeps no container running, which the suite needs',
+            remedy='install podman or docker',
+        )
+    reference = image.make_test(engine)
+    return suite.on_database(
+        args, functools.partial(_running, engine, reference)
+    )
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 all as the ledger has it, 1 not so
+    :rtype: int
+    """
+    parser = suite.parser('keystone-image', __doc__)
+    image.add_engine_arguments(parser)
+    args = parser.parse_args(argv)
+    return commands.status('tox -e keystone-image', _run, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""List 70,000 projects, users and assignments: stock and ours.
+
+Usage::
+
+    tox -e listings
+    tox -e listings -- [--rows 70000] [--limit 300] [--provider standin]
+
+That is more than a statement of PostgreSQL's protocol can have parameters.
+Ours makes schema, admin and rows, and lists them; then stock lists the same
+rows of the same database. Each request is sent once, by the only client,
+with nothing in the cache. One that takes longer than --limit seconds is
+given up.
+
+It ends with 1 if ours does not list all of them, or not what stock lists.
+"""
+
+import json
+import sys
+
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb.checks import bench
+from keystone_crdb.checks import reports
+from keystone_crdb.keystone import reproducible
+from keystone_crdb.keystone import stestr_run
+
+WORKER = 'keystone_crdb.checks.listings_worker'
+
+SIDES = ('stock', 'ours')
+HEADS = (
+    'listing', *(f'{side} {what}' for side in SIDES for what in (
+        'status', 'rows', 'seconds'
+    )),
+)
+
+
+def _serve(tree, folder, url, *words):
+    """Let a tree list, and return what the worker printed.
+
+    :raises Failure: when it failed
+    """
+    folder.mkdir()
+    log = folder / 'log'
+    process = reproducible.start(
+        tree, folder, [WORKER, str(folder), *words], log, url
+    )
+    output, _ = process.communicate()
+    if process.returncode:
+        raise errors.Failure(
+            'Keystone did not list', details=errors.tail(
+                log.read_text(errors='replace')
+            ),
+        )
+    return json.loads(output)
+
+
+def _told(result):
+    if result['status'] is None:
+        return ['-', '-', f'> {result["seconds"]}']
+    return [result['status'], result['rows'], f'{result["seconds"]:.1f}']
+
+
+def table(results):
+    """Return the rows of the table.
+
+    :param results: for stock and ours what the worker printed
+    :type results: dict
+    :rtype: list of list
+    """
+    return [
+        [
+            name,
+            *(cell for side in SIDES for cell in _told(results[side][name])),
+        ]
+        for name in results['ours']
+    ]
+
+
+def wrong(results, rows):
+    """Name what is not as wanted.
+
+    :param results: for stock and ours what the worker printed
+    :type results: dict
+    :param rows: how many there are at least
+    :type rows: int
+    :rtype: list of str
+    """
+    lines = []
+    for name, ours in results['ours'].items():
+        stock = results['stock'][name]
+        if ours['status'] != 200:
+            answer = ours['status'] or 'no answer in time'
+            lines.append(f'{name}: ours answers {answer}')
+        elif ours['rows'] < rows:
+            lines.append(f'{name}: {ours["rows"]} of {rows}')
+        elif stock['status'] == 200 and stock['rows'] != ours['rows']:
+            lines.append(f'{name}: {ours["rows"]}, stock {stock["rows"]}')
+    return lines
+
+
+def measure(database, args, folder):
+    """Measure both on a database.
+
+    :type database: keystone_crdb.databases.database.Database
+    :returns: what is not as wanted, a line for each
+    :rtype: list
+    """
+    name = f'listings_{folder.name[-8:]}'
+    url = database.create_database(name)
+    limit = ('--limit', str(args.limit))
+    try:
+        with console.step('Listings of ours'):
+            ours = _serve(
+                stestr_run.patched_tree(folder / 'ours-tree'),
+                folder / 'ours', url, '--rows', str(args.rows), *limit,
+            )
+        with console.step('Listings of stock'):
+            stock = _serve(
+                stestr_run.stock_tree(folder / 'stock-tree'),
+                folder / 'stock', url, *limit,
+            )
+    finally:
+        database.drop_database(name)
+    results = {'ours': ours, 'stock': stock}
+    told = table(results)
+    console.table(HEADS, told)
+    lines = wrong(results, args.rows)
+    reports.write(
+        'listings', database.describe(),
+        {
+            'as wanted': bench.verdict(lines),
+            'of each kind': args.rows,
+            **{
+                row[0]: f'stock {row[1]} in {row[3]} s, '
+                f'ours {row[4]} in {row[6]} s'
+                for row in told
+            },
+        },
+        f'tox -e listings{args.options}',
+    )
+    return lines
+
+
+def main():
+    """Read the command line and measure.
+
+    :returns: the exit status
+    :rtype: int
+    """
+    parser = bench.parser('listings', __doc__)
+    parser.add_argument(
+        '--rows', type=int, default=70_000,
+        help='of each kind (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--limit', type=int, default=300, metavar='SECONDS',
+        help='that a request may take (default: %(default)s)',
+    )
+    return bench.status(parser, parser.parse_args(), measure)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run oslo.db's own unit suite on SQLite, then on CockroachDB too.
+
+On SQLite all of it has to pass. On the database, which is the first that can
+be had, ledger/oslo.db.toml lists what can't pass.  The errors that a live
+server answered are given to it in full, not one of each kind.
+"""
+
+import argparse
+import io
+import os
+import shutil
+import subprocess
+import sys
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import databases
+from keystone_crdb import paths
+from keystone_crdb import scratch
+from keystone_crdb.checks import command
+from keystone_crdb.checks import ledger
+from keystone_crdb.keystone import stestr_run
+
+#: oslo.db's fixtures take the URLs of the databases to test on from here.
+_URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
+#: Where oslo.db's tests have one of each kind of the recorded errors.
+_ERRORS = 'oslo_db/tests/sqlalchemy/cockroachdb_errors.json'
+
+
+class _Suite:
+    """The tests, in a copy of the patched tree.
+
+    :type tree: pathlib.Path
+    :param regexes: which tests to run, empty for all
+    :type regexes: list
+    """
+
+    def __init__(self, tree, regexes):
+        self._tree = tree
+        self._regexes = regexes
+
+    def _stestr(self, *words, **options):
+        command = [
+            sys.executable, '-m', 'stestr',
+            '--test-path', './oslo_db/tests', '--top-dir', '.', *words,
+        ]
+        return subprocess.run(
+            command, cwd=self._tree, stdin=subprocess.DEVNULL, **options
+        )
+
+    def run(self, *urls):
+        """Run them with their output passed on.
+
+        :returns: the exit status
+        :rtype: int
+        """
+        env = {**os.environ, _URLS: ';'.join(urls)}
+        return self._stestr('run', *self._regexes, env=env).returncode
+
+    def outcomes(self):
+        """Return subunit's status by the id of each test of the last run.
+
+        :rtype: dict
+        """
+        last = self._stestr('last', '--subunit', stdout=subprocess.PIPE)
+        return ledger.read_subunit(io.BytesIO(last.stdout))
+
+
+def _run(args):
+    """Run the suite on both.
+
+    :type args: argparse.Namespace
+    :returns: whether all passed on SQLite, and went as the ledger has it on
+        the database
+    :rtype: bool
+    :raises Failure: when there is no database
+    """
+    with (
+        databases.start(args.provider) as server,
+        scratch.folder('oslo.db') as folder,
+    ):
+        console.say(server.describe())
+        tree = stestr_run.copy_sources('oslo.db', folder)
+        shutil.copyfile(paths.RECORDED_ERRORS, tree / _ERRORS)
+        suite = _Suite(tree, args.regexes)
+        with console.step('oslo.db on SQLite'):
+            status = suite.run('sqlite://')
+        with console.step(f'oslo.db on {server.product} too'):
+            suite.run(server.url, 'sqlite://')
+            good, verdict = command.judge(
+                'oslo.db',
+                server,
+                suite.outcomes(),
+                whole=not args.regexes,
+            )
+            console.say(verdict)
+    return status == 0 and good
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status
+    :rtype: int
+    """
+    parser = argparse.ArgumentParser(
+        prog='tox -e oslo.db --', description=__doc__
+    )
+    command.add_arguments(parser)
+    return commands.status('tox -e oslo.db', _run, parser.parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Keystone's tests of PostgreSQL on one that is started for them.
+
+The patches serve PostgreSQL as well. Requests that race for the same rows,
+and values that only this database refuses, are tested there: with two real
+sessions, at READ COMMITTED and at SERIALIZABLE. REGEX selects other tests.
+"""
+
+import argparse
+import sys
+import urllib.parse
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import scratch
+from keystone_crdb.checks import command
+from keystone_crdb.checks import report
+from keystone_crdb.checks import suite
+from keystone_crdb.keystone import stestr_run
+from keystone_crdb.standin import postgres
+
+#: The classes of the overlay that have the fixture of PostgreSQL.
+TESTS = (
+    r'common\.sql\.test_(lost_races|federated_orphans|odd_values|'
+    r'upgrades_cockroachdb)\..*PostgreSQL'
+)
+#: oslo.db's fixtures take the URLs of the databases to test on from here.
+_URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
+_ISOLATION = r'-c default_transaction_isolation=read\ committed'
+
+
+def _url(cluster: postgres.Cluster) -> str:
+    """Return the URL of the administrator, at PostgreSQL's own isolation."""
+    query = urllib.parse.urlencode(
+        {'host': str(cluster.socket_folder), 'options': _ISOLATION},
+        quote_via=urllib.parse.quote,
+    )
+    return f'postgresql+psycopg2://{postgres.USER}@/postgres?{query}'
+
+
+def _run(args: argparse.Namespace) -> bool:
+    """Run the tests.
+
+    :returns: whether none failed
+    :raises Failure: when PostgreSQL can't be started, or no test passed
+    """
+    with scratch.folder('postgresql') as folder:
+        cluster = postgres.Cluster(folder)
+        try:
+            cluster.start(lambda pid: scratch.remember_process(folder, pid))
+            reports = suite.make_folder()
+            runner = stestr_run.HostRunner(
+                stestr_run.patched_tree(folder), reports, folder,
+                {_URLS: f'sqlite://;{_url(cluster)}'},
+            )  # fmt: skip
+            tests = runner.list_tests(args.regexes or [TESTS])
+            console.say(f'PostgreSQL: {len(tests)} tests; reports: {reports}')
+            progress = report.Progress(len(tests))
+            runner.run(tests, reports, args.workers, progress.add)
+        finally:
+            cluster.stop()
+    return _judge(progress.results)
+
+
+def _judge(results: list) -> bool:
+    by_status: dict[str, list[str]] = {}
+    for result in results:
+        by_status.setdefault(result.status, []).append(result.test)
+    for test in by_status.get('skip', ()):
+        console.note(f'skipped: {test}')
+    if not by_status.get('success'):
+        raise errors.Failure('no test passed on PostgreSQL')
+    console.say(
+        ', '.join(f'{word}: {len(ids)}' for word, ids in by_status.items())
+    )
+    return not by_status.keys() - {'success', 'skip', 'xfail'}
+
+
+def main(argv: list | None = None) -> int:
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :returns: exit status
+    """
+    parser = argparse.ArgumentParser(
+        prog='tox -e postgresql --', description=__doc__
+    )
+    command.add_regexes(parser)
+    parser.add_argument(
+        '--workers', type=int, default=0, metavar='N',
+        help='processes that run tests; by default as many as CPUs',
+    )  # fmt: skip
+    return commands.status('tox -e postgresql', _run, parser.parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

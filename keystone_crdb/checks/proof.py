@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prove that a patch's tests fail without the patch and pass with it.
+
+The tests are those that the field Test of the patch's header names, as a
+regular expression. They are run twice: on the tree that the patches before
+it make, with nothing but the tests of the patch added, where at least one has
+to fail, or its module can't be imported; and with all of the patch, where all
+have to pass. Printed is which of them pass without it too. Instead of tests
+the field may say "none:" and why.
+
+Looked for are tests of the files that the patch touches, of the overlay's
+files that its field Overlay names, and of test modules that import these. Of
+the overlay a tree has the files that the patches so far, and this one, need.
+
+    proof 0310 0320                 two patches
+    proof --all                     the whole series
+    proof --changed-since [REF]     those that changed since REF, or whose
+                                    files in the overlay did; without REF,
+                                    since origin/main, or since HEAD^ where
+                                    that is HEAD, or unknown
+
+All of them depend on the pins, on the order of the series, on the overlay and
+on oslo.db: when these change, only --all proves the rest.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb.checks.retries import runs
+from keystone_crdb.keystone import stestr_run
+from keystone_crdb.series import git
+from keystone_crdb.series import header
+from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
+
+PROJECT = 'keystone'
+TESTS = 'keystone/tests/'
+
+
+def _apply(tree, text):
+    """Apply a diff.
+
+    :type tree: pathlib.Path
+    :type text: str
+    :raises Failure: when it doesn't apply as it is
+    """
+    done = subprocess.run(
+        ['patch', '-p1', '--fuzz=0', '--silent', '--no-backup-if-mismatch'],
+        cwd=tree, input=text, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if done.returncode:
+        raise errors.Failure(
+            'the series does not apply', details=done.stdout,
+            remedy='./build.sh source says where',
+        )  # fmt: skip
+
+
+def _halves(patch):
+    """Return a patch's diffs of tests, and of all else.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :rtype: tuple
+    """
+    tests = [file for file in patch.files if file.path.startswith(TESTS)]
+    others = [file for file in patch.files if file not in tests]
+    return ''.join(map(str, tests)), ''.join(map(str, others))
+
+
+def _lay_overlay(tree, patches):
+    """Lay the files of the overlay that patches need.
+
+    :type tree: pathlib.Path
+    :type patches: list
+    """
+    for path in overlay.owners(patches):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(paths.OVERLAY / PROJECT / path, tree / path)
+
+
+def _check_green(patch, green):
+    """Fail unless the tests pass with the patch.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :type green: runs.Outcome
+    :raises Failure: saying what they did
+    """
+    for what, names in (
+        ('its tests fail with it', green.failed),
+        ('modules can not be imported with it', green.unloaded),
+    ):
+        if names:
+            raise errors.Failure(
+                f'{patch.name}: {what}', details='\n'.join(sorted(names))
+            )
+    if not green.passed:
+        raise errors.Failure(f'{patch.name}: all of its tests were skipped')
+
+
+def _check_red(patch, red, green):
+    """Fail unless a test fails without the patch, or can't be imported.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :type red: runs.Outcome
+    :param green: tells which tests a module has that was not imported
+    :type green: runs.Outcome
+    :raises Failure: when none does
+    """
+    unloaded = tuple(f'{module}.' for module in red.unloaded)
+    not_imported = {
+        test for test in green.passed if test.startswith(unloaded)
+    }
+    if not red.failed | not_imported:
+        raise errors.Failure(
+            f'{patch.name}: none of its tests fails without it',
+            details='\n'.join(
+                [
+                    *(f'passes: {test}' for test in sorted(red.passed)),
+                    *(
+                        f'is not imported, and has none: {module}'
+                        for module in sorted(red.unloaded)
+                    ),
+                ]
+            ),
+        )
+    console.say(
+        f'{patch.name}: red, {len(red.failed)} failed, '
+        f'{len(not_imported)} not imported, {len(red.passed)} passed'
+    )
+    for test in sorted(red.passed):
+        console.note(f'passes without it: {test}')
+
+
+def _modules(tree, patch):
+    """Return the modules that may have the tests of a patch.
+
+    :param tree: the patched tree, with the overlay
+    :type tree: pathlib.Path
+    :type patch: keystone_crdb.series.quilt.Patch
+    :returns: their names, sorted
+    :rtype: list
+    """
+    files = [file.path for file in patch.files] + overlay.needed(patch)
+    touched = {_module(path) for path in files if path.startswith(TESTS)}
+    imports = re.compile(
+        '|'.join(
+            rf'^from {re.escape(package)} import {re.escape(name)}\b'
+            for package, _, name in (
+                module.rpartition('.') for module in touched
+            )
+        ),
+        re.MULTILINE,
+    )
+    importing = {
+        _module(path.relative_to(tree).as_posix())
+        for path in (tree / TESTS).rglob('test_*.py')
+        if touched and imports.search(path.read_text())
+    }
+    return sorted(
+        module
+        for module in touched | importing
+        if module.rpartition('.')[2].startswith('test_')
+    )
+
+
+def _module(path):
+    return path.removesuffix('.py').replace('/', '.')
+
+
+def named(name):
+    """Return the patch of a name.
+
+    :param name: of the patch, or the number that it begins with
+    :type name: str
+    :rtype: keystone_crdb.series.quilt.Patch
+    :raises Failure: when there is none, or more than one
+    """
+    found = [
+        patch
+        for patch in quilt.load(PROJECT)
+        if patch.path.name.startswith(name)
+    ]
+    if len(found) != 1:
+        raise errors.Failure(
+            f'{name} is {len(found)} patches of the series of {PROJECT}',
+            remedy=f'see {paths.PATCHES / PROJECT / "series"}',
+        )
+    return found[0]
+
+
+def _base(ref, ask):
+    """Return the commit that a change begins at.
+
+    :param ref: a commit, or None: then it is where the branch left that of
+        upstream or, for a commit that upstream has, the one before
+    :type ref: str
+    :param ask: runs a command of git, and returns what it printed
+    :type ask: callable
+    :rtype: str
+    :raises Failure: when there is no such commit
+    """
+    reasons = []
+    for candidate in [ref] if ref else ['origin/main', 'HEAD^']:
+        try:
+            base = ask('merge-base', candidate, 'HEAD')
+            if ref or base != ask('rev-parse', 'HEAD'):
+                console.say(f'patches that changed since {candidate}:')
+                return base
+        except errors.Failure as exc:
+            reasons.append(f'{candidate}: {exc}')
+    raise errors.Failure(
+        'it is unknown which patches changed: nothing to compare with',
+        details='\n'.join(reasons),
+        remedy='git fetch --unshallow; or name a commit: --changed-since REF',
+    )
+
+
+def changes(ref, repository=paths.ROOT):
+    """Return the files that changed, of those that a proof depends on.
+
+    :param ref: the commit since which; None for one that _base() finds
+    :type ref: str
+    :type repository: pathlib.Path
+    :returns: paths in the repository
+    :rtype: set
+    :raises Failure: when there is no such commit
+    """
+    def ask(*words):
+        # CI runs this as root in a checkout of somebody else
+        safe = f'safe.directory={repository}'
+        return git.run(repository, '-c', safe, *words).decode().strip()
+
+    names = ask(
+        'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
+        'pins.toml',
+    )  # fmt: skip
+    return {pathlib.PurePath(name) for name in names.splitlines()}
+
+
+def changed_patches(changed):
+    """Return the patches that changed, or whose files in the overlay did.
+
+    :param changed: paths in the repository
+    :type changed: set
+    :returns: patches, in the order of the series
+    :rtype: list
+    """
+    return [
+        patch
+        for patch in quilt.load(PROJECT)
+        if pathlib.PurePath('patches', PROJECT, patch.path.name) in changed
+        or any(
+            pathlib.PurePath('overlay', PROJECT, path) in changed
+            for path in overlay.needed(patch)
+        )
+    ]
+
+
+def changed_ground(changed):
+    """Return the files that changed and that each patch stands on.
+
+    :param changed: paths in the repository
+    :type changed: set
+    :returns: paths: the pins, the order of the series, and what lies beside
+        it, but tests and the patches themselves
+    :rtype: list
+    """
+    return sorted(
+        path
+        for path in changed
+        if not path.name.startswith('test_')
+        and (
+            path.parent != pathlib.PurePath('patches', PROJECT)
+            or path.name == 'series'
+        )
+    )
+
+
+def prove(patch):
+    """Prove one patch.
+
+    :type patch: keystone_crdb.series.quilt.Patch
+    :raises Failure: when it isn't proven
+    """
+    patches = quilt.load(PROJECT)
+    test = header.parse(patch).get('Test')
+    if not test:
+        raise errors.Failure(f'{patch.name}: its header has no Test')
+    if test.startswith('none:'):
+        console.say(f'{patch.name}: no test, {" ".join(test[5:].split())}')
+        return
+    test = ''.join(test.split())
+    source = pins.load().sources[PROJECT]
+    with tempfile.TemporaryDirectory(prefix='proof-') as folder:
+        tree = pathlib.Path(folder) / PROJECT
+        download.unpack(download.sdist(source), tree)
+        before = patches[: [p.path for p in patches].index(patch.path)]
+        for earlier in before:
+            _apply(tree, ''.join(map(str, earlier.files)))
+        _lay_overlay(tree, [*before, patch])
+        suite = stestr_run.Tree(tree, (paths.SOURCES / 'oslo.db',))
+        tests, others = _halves(patch)
+        outcomes = []
+        for color, text in (('red', tests), ('green', others)):
+            if text:
+                _apply(tree, text)
+            outcomes.append(
+                runs.run_modules(
+                    f'proof-{patch.path.stem}-{color}', suite,
+                    _modules(tree, patch), test,
+                )
+            )  # fmt: skip
+    red, green = outcomes
+    _check_green(patch, green)
+    _check_red(patch, red, green)
+    console.say(f'{patch.name}: green, {len(green.passed)} passed')
+
+
+def _chosen(args):
+    """Return the patches that the arguments name.
+
+    :type args: argparse.Namespace
+    :rtype: list
+    """
+    if args.all:
+        return list(quilt.load(PROJECT))
+    if args.changed_since is not None:
+        changed = changes(args.changed_since)
+        ground = changed_ground(changed)
+        if ground:
+            console.warn(
+                f'{", ".join(map(str, ground))} changed: patches that did not '
+                'change themselves are only proven by --all'
+            )
+        return changed_patches(changed)
+    return [named(name) for name in args.patches]
+
+
+def _run(args):
+    """Prove all that the arguments name, also after one that isn't proven.
+
+    :type args: argparse.Namespace
+    :returns: whether all are proven
+    :rtype: bool
+    :raises Failure: when they name what isn't there
+    """
+    chosen = _chosen(args)
+    if not chosen:
+        console.say('no patch to prove: none of them changed')
+    good = True
+    for patch in chosen:
+        try:
+            prove(patch)
+        except errors.Failure as exc:
+            good = False
+            print(exc, file=sys.stderr)
+    return good
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status
+    :rtype: int
+    """
+    parser = commands.parser('python -m keystone_crdb.checks.proof', __doc__)
+    parser.add_argument(
+        'patches', nargs='*', metavar='PATCH',
+        help='name of a patch in patches/keystone, or its number',
+    )  # fmt: skip
+    parser.add_argument(
+        '--all', action='store_true', help='every patch of the series'
+    )
+    parser.add_argument(
+        '--changed-since', nargs='?', const='', metavar='REF',
+        help='the patches that changed since REF',
+    )  # fmt: skip
+    return commands.status(parser.prog, _run, parser.parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Rally's scenarios of Keystone against the image.
+
+They are those of upstream's own job and of the study of 2018 that measured
+Keystone on CockroachDB, ten users at a time; not one request may fail. The
+image is served on a database of its own. What a run leaves to read is in
+build/rally: Rally's HTML report, its results as JSON, its log.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.checks import command
+from keystone_crdb.checks import reports
+from keystone_crdb.images import image
+from keystone_crdb.keystone import serving
+
+FOLDER = paths.BUILD / 'rally'
+
+CONCURRENCY = 10
+
+_ENVIRONMENT = 'keystone-crdb'
+
+#: What a scenario wants besides the number of its runs: some users to give
+#: roles to, as in upstream's rally-jobs/keystone.yaml.
+_USERS = {'context': {'users': {'tenants': 5, 'users_per_tenant': 4}}}
+
+#: KeystoneBasic's scenarios: first the job of Keystone's own tree, then what
+#: the study has besides.
+SCENARIOS = {
+    'create_user': {},
+    'create_delete_user': {},
+    'create_and_list_users': {},
+    'create_user_update_password': {},
+    'create_and_list_tenants': {},
+    'get_entities': {},
+    'add_and_remove_user_role': _USERS,
+    'create_and_delete_role': {},
+    'create_add_and_list_user_roles': _USERS,
+    'create_tenant': {},
+    'create_tenant_with_users': {'args': {'users_per_tenant': 10}},
+    'create_update_and_delete_tenant': {},
+    'create_and_delete_service': {},
+    'create_and_list_services': {},
+    'authenticate_user_and_validate_token': {},
+    'create_user_set_enabled_and_delete': {},
+}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog='tox -e rally --', description=__doc__
+    )
+    parser.add_argument(
+        'regexes', nargs='*', metavar='REGEX',
+        help='run the scenarios whose names one of them matches',
+    )  # fmt: skip
+    parser.add_argument(
+        '--times', type=int, default=10, metavar='N',
+        help='of each scenario (default: %(default)s); 100 is what '
+        "upstream's job does of most",
+    )  # fmt: skip
+    image.add_engine_arguments(parser)
+    command.add_provider(parser)
+    return parser
+
+
+def task(regexes, times):
+    """Return what Rally is to do.
+
+    :param regexes: of which a scenario has to match one, if there are any
+    :type regexes: list
+    :param times: runs of each
+    :type times: int
+    :returns: a task in the first version of Rally's format
+    :rtype: dict
+    :raises Failure: when no scenario matches
+    """
+    wanted = [re.compile(regex) for regex in regexes or ('',)]
+    found = {
+        f'KeystoneBasic.{name}': [
+            {
+                **more,
+                'runner': {
+                    'type': 'constant',
+                    'times': times,
+                    'concurrency': min(CONCURRENCY, times),
+                },
+                'sla': {'failure_rate': {'max': 0}},
+            }
+        ]
+        for name, more in SCENARIOS.items()
+        if any(each.search(name) for each in wanted)
+    }
+    if not found:
+        raise errors.Failure(f'no scenario matches {" or ".join(regexes)}')
+    return found
+
+
+class Rally:
+    """Rally with a database and an environment in a folder.
+
+    :param folder: an empty one
+    :type folder: pathlib.Path
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._config = self._write(
+            'rally.conf',
+            f'[database]\nconnection = sqlite:///{folder}/rally.sqlite\n',
+        )
+
+    def _write(self, name, text):
+        path = self._folder / name
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, 'w') as output:
+            output.write(text)
+        return path
+
+    def _command(self, *words):
+        program = os.path.join(os.path.dirname(sys.executable), 'rally')
+        return [program, '--config-file', self._config, *words]
+
+    def _environ(self):
+        # What a developer's shell has set must not change the result.
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'RALLY_'))
+        } | {'HOME': str(self._folder), 'PYTHONUNBUFFERED': '1'}
+
+    def run(self, log, *words):
+        """Run one of its commands.
+
+        :param log: name of the log below build/logs
+        :type log: str
+        :param words: what follows the program's name
+        :raises Failure: with the end of its output
+        """
+        console.run(
+            self._command(*words),
+            log=log,
+            cwd=self._folder,
+            env=self._environ(),
+        )
+
+    def create(self, keystone):
+        """Make its database and the environment.
+
+        :type keystone: keystone_crdb.verbs.run.Keystone
+        """
+        spec = {
+            'existing@openstack': {
+                'auth_url': keystone.url,
+                'region_name': 'RegionOne',
+                'admin': {
+                    'username': 'admin',
+                    'password': keystone.password,
+                    'project_name': 'admin',
+                    'user_domain_name': 'Default',
+                    'project_domain_name': 'Default',
+                },
+            }
+        }
+        path = self._write('spec.json', json.dumps(spec))
+        self.run('rally-db', 'db', 'create')
+        self.run(
+            'rally-env', 'env', 'create', '--name', _ENVIRONMENT, '--spec',
+            path,
+        )  # fmt: skip
+        self.run('rally-check', 'env', 'check', '--env', _ENVIRONMENT)
+
+    def forget(self):
+        """Remove what has the password."""
+        for name in 'spec.json', 'rally.sqlite':
+            (self._folder / name).unlink(missing_ok=True)
+
+    def start(self, task):
+        """Run a task, and write its reports.
+
+        :param task: what task() returned
+        :type task: dict
+        :returns: what Rally's report in JSON says
+        :rtype: dict
+        :raises Failure: when it was not run
+        """
+        path = self._write('task.json', json.dumps(task, indent=4))
+        log = self._folder / 'rally.log'
+        with open(log, 'w', buffering=1) as output:
+            status = self._follow(
+                self._command('task', 'start', path, '--env', _ENVIRONMENT),
+                output,
+            )
+        # 2 is that some SLA was missed, which the report has.
+        if status not in (0, 2):
+            raise errors.Failure(
+                f'rally task start ended with {status}',
+                details=errors.tail(log.read_text()),
+                remedy=f'all of its output is in {log}',
+            )
+        for kind in 'html-static', 'json':
+            self.run(
+                'rally-report', 'task', 'report', f'--{kind}', '--out',
+                self._folder / f'report.{kind.partition("-")[0]}',
+            )  # fmt: skip
+        return json.loads((self._folder / 'report.json').read_text())
+
+    def _follow(self, command, output):
+        """Run a command, and say at once which scenario begins."""
+        with subprocess.Popen(
+            command,
+            cwd=self._folder,
+            env=self._environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors='replace',
+        ) as process:
+            for line in process.stdout:
+                output.write(line)
+                begun = re.match(r' +"title": "KeystoneBasic\.(\w+)"', line)
+                if begun:
+                    console.note(begun[1])
+        return process.returncode
+
+
+@contextlib.contextmanager
+def _rally(keystone):
+    """Make Rally ready; what has the password goes at the end."""
+    rally = Rally(FOLDER)
+    try:
+        rally.create(keystone)
+        yield rally
+    finally:
+        rally.forget()
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one scenario.
+
+    :param name: without its class
+    :type name: str
+    :param runs: how often it was run
+    :type runs: int
+    :param failed: how often it failed
+    :type failed: int
+    :param seconds: how long each run took, sorted
+    :type seconds: list of float
+    :param wrong: what Rally finds wrong, a line for each
+    :type wrong: list of str
+    """
+
+    name: str
+    runs: int
+    failed: int
+    seconds: list
+    wrong: list
+
+
+def judge(task, found):
+    """Compare what was to be run with Rally's report.
+
+    :param task: what task() returned
+    :type task: dict
+    :param found: Rally's report in JSON
+    :type found: dict
+    :returns: of each scenario of the task, in its order
+    :rtype: list of Outcome
+    """
+    workloads = {
+        next(iter(workload['scenario'])): workload
+        for each in found['tasks']
+        for subtask in each['subtasks']
+        for workload in subtask['workloads']
+    }
+    return [
+        _outcome(name, workload['runner']['times'], workloads.get(name))
+        for name, (workload,) in task.items()
+    ]
+
+
+def _outcome(scenario, times, workload):
+    name = scenario.partition('.')[2]
+    if workload is None:
+        return Outcome(name, 0, 0, [], ['was not run'])
+    runs = workload['total_iteration_count']
+    wrong = [
+        f'{result["criterion"]}: {result["detail"]}'
+        for result in workload['sla_results']['sla']
+        if not result['success']
+    ]
+    if runs != times:
+        wrong.append(f'was run {runs} times instead of {times}')
+    wrong += [
+        ' '.join(run['error'][:2]) for run in workload['data'] if run['error']
+    ]
+    return Outcome(
+        name,
+        runs,
+        workload['failed_iteration_count'],
+        sorted(run['duration'] for run in workload['data']),
+        wrong,
+    )
+
+
+def _describe(outcomes):
+    """Print a table of the outcomes, and what is wrong."""
+    rows = []
+    for each in outcomes:
+        row = [each.name, each.runs, each.failed]
+        if each.seconds:
+            median = statistics.median(each.seconds)
+            row += [f'{median:.2f}', f'{each.seconds[-1]:.2f}']
+        rows.append(row + [''] * (5 - len(row)))
+    console.table(['scenario', 'runs', 'failed', 'median s', 'max s'], rows)
+    for each in outcomes:
+        for line in each.wrong:
+            console.say(f'{each.name}: {line}')
+
+
+def run(args):
+    """Serve the image, run the scenarios and judge them.
+
+    :type args: argparse.Namespace
+    :returns: whether nothing failed
+    :rtype: bool
+    :raises Failure: when there is nothing to run them on, or Rally fails
+    """
+    wanted = task(args.regexes, args.times)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(0o700, parents=True)
+    with (
+        serving.keystone(args, 'rally-keystone') as served,
+        _rally(served.keystone) as rally,
+        console.step(f'Rally: {len(wanted)} scenarios'),
+    ):
+        report = rally.start(wanted)
+    outcomes = judge(wanted, report)
+    database = served.database.describe()
+    console.say(database)
+    _describe(outcomes)
+    console.say(f'the report: {FOLDER / "report.html"}')
+    broken = served.server_errors()
+    for line in broken:
+        console.say(f'answered 5xx: {line}')
+    if not args.regexes:
+        figures = {
+            'scenarios': len(outcomes),
+            'concurrency': CONCURRENCY,
+            'runs': sum(each.runs for each in outcomes),
+            'failed': sum(each.failed for each in outcomes),
+            'answered 5xx': len(broken),
+        }
+        reports.write(
+            'rally',
+            database,
+            figures,
+            f'tox -e rally -- --times {args.times}',
+        )
+    return not broken and not any(each.wrong for each in outcomes)
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 nothing failed, 1 something did
+    :rtype: int
+    """
+    return commands.status('tox -e rally', run, _parser().parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Keystone's own unit tests while their transactions fail.
+
+Every transaction that Keystone opens meets serialization failures; a test
+that passes without them has to pass with them. The modes:
+
+statement   the first statement of each transaction fails, reads too
+commit      the first COMMIT of each transaction fails
+random      any statement or COMMIT fails, up to three times in a row
+
+By default the first of them covers the whole suite and the others the tests
+of the SQL backends; --whole covers the whole suite with each. A test that
+fails is run once more without failures, and counts unless that fails too.
+Stock Keystone runs the same tests under the same failures with --stock.
+
+What is attached to a test that failed is in build/retries/RUN/failures.
+"""
+
+import pathlib
+import shutil
+import sys
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.checks import reports
+from keystone_crdb.checks.retries import injection
+from keystone_crdb.checks.retries import runs
+from keystone_crdb.keystone import stestr_run
+
+MODES = ('statement', 'commit', 'random')
+
+#: Tests of the SQL drivers and of the managers above them, but for those of
+#: 70,000 rows, which take a minute and go the same ways as with few.
+SQL_BACKED = (
+    r'^keystone\.tests\.unit\.('
+    r'test_backend_sql|common\.sql(?!\.test_portions)|'
+    r'identity\.(test_backend_sql|shadow_users)|'
+    r'application_credential|assignment|catalog|credential|endpoint_policy|'
+    r'limit|policy|resource|trust|test_revoke|test_shadow_users|'
+    r'test_backend_federation_sql|test_backend_id_mapping_sql)\b'
+)
+
+
+def without_failures(name, tree, outcome, workers):
+    """Tell which failed tests do not fail when no transaction does.
+
+    What has no result then counts too: a fixture of a class, whose id no run
+    can be asked for, or a test that such a fixture keeps from running.
+
+    :param name: of the run
+    :type name: str
+    :type tree: keystone_crdb.keystone.stestr_run.Tree
+    :type outcome: runs.Outcome
+    :param workers: number of processes, 0 for one for each CPU
+    :type workers: int
+    :returns: ids of the tests that the injected failures broke, sorted
+    :rtype: list
+    """
+    tests = sorted(filter(runs.is_test, outcome.failed))
+    if not tests:
+        return sorted(outcome.failed)
+    with console.step(f'{len(tests)} tests again, without failures'):
+        again = runs.run_tests(
+            f'{name}-again', tree, tests=tests, workers=workers
+        )
+    return sorted(outcome.failed - again.failed)
+
+
+def patched_tree(folder):
+    """Return what is to bear the failures, on the patched oslo.db.
+
+    :param folder: the source of Keystone
+    :type folder: pathlib.Path
+    :rtype: keystone_crdb.keystone.stestr_run.Tree
+    :raises Failure: when there is none
+    """
+    if not (folder / 'keystone').is_dir():
+        raise errors.Failure(
+            f'{folder} is no source tree of Keystone',
+            remedy='make it with ./build.sh source',
+        )
+    return stestr_run.Tree(folder.resolve(), (paths.SOURCES / 'oslo.db',))
+
+
+def _add_arguments(parser):
+    parser.add_argument(
+        'regex', nargs='?', help='run these tests only, in each mode'
+    )
+    parser.add_argument(
+        '--mode', action='append', choices=MODES, dest='modes',
+        help='one mode only; may be given more than once',
+    )  # fmt: skip
+    parser.add_argument(
+        '--whole', action='store_true', help='the whole suite in each mode'
+    )
+    parser.add_argument(
+        '--stock', action='store_true',
+        help='run stock Keystone too, and report it beside ours',
+    )  # fmt: skip
+    parser.add_argument(
+        '--tree', type=pathlib.Path, default=paths.SOURCES / 'keystone',
+        help='the patched source (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--seed', default='0',
+        help='of the mode random (default: %(default)s); a test meets the '
+        'same failures whenever the seed is the same',
+    )  # fmt: skip
+    parser.add_argument(
+        '--workers', type=int, default=0, metavar='N',
+        help='processes that run tests; by default as many as CPUs',
+    )  # fmt: skip
+
+
+def _regexes(args, mode):
+    """Return what selects a mode's tests.
+
+    :rtype: list
+    """
+    if args.regex:
+        return [args.regex]
+    return [] if args.whole or mode == MODES[0] else [SQL_BACKED]
+
+
+def _report(outcomes):
+    """Print how many tests passed.
+
+    :param outcomes: by mode and 'ours' or 'stock'
+    :type outcomes: dict
+    """
+    console.table(
+        ['mode', '', 'passed', 'failed', 'injected failures'],
+        [
+            [
+                mode, label, len(outcome.passed), len(outcome.failed),
+                outcome.injected,
+            ]
+            for (mode, label), outcome in outcomes.items()
+        ],
+    )  # fmt: skip
+    console.say('Not exposed to failures:')
+    for test, reason in injection.SPARED.items():
+        console.note(f'{test}: {reason}')
+
+
+def _keep(args, outcomes):
+    """Keep the result of a run that validates all there is.
+
+    :param outcomes: by mode and 'ours' or 'stock'
+    :type outcomes: dict
+    """
+    if args.regex or not args.whole or args.modes or not args.stock:
+        return
+    reports.write(
+        'retries',
+        'SQLite, with injected serialization failures',
+        {
+            f'{mode}, passed, {label}': len(outcome.passed)
+            for (mode, label), outcome in outcomes.items()
+        },
+        'tox -e retries -- --whole --stock',
+    )
+
+
+def prove(args):
+    """Run what the arguments ask for, and report it.
+
+    :type args: argparse.Namespace
+    :raises Failure: when a test of the patched tree can't bear the failures
+    """
+    trees = {'ours': patched_tree(args.tree)}
+    if args.stock:
+        folder = runs.WORK / 'stock'
+        shutil.rmtree(folder, ignore_errors=True)
+        trees['stock'] = stestr_run.stock_tree(folder, savings=True)
+    outcomes = {}
+    broken = []
+    for mode in args.modes or MODES:
+        for label, tree in trees.items():
+            name = f'{label}-{mode}'
+            with console.step(f'Failures of mode {mode}: {label}'):
+                outcome = outcomes[mode, label] = runs.run_tests(
+                    name, tree, mode, args.seed, _regexes(args, mode),
+                    workers=args.workers, name_failures=label == 'ours',
+                )  # fmt: skip
+            if label == 'ours':
+                broken += [
+                    f'{mode}: {test}'
+                    for test in without_failures(
+                        name, tree, outcome, args.workers
+                    )
+                ]
+    _report(outcomes)
+    if broken:
+        raise errors.Failure(
+            'tests fail because of serialization failures',
+            details='\n'.join(broken),
+            remedy=f'see {runs.WORK}/ours-MODE/failures',
+        )
+    _keep(args, outcomes)
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status
+    :rtype: int
+    """
+    parser = commands.parser('python -m keystone_crdb.checks.retries', __doc__)
+    _add_arguments(parser)
+    return commands.status(parser.prog, prove, parser.parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

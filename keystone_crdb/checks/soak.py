@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An hour of load: memory and connections have to stay as they are.
+
+Usage::
+
+    tox -e soak
+    tox -e soak -- [--minutes 60] [--clients 8] [--think 0]
+
+The load is that of checks/contention.py, on ours alone. Every ten seconds it
+looks at the memory of Keystone's processes (their resident set) and at their
+connections to the database, and compares the last quarter of the time with
+the second one, as processes grow until each has done everything once.
+
+It ends with 1 if the memory has grown by more than a twentieth or there are
+more connections than before, a call failed, or an acknowledged write is lost.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+import sqlalchemy
+
+from keystone_crdb import console
+from keystone_crdb.checks import bench
+from keystone_crdb.checks import reports
+from keystone_crdb.databases import cluster
+from keystone_crdb.keystone import served
+from keystone_crdb.load import clients
+
+#: Growth of memory that is still flat: of allocators, not of a leak.
+GROWTH_LIMIT = 1.05
+#: Seconds between two looks, and two lines that say how it goes.
+EVERY = 10
+TELL_EVERY = 300
+#: Revoked tokens that are validated at the end.
+TOKENS = 1000
+
+_ESTABLISHED = '01'
+_PAGE = os.sysconf('SC_PAGESIZE')
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What was seen at one moment.
+
+    :param memory: bytes, resident, of all processes
+    :param connections: to the database
+    """
+
+    memory: int
+    connections: int
+
+
+def _processes(session):
+    """Return the folders in /proc of a session's processes."""
+    found = []
+    for folder in pathlib.Path('/proc').glob('[0-9]*'):
+        with contextlib.suppress(OSError):
+            fields = (folder / 'stat').read_text().rpartition(')')[2].split()
+            if int(fields[3]) == session:
+                found.append(folder)
+    return found
+
+
+def _established(port):
+    """Return the inodes of the connections to a port, of IPv4."""
+    inodes = set()
+    for line in pathlib.Path('/proc/net/tcp').read_text().splitlines()[1:]:
+        fields = line.split()
+        remote = int(fields[2].rpartition(':')[2], 16)
+        if remote == port and fields[3] == _ESTABLISHED:
+            inodes.add(fields[9])
+    return inodes
+
+
+def look(session, port):
+    """Look at a session's processes.
+
+    :param session: id of the session
+    :type session: int
+    :param port: of the database
+    :type port: int
+    :rtype: Look
+    """
+    inodes = _established(port)
+    memory = connections = 0
+    for folder in _processes(session):
+        with contextlib.suppress(OSError):
+            memory += _PAGE * int((folder / 'statm').read_text().split()[1])
+            for descriptor in (folder / 'fd').iterdir():
+                target = str(descriptor.readlink())
+                connections += target[8:-1] in inodes
+    return Look(memory, connections)
+
+
+def growth(looks):
+    """Compare the last quarter with the second one.
+
+    :param looks: in the order of time
+    :type looks: list
+    :returns: the ratio of the medians of memory, and the most connections
+        of both
+    :rtype: tuple
+    """
+    quarter = len(looks) // 4
+    before, after = looks[quarter : 2 * quarter], looks[-quarter:]
+    memory = [
+        statistics.median(each.memory for each in part)
+        for part in (before, after)
+    ]
+    connections = [
+        max(each.connections for each in part) for part in (before, after)
+    ]
+    return memory[1] / memory[0], *connections
+
+
+def _watch(keystone, load, port, minutes):
+    looks = []
+    start = time.monotonic()
+    told = start
+    while time.monotonic() < start + minutes * 60:
+        time.sleep(EVERY)
+        looks.append(look(keystone.process.pid, port))
+        if time.monotonic() >= told + TELL_EVERY or len(looks) == 1:
+            told = time.monotonic()
+            # A token is valid for an hour, by default.
+            load.log_in()
+            console.note(
+                f'{(told - start) / 60:.0f} min: '
+                f'{looks[-1].memory / 1e6:.0f} MB, '
+                f'{looks[-1].connections} connections'
+            )
+    return looks
+
+
+def run(database, args, folder):
+    """Load a Keystone and watch it.
+
+    :type database: keystone_crdb.databases.database.Database
+    :returns: what is not as wanted, a line for each
+    :rtype: list
+    """
+    with contextlib.ExitStack() as stack:
+        name = f'soak_{folder.name[-8:]}'
+        url = database.create_database(name)
+        stack.callback(database.drop_database, name)
+        keystone = served.Served(
+            'soak', served.ours(), url, folder, cluster.free_port()
+        )
+        with console.step('Keystone'):
+            keystone.prepare()
+            stack.enter_context(keystone.running())
+        load = clients.Load(
+            keystone.url, keystone.password, args.clients, think=args.think
+        )
+        load.prepare()
+        with console.step(f'{args.minutes} minutes of load'), load.running():
+            looks = _watch(
+                keystone, load, sqlalchemy.make_url(url).port, args.minutes,
+            )
+        lost = load.lost(TOKENS)
+    ratio, before, after = growth(looks)
+    total = load.record.total()
+    for reason, number in load.record.reasons()[:5]:
+        console.note(f'{number} times {reason}')
+    wrong = [f'lost: {line}' for line in lost]
+    if total.errors():
+        wrong.append(f'{total.errors()} calls failed')
+    if ratio > GROWTH_LIMIT:
+        wrong.append(f'memory has grown {ratio:.3f} times')
+    if after > before:
+        wrong.append(f'{after} connections, before {before}')
+    figures = {
+        'as wanted': bench.verdict(wrong),
+        'minutes': args.minutes,
+        'clients': f'{args.clients}, thinking {args.think} s',
+        'calls': total.calls,
+        'errors': total.errors(),
+        'lost': f'{len(lost)} of {load.register.looked_for} writes',
+        'memory': f'{looks[-1].memory / 1e6:.0f} MB, {ratio:.3f} times that '
+        'of the second quarter',
+        'connections': f'{after}, before {before}',
+    }
+    console.table(['', ''], list(figures.items()))
+    reports.write(
+        'soak', database.describe(), figures, f'tox -e soak{args.options}'
+    )
+    return wrong
+
+
+def main():
+    """Read the command line and run.
+
+    :returns: the exit status
+    :rtype: int
+    """
+    parser = bench.parser('soak', __doc__)
+    parser.add_argument('--minutes', type=float, default=60)
+    bench.add_load(parser, clients=8)
+    args = parser.parse_args()
+    if args.minutes < 1:
+        parser.error('--minutes is at least 1')
+    return bench.status(parser, args, run)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

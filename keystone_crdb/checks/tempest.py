@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Tempest's tests of the Identity API against the image.
+
+Those of Tempest itself and those of keystone-tempest-plugin, all of them
+without REGEX and --short. The image is served on a database of its own; each
+class of tests makes its own accounts. ledger/tempest.toml lists what can't
+pass or can't run on a Keystone without other services, and why. What a run
+leaves to read is in build/tempest: the HTML report, Tempest's log,
+tempest.conf.
+"""
+
+import argparse
+import configparser
+import contextlib
+import dataclasses
+from importlib import resources
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.checks import command
+from keystone_crdb.checks import report
+from keystone_crdb.checks import reports
+from keystone_crdb.images import image
+from keystone_crdb.keystone import serving
+from keystone_crdb.keystone import stestr_run
+
+FOLDER = paths.BUILD / 'tempest'
+
+_TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
+
+#: keystone-tempest-plugin tries each call as eleven personas, of whom most
+#: are refused before anything is read or written but their token.
+_SHORT = (
+    _TESTS[0],
+    r'^keystone_tempest_plugin\.tests\.(api|scenario)\.',
+    r'^keystone_tempest_plugin\.tests\.rbac\..*\.SystemAdmin\w*\.',
+)
+
+_LOCKOUT_SECONDS = 5
+
+#: What Keystone is told, so that the tests of these features can run. Fewer
+#: rounds of bcrypt save time: nearly every class of tests makes users.
+OPTIONS = {
+    'OS_IDENTITY__PASSWORD_HASH_ROUNDS': '4',
+    'OS_OSLO_POLICY__ENFORCE_NEW_DEFAULTS': 'true',
+    'OS_OSLO_POLICY__ENFORCE_SCOPE': 'true',
+    'OS_SECURITY_COMPLIANCE__LOCKOUT_DURATION': str(_LOCKOUT_SECONDS),
+    'OS_SECURITY_COMPLIANCE__LOCKOUT_FAILURE_ATTEMPTS': '2',
+    'OS_SECURITY_COMPLIANCE__UNIQUE_LAST_PASSWORD_COUNT': '2',
+}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog='tox -e tempest --', description=__doc__
+    )
+    command.add_arguments(parser)
+    image.add_engine_arguments(parser)
+    parser.add_argument(
+        '--short', action='store_true',
+        help='of the tests that try each call with each role only those of '
+        'the administrators of the system, who may do everything',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=2, metavar='N',
+        help='processes that run tests (default: %(default)s)',
+    )
+    return parser
+
+
+def settings(keystone, folder):
+    """Return what tempest.conf says.
+
+    :type keystone: keystone_crdb.verbs.run.Keystone
+    :param folder: for Tempest's own files
+    :type folder: pathlib.Path
+    :returns: values by option, by group
+    :rtype: dict
+    """
+    return {
+        'DEFAULT': {'log_file': folder / 'tempest.log'},
+        'auth': {
+            'admin_username': 'admin',
+            'admin_password': keystone.password,
+            'admin_project_name': 'admin',
+            'admin_domain_name': 'Default',
+            'admin_system': 'all',
+            'use_dynamic_credentials': True,
+        },
+        'enforce_scope': {'keystone': True},
+        'identity': {
+            'uri_v3': keystone.url,
+            'user_lockout_duration': _LOCKOUT_SECONDS,
+            'user_lockout_failure_attempts': 2,
+            'user_unique_last_password_count': 2,
+        },
+        'identity-feature-enabled': {
+            'access_rules': True,
+            'external_idp': False,
+            'federation': False,
+            'immutable_user_source': False,
+            'security_compliance': True,
+            'trust': True,
+        },
+        'oslo_concurrency': {'lock_path': folder / 'locks'},
+        'service_available': dict.fromkeys(
+            ('cinder', 'glance', 'horizon', 'neutron', 'nova', 'swift'), False
+        ),
+    }
+
+
+def _write(values, path):
+    parser = configparser.RawConfigParser(default_section=None)
+    parser.read_dict(values)
+    with open(path, 'w', opener=private) as output:
+        parser.write(output)
+
+
+def private(path, flags):
+    """Open a file that is its owner's alone, as the opener of open()."""
+    return os.open(path, flags, 0o600)
+
+
+@contextlib.contextmanager
+def _configuration(values, folder):
+    """Write tempest.conf; what is left of it at the end has no password.
+
+    :param values: as settings() returns them
+    :type values: dict
+    :param folder: where to
+    :type folder: pathlib.Path
+    """
+    path = folder / 'tempest.conf'
+    _write(values, path)
+    try:
+        yield
+    finally:
+        del values['auth']['admin_password']
+        _write(values, path)
+
+
+class Runner(stestr_run.Runner):
+    """Runs Tempest's tests.
+
+    :param work: folder of the run, where tempest.conf is
+    :type work: pathlib.Path
+    """
+
+    def popen(self, words, **streams):
+        """Start a module of Python, with tempest.conf at hand."""
+        # What a developer's shell has set must not change the result.
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'TEMPEST_'))
+        }
+        return subprocess.Popen(
+            [sys.executable, '-m', *words],
+            cwd=self._work,
+            env={
+                **env,
+                'TEMPEST_CONFIG': 'tempest.conf',
+                'TEMPEST_CONFIG_DIR': str(self._work),
+            },
+            **streams,
+        )
+
+    def write(self, name, text):
+        """Write a file of the run's folder."""
+        (self._work / name).write_text(text)
+
+    def list_tests(self, regexes):
+        """Return the ids of the tests of the Identity API.
+
+        :param regexes: of which a test has to match one, if there are any
+        :type regexes: list
+        :rtype: list
+        :raises Failure: when they can't be imported, or none matches
+        """
+        wanted = [re.compile(regex) for regex in regexes or ('',)]
+        tests = [
+            test
+            for test in super().list_tests(_TESTS)
+            if any(each.search(test) for each in wanted)
+        ]
+        if not tests:
+            raise errors.Failure(f'no test matches {" or ".join(regexes)}')
+        return tests
+
+    def _command(self, *words):
+        # Tests of a class share its accounts: they stay in one process.
+        top = resources.files('tempest')
+        return [
+            'stestr', '--test-path', top / 'test_discover', '--top-dir', top,
+            '--group-regex', r'([^\.]*\.)*', '--repo-url', self._work, *words,
+        ]  # fmt: skip
+
+
+def account_for(tests, results):
+    """Tell what became of each test.
+
+    A class whose setUpClass fails or is skipped takes its tests with it, and
+    the stream tells only of the class.
+
+    :param tests: ids of all that were to be run
+    :type tests: list
+    :param results: what the stream tells
+    :type results: list of keystone_crdb.keystone.stestr_run.Result
+    :returns: a Result for each of the tests, and for each fixture of a class
+        that failed after them; their ids without Tempest's tags
+    :rtype: list of keystone_crdb.keystone.stestr_run.Result
+    """
+    told = {result.test: result for result in results}
+    found = []
+    for test in tests:
+        name = test.partition('[')[0]
+        fixture = f'setUpClass ({name.rpartition(".")[0]})'
+        result = told.pop(test, None) or told.get(fixture)
+        if result is None:
+            result = stestr_run.Result(test, 'inprogress', 0, {})
+        found.append(dataclasses.replace(result, test=name))
+    found += [
+        result
+        for name, result in told.items()
+        if result.status == 'fail' and not name.startswith('setUpClass ')
+    ]
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    :param results: as account_for() returns them
+    :type results: list
+    :param stream: in subunit, version 2
+    :type stream: pathlib.Path
+    :param seconds: how long it took
+    :type seconds: float
+    """
+
+    results: list
+    stream: pathlib.Path
+    seconds: float
+
+
+def ask(keystone, folder, regexes, workers):
+    """Let Tempest ask a Keystone, and tell how far it is.
+
+    :param keystone: with url and password
+    :type keystone: keystone_crdb.verbs.run.Keystone
+    :param folder: for Tempest's own files
+    :type folder: pathlib.Path
+    :param regexes: of which a test has to match one, if there are any
+    :type regexes: list
+    :param workers: number of processes
+    :type workers: int
+    :rtype: Run
+    :raises Failure: when there are no such tests, or they don't start
+    """
+    runner = Runner(folder)
+    with (
+        _configuration(settings(keystone, folder), folder),
+        console.step('Tempest'),
+    ):
+        tests = runner.list_tests(regexes)
+        console.say(f'{len(tests)} tests; all reports: {folder}')
+        progress = report.Progress(len(tests))
+        start = time.monotonic()
+        stream = runner.run(tests, folder, workers, progress.add)
+        seconds = time.monotonic() - start
+    return Run(account_for(tests, progress.results), stream, seconds)
+
+
+def run(args):
+    """Serve the image, run the tests and judge them.
+
+    :type args: argparse.Namespace
+    :returns: whether all went as the ledger has it
+    :rtype: bool
+    :raises Failure: when there is nothing to run them on, or they don't start
+    """
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(0o700, parents=True)
+    regexes = args.regexes or (_SHORT if args.short else [])
+    with serving.keystone(args, 'tempest-keystone', OPTIONS) as served:
+        done = ask(served.keystone, FOLDER, regexes, args.workers)
+    results = done.results
+    database = served.database.describe()
+    good, verdict = command.judge(
+        'tempest',
+        served.database,
+        {result.test: result.status for result in results},
+        not regexes,
+    )
+    text = report.summary(database, results, done.seconds, None)
+    broken = served.server_errors()
+    text = '\n'.join([text, '', verdict, f'{len(broken):6} answered 5xx'])
+    text = '\n'.join([text, *broken]) + '\n'
+    (FOLDER / 'summary.txt').write_text(text)
+    report.write_details(FOLDER / 'failures', results)
+    report.write_html(done.stream, FOLDER / 'report.html', database)
+    console.say(text)
+    if not args.regexes:
+        figures = {
+            word.lower(): number
+            for word, number in report.counts(results)
+            if number
+        } | {'answered 5xx': len(broken)}
+        name = 'tempest-short' if args.short else 'tempest'
+        reports.write(name, database, figures)
+    return good and not broken
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 all as the ledger has it, 1 not so
+    :rtype: int
+    """
+    return commands.status('tox -e tempest', run, _parser().parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The container image: what it is built of, and the build itself."""
+
+import dataclasses
+import hashlib
+import shutil
+import subprocess
+
+from keystone_crdb import console
+from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb import system
+from keystone_crdb.images import base
+from keystone_crdb.images import engine
+from keystone_crdb.images import wheelhouse
+from keystone_crdb.images import wheels
+
+NAME = 'keystone-crdb'
+
+#: What its test stage installs besides.
+TEST_LOCK = 'keystone-test.txt'
+TEST_WHEELHOUSE = paths.BUILD / 'test-wheelhouse'
+
+#: The label that holds what an image was built of.
+LABEL = 'keystone-crdb.inputs'
+
+
+def add_engine_arguments(parser):
+    """Declare the options that choose an engine."""
+    parser.add_argument(
+        '--engine',
+        metavar='NAME',
+        help='docker, podman or buildah; also by KEYSTONE_CRDB_ENGINE '
+        '(default: the first that works)',
+    )
+    parser.add_argument(
+        '--engine-option',
+        action='append',
+        default=[],
+        metavar='WORD',
+        help="a word that follows the engine's name in every call; may be "
+        'given several times, as --engine-option=--runtime '
+        '--engine-option=runc',
+    )
+
+
+def add_arguments(parser):
+    """Declare the options of this verb."""
+    add_engine_arguments(parser)
+    parser.add_argument(
+        '--base-image',
+        metavar='REF',
+        help='build on this image instead of the one that pins.toml names',
+    )
+
+
+def find_engine(wanted=None, options=()):
+    """Find a container engine; root gets one installed.
+
+    :param wanted: its name, or None
+    :type wanted: str
+    :param options: words for each of its calls
+    :type options: list
+    :rtype: keystone_crdb.images.engine.Engine
+    """
+    found = engine.find(
+        wanted, options, install=lambda: system.require('image-engine')
+    )
+    console.note(f'container engine: {found}')
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """The image, and what is known of it.
+
+    :param reference: its name in the engine
+    :type reference: str
+    :param size: bytes, uncompressed, as the engine reports them
+    :type size: int
+    :param base: what it is built on
+    :type base: keystone_crdb.images.base.Base
+    :param inputs: digest of everything that it is built of
+    :type inputs: str
+    """
+
+    reference: str
+    size: int
+    base: base.Base
+    inputs: str
+
+
+def version(pinned):
+    """Return the image's version, which is also its tag.
+
+    A tag may hold no "+".
+
+    :type pinned: keystone_crdb.pins.Pins
+    :rtype: str
+    """
+    return pinned.local_version('keystone').replace('+', '-')
+
+
+def _digest(files):
+    """Return a digest of files and their names."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(str(path.relative_to(paths.ROOT)).encode() + b'\0')
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(folder):
+    return sorted(
+        path
+        for path in folder.rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    )
+
+
+def _inputs(pinned, built_on):
+    """Return a digest of everything that the image is built of."""
+    files = _digest([
+        paths.ROOT / 'Dockerfile',
+        paths.ROOT / '.dockerignore',
+        paths.BUILD / 'patches.json',
+        *(paths.REQUIREMENTS / name for name in wheelhouse.IMAGE_LOCKS),
+        *sorted((paths.BUILD / 'wheels').glob('*.whl')),
+        *_files(paths.ROOT / 'image'),
+    ])
+    text = f'{built_on.identity} {pinned} {files}'
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _test_inputs(built):
+    """Return a digest of everything that the test stage is built of."""
+    tree = paths.SOURCES / 'keystone'
+    files = _digest([
+        paths.REQUIREMENTS / TEST_LOCK,
+        paths.ROOT / 'keystone_crdb' / 'keystone' / 'worker.py',
+        *(
+            path
+            for folder in ('doc/source/getting-started', 'etc', 'examples')
+            for path in _files(tree / folder)
+        ),
+    ])
+    return f'{built.inputs}-{files}'
+
+
+def _revision():
+    """Return the commit that is checked out, or '' where git can't tell."""
+    if shutil.which('git') is None:
+        return ''
+    result = subprocess.run(
+        ['git', 'describe', '--always', '--abbrev=40', '--dirty'],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip()
+
+
+def make(with_engine=None, base_image=None):
+    """Build the image, if anything that it is built of changed.
+
+    :param with_engine: the engine, or None to find one
+    :type with_engine: keystone_crdb.images.engine.Engine
+    :param base_image: reference of a base image, or None for the pinned one
+    :type base_image: str
+    :rtype: Built
+    :raises Failure: naming the step that failed
+    """
+    pinned = pins.load()
+    with_engine = with_engine or find_engine()
+    wheels.make()
+    with console.step('Wheelhouse of the dependencies'):
+        if not wheelhouse.ensure(
+            paths.WHEELHOUSE, wheelhouse.IMAGE_LOCKS, pinned.image.python
+        ):
+            console.note('up to date')
+    built_on = base.ensure(
+        with_engine, pinned, base_image, lambda: system.require('image')
+    )
+    reference = f'{NAME}:{version(pinned)}'
+    built = Built(reference, 0, built_on, _inputs(pinned, built_on))
+    with console.step(f'Image {reference}'):
+        found = _build(
+            with_engine,
+            pinned,
+            built,
+            [reference, f'{NAME}:latest'],
+            'keystone',
+            built.inputs,
+        )
+        console.note(f'{found.size / 1e6:.0f} MB on {built_on.reference}')
+    return dataclasses.replace(built, size=found.size)
+
+
+def make_test(with_engine):
+    """Build the image and its test stage, if anything of it changed.
+
+    :type with_engine: keystone_crdb.images.engine.Engine
+    :returns: reference of the test stage
+    :rtype: str
+    :raises Failure: naming the step that failed
+    """
+    pinned = pins.load()
+    built = make(with_engine)
+    with console.step('Wheelhouse of the tests'):
+        if not wheelhouse.ensure(
+            TEST_WHEELHOUSE, (TEST_LOCK,), pinned.image.python
+        ):
+            console.note('up to date')
+    reference = f'{NAME}-test:{version(pinned)}'
+    with console.step(f'Image {reference}'):
+        found = _build(
+            with_engine,
+            pinned,
+            built,
+            [reference],
+            'test',
+            _test_inputs(built),
+        )
+        console.note(f'{found.size / 1e6:.0f} MB on {built.reference}')
+    return reference
+
+
+def _build(with_engine, pinned, built, tags, stage, inputs):
+    """Build a stage, unless the engine has it of these inputs.
+
+    :returns: what the engine has now
+    :rtype: keystone_crdb.images.engine.Image
+    """
+    found = with_engine.inspect(tags[0])
+    if found and found.labels.get(LABEL) == inputs:
+        console.note('up to date')
+        return found
+    with_engine.build(
+        paths.ROOT,
+        tags,
+        {
+            'BASE': built.base.reference,
+            'BASE_NAME': built.base.name,
+            'BASE_DIGEST': built.base.digest,
+            'INPUTS': built.inputs,
+            'SHIPPED': built.reference,
+            'TEST_INPUTS': inputs,
+            'REVISION': _revision(),
+            'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
+            'VERSION': version(pinned),
+        },
+        target=stage,
+        log=f'image-{stage}',
+    )
+    return with_engine.inspect(tags[0])

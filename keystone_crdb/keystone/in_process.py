@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keystone's application in this very process, on a database of its own.
+
+It is that of the tree on PYTHONPATH, stock or patched. A process has one.
+Its cache gives copies, as that of a server does: from dogpile's plain one who
+reads an object gets what others have since added to it.
+"""
+
+import os
+import sys
+
+from keystone import server
+from keystone.cmd import bootstrap
+from keystone.common import fernet_utils
+from keystone.common.sql import upgrades
+import keystone.conf
+from keystone.server import backends
+from keystone.server.flask import application
+from keystone.server.flask import core as flask_core
+
+from keystone_crdb import keystone
+
+CONF = keystone.conf.CONF
+
+_CONFIGURATION = """
+[DEFAULT]
+log_file = {folder}/keystone.log
+[cache]
+enabled = true
+backend = dogpile.cache.memory_pickle
+[credential]
+key_repository = {folder}/credential
+[database]
+connection = {url}
+[fernet_tokens]
+key_repository = {folder}/fernet
+[fernet_receipts]
+key_repository = {folder}/fernet
+[identity]
+password_hash_rounds = 4
+"""
+
+
+def serve(
+    folder, password, endpoint='https://keystone/v3', is_made=False
+):
+    """Make schema, keys and admin, and the application that serves them.
+
+    The database is that of keystone.DATABASE_URL.
+
+    :param folder: for its configuration, keys and log
+    :type folder: pathlib.Path
+    :param password: the admin's
+    :type password: str
+    :param endpoint: its own URL, for the catalog
+    :type endpoint: str
+    :param is_made: whether schema and admin are there already: stock can't
+        make them on the dialect cockroachdb
+    :type is_made: bool
+    :returns: the WSGI application
+    :rtype: callable
+    """
+    path = folder / 'keystone.conf'
+    url = os.environ.pop(keystone.DATABASE_URL)
+    # oslo.config takes a dollar sign for the start of an option's name.
+    escaped = url.replace('$', '$$')
+    path.write_text(_CONFIGURATION.format(folder=folder, url=escaped))
+    server.configure(config_files=[path])
+    # oslo.log would have what ends this process in its log alone.
+    sys.excepthook = sys.__excepthook__
+    for group in 'fernet_tokens', 'credential':
+        keys = fernet_utils.FernetUtils(
+            CONF[group].key_repository, 2, group
+        )
+        keys.create_key_directory()
+        keys.initialize_key_repository()
+    if is_made:
+        backends.load_backends()
+    else:
+        _make(password, endpoint)
+    app = application.application_factory('public')
+    return flask_core.setup_app_middleware(app)
+
+
+def _make(password, endpoint):
+    upgrades.offline_sync_database_to_version()
+    bootstrapper = bootstrap.Bootstrapper()
+    bootstrapper.admin_username = 'admin'
+    bootstrapper.admin_password = password
+    bootstrapper.project_name = 'admin'
+    bootstrapper.admin_role_name = 'admin'
+    bootstrapper.service_name = 'keystone'
+    bootstrapper.public_url = endpoint
+    bootstrapper.region_id = 'south'
+    bootstrapper.bootstrap()

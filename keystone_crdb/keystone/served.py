@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Keystone of a source tree, behind the server that the image has.
+
+Schema, keys, admin and the server's command line are those of the image's
+entrypoint, for stock as for ours: stock's own db_sync fails on the dialect
+cockroachdb. So the trees are all that differs.
+
+Passwords are hashed with bcrypt at its least cost, as it is the database that
+is to be loaded.
+"""
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.keystone import http
+
+#: Seconds until it has to answer, and until it has to have ended.
+START_LIMIT = 60
+STOP_LIMIT = 40
+
+_OPTIONS = {
+    'OS_IDENTITY__PASSWORD_HASH_ALGORITHM': 'bcrypt',
+    'OS_IDENTITY__PASSWORD_HASH_ROUNDS': '4',
+}
+
+
+def ours():
+    """Return the patched trees.
+
+    :rtype: list
+    :raises Failure: when `./build.sh source` did not make them
+    """
+    trees = [paths.SOURCES / name for name in ('keystone', 'oslo.db')]
+    for tree in trees:
+        if not tree.is_dir():
+            raise errors.Failure(
+                f'there is no patched tree {tree}',
+                remedy='make it: ./build.sh source',
+            )
+    return trees
+
+
+def stock(folder):
+    """Unpack the pinned sdists.
+
+    :param folder: an empty one
+    :type folder: pathlib.Path
+    :rtype: list
+    """
+    return list(download.unpack_pinned(folder).values())
+
+
+class Served:
+    """A Keystone on a database.
+
+    :param name: for its log
+    :type name: str
+    :param trees: folders to import Keystone and oslo.db from
+    :type trees: list
+    :param database_url: SQLAlchemy's
+    :type database_url: str
+    :param folder: for its keys and its bytecode
+    :type folder: pathlib.Path
+    :param port: of 127.0.0.1
+    :type port: int
+    :param processes: that serve; as many as the image has without it
+    :type processes: int
+    :param threads: in each of them, likewise
+    :type threads: int
+    :param prefix: words before the command, such as `ip netns exec NAME`
+    :type prefix: tuple
+    """
+
+    def __init__(
+        self, name, trees, database_url, folder, port, processes=None,
+        threads=None, prefix=(),
+    ):
+        self.name = name
+        self.port = port
+        self.password = secrets.token_urlsafe(18)
+        self.log = paths.LOGS / f'{name}.log'
+        self.process = None
+        self._trees = trees
+        self._folder = folder
+        self._prefix = prefix
+        self._environ = {
+            'KEYSTONE_ADMIN_PASSWORD': self.password,
+            'KEYSTONE_DATABASE_URL': database_url,
+            'KEYSTONE_LISTEN': f'127.0.0.1:{port}',
+            **_OPTIONS,
+        }
+        for variable, number in (
+            ('KEYSTONE_PROCESSES', processes),
+            ('KEYSTONE_THREADS', threads),
+        ):
+            if number is not None:
+                self._environ[variable] = str(number)
+        for group, keys in (
+            ('FERNET_TOKENS', 'fernet-keys'),
+            ('FERNET_RECEIPTS', 'fernet-keys'),
+            ('CREDENTIAL', 'credential-keys'),
+        ):
+            self._environ[f'OS_{group}__KEY_REPOSITORY'] = str(folder / keys)
+        self.url = f'http://127.0.0.1:{port}/v3'
+
+    def _popen(self, step, trees):
+        # What a developer's shell has set must not change the result.
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_'))
+        }
+        folders = (*trees, paths.ROOT / 'image', paths.ROOT)
+        beside = os.path.dirname(sys.executable)
+        environ = clean | self._environ | {
+            'PATH': os.pathsep.join((beside, os.environ['PATH'])),
+            'PYTHONPATH': os.pathsep.join(map(str, folders)),
+            # Compiled once for all processes, and not into the tree.
+            'PYTHONPYCACHEPREFIX': str(self._folder / 'bytecode'),
+            'PYTHONWARNINGS': 'ignore',
+        }
+        paths.LOGS.mkdir(parents=True, exist_ok=True)
+        with open(self.log, 'a') as output:
+            return subprocess.Popen(
+                [
+                    *self._prefix,
+                    sys.executable, '-m', 'keystone_crdb.keystone.entry', step,
+                ],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _failure(self, what):
+        return errors.Failure(
+            f'{self.name}: {what}',
+            details=errors.tail(self.log.read_text(errors='replace')),
+            remedy=f'all of its output is in {self.log}',
+        )
+
+    def prepare(self):
+        """Make schema, keys and admin, with our trees.
+
+        :raises Failure: with the end of the output
+        """
+        self.log.unlink(missing_ok=True)
+        if self._popen('prepare', ours()).wait():
+            raise self._failure('its database could not be prepared')
+
+    def start(self):
+        """Start it, without waiting until it serves."""
+        self.process = self._popen('serve', self._trees)
+
+    def wait(self):
+        """Wait until it serves.
+
+        :raises Failure: when it does not
+        """
+        deadline = time.monotonic() + START_LIMIT
+        while True:
+            answer = http.request(self.url, 'GET', '/')
+            if answer.outcome is http.Outcome.DONE:
+                return
+            status = self.process.poll()
+            if status is not None:
+                raise self._failure(f'ended with {status}')
+            if time.monotonic() > deadline:
+                raise self._failure(f'does not serve: {answer.why}')
+            time.sleep(0.05)
+
+    def stop(self, number=signal.SIGTERM):
+        """End it, by default after the requests in flight."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+            try:
+                self.process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+    @contextlib.contextmanager
+    def running(self):
+        """Serve, from here to the end of the context.
+
+        :raises Failure: when it does not serve
+        """
+        self.start()
+        try:
+            self.wait()
+            yield
+        finally:
+            self.stop()

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tests of a tree, run by stestr."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import subunit
+import testtools
+
+from keystone_crdb import download
+from keystone_crdb import errors
+from keystone_crdb import paths
+
+_TEST_PATH = 'keystone/tests/unit'
+#: A file of the seconds that each cleaning took, one a line.
+_CLEANINGS = 'cleanings'
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a test went.
+
+    :param test: its id
+    :type test: str
+    :param status: subunit's: success, skip, fail, xfail, uxsuccess; or
+        inprogress, when its worker ended before it did
+    :type status: str
+    :param seconds: how long it took
+    :type seconds: float
+    :param details: attached texts by name, of a test that did not pass
+    :type details: dict
+    """
+
+    test: str
+    status: str
+    seconds: float
+    details: dict = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """Keystone's tests and what they import.
+
+    :param folder: Keystone's source, or an unpacked sdist
+    :type folder: pathlib.Path
+    :param path: further folders to import from, oslo.db's among them
+    :type path: tuple
+    :param savings: whether to run it by keystone_crdb.keystone.worker
+    :type savings: bool
+    """
+
+    folder: pathlib.Path
+    path: tuple
+    savings: bool = True
+
+
+class Runner:
+    """Runs tests by stestr; its subclasses say where.
+
+    :param work: the run's folder, as the processes of the tests see it
+    :type work: str
+    """
+
+    def __init__(self, work):
+        self._work = work
+
+    def popen(self, words, **streams):
+        """Start a module of Python where the tests are.
+
+        :param words: the module and its arguments
+        :type words: list
+        :param streams: of subprocess
+        :rtype: subprocess.Popen
+        """
+        raise NotImplementedError
+
+    def read(self, name):
+        """Return a file of the run's folder, None when it is not there.
+
+        :type name: str
+        :rtype: str
+        """
+        raise NotImplementedError
+
+    def write(self, name, text):
+        """Write a file of the run's folder.
+
+        :type name: str
+        :type text: str
+        """
+        raise NotImplementedError
+
+    def cleanings(self):
+        """Return the seconds that each cleaning took.
+
+        :rtype: list
+        """
+        text = self.read(_CLEANINGS) or ''
+        return [float(line) for line in text.split()]
+
+    def list_tests(self, regexes):
+        """Return the ids of the tests.
+
+        :param regexes: of which a test has to match one, if there are any
+        :type regexes: list
+        :rtype: list
+        :raises Failure: when they can't be imported, or none matches
+        """
+        self._stestr('init')
+        output = self._stestr('list', *regexes)
+        tests = re.findall(r'^\S+\.\S+$', output, re.MULTILINE)
+        if not tests:
+            raise errors.Failure(f'no test matches {" or ".join(regexes)}')
+        return tests
+
+    def run(self, tests, folder, workers, on_result):
+        """Run tests, after they were listed.
+
+        :param tests: their ids
+        :type tests: list
+        :param folder: gets the run's stream and the runner's errors
+        :type folder: pathlib.Path
+        :param workers: number of processes, 0 for one for each CPU
+        :type workers: int
+        :param on_result: called with each Result as it comes
+        :type on_result: callable
+        :returns: the run's stream, in version 2 of subunit
+        :rtype: pathlib.Path
+        :raises Failure: when stestr itself fails
+        """
+        self.write('tests', '\n'.join(tests) + '\n')
+        command = self._command(
+            'run', '--subunit', '--load-list', f'{self._work}/tests',
+            '--concurrency', str(workers),
+        )
+
+        def on_test(test):
+            # stestr also announces each test in advance.
+            if test['status'] != 'exists':
+                on_result(self._result(test))
+
+        with (
+            open(folder / 'results.subunit', 'wb') as stream,
+            open(folder / 'stderr.log', 'wb') as stderr,
+            self.popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            ) as process,
+        ):
+            # stestr's own repository has version 1 of the protocol.
+            result = testtools.CopyStreamResult(
+                [
+                    testtools.StreamToDict(on_test),
+                    subunit.StreamResultToBytes(stream),
+                ]
+            )
+            result.startTestRun()
+            subunit.ByteStreamToStreamResult(
+                process.stdout, non_subunit_name='stdout'
+            ).run(result)
+            result.stopTestRun()
+        if process.returncode:
+            raise errors.Failure(
+                f'stestr ended with {process.returncode}',
+                remedy=f'what it said is in {folder / "stderr.log"}',
+            )
+        return folder / 'results.subunit'
+
+    def _settings(self, settings):
+        """Complete what the tests' environment gets.
+
+        :type settings: dict
+        :rtype: dict
+        """
+        return {
+            'KEYSTONE_TEST_CLEANINGS': f'{self._work}/{_CLEANINGS}',
+            **settings,
+        }
+
+    def _stestr(self, *words):
+        process = self.popen(
+            self._command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        stdout, stderr = process.communicate()
+        if process.returncode:
+            # It lists modules that can't be imported on standard output.
+            output = stderr + stdout
+            raise errors.Failure(
+                f'stestr {words[0]} failed',
+                details=errors.tail(output),
+            )
+        return stdout
+
+    def _command(self, *words):
+        return [
+            'stestr', '--test-path', _TEST_PATH, '--top-dir', '.',
+            '--repo-url', str(self._work), *words,
+        ]
+
+    def _original(self, text):
+        """Name the files of a traceback as a developer knows them."""
+        return text
+
+    def _result(self, test):
+        start, stop = test['timestamps']
+        seconds = (stop - start).total_seconds() if start and stop else 0.0
+        details = {}
+        if test['status'] not in ('success', 'xfail'):
+            details = {
+                name: self._original(content.as_text())
+                for name, content in test['details'].items()
+                if content.content_type.type == 'text'
+            }
+        return Result(test['id'], test['status'], seconds, details)
+
+
+class HostRunner(Runner):
+    """Runs a tree's tests with this very Python.
+
+    :type tree: Tree
+    :param folder: an empty one, of the run
+    :type folder: pathlib.Path
+    :param scratch: for the tests' temporary files
+    :type scratch: pathlib.Path
+    :param settings: further variables of the environment
+    :type settings: dict
+    """
+
+    def __init__(self, tree, folder, scratch, settings):
+        super().__init__(folder)
+        self._tree = tree
+        # What a developer's shell has set must not change the result.
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_TEST_'))
+        }
+        if tree.savings:
+            module = 'keystone_crdb.keystone.worker'
+            env['PYTHON'] = f'{sys.executable} -m {module}'
+        folders = (tree.folder, *tree.path, paths.ROOT)
+        self._env = env | {
+            'PYTHONPATH': os.pathsep.join(map(str, folders)),
+            # Tests run programs that are installed beside Python.
+            'PATH': os.pathsep.join(
+                (os.path.dirname(sys.executable), os.environ['PATH'])
+            ),
+            # CONF looks for keystone.conf in ~/.keystone and in ~.
+            'HOME': str(scratch),
+            'KEYSTONE_TEST_TEMP_DIR': str(scratch),
+            **self._settings(settings),
+        }
+
+    def popen(self, words, **streams):
+        return subprocess.Popen(
+            [sys.executable, '-m', *words],
+            cwd=self._tree.folder,
+            env=self._env,
+            **streams,
+        )
+
+    def read(self, name):
+        try:
+            return (self._work / name).read_text()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name, text):
+        (self._work / name).write_text(text)
+
+    def _original(self, text):
+        return text.replace(
+            str(self._tree.folder.parent), str(paths.SOURCES)
+        )
+
+
+def copy_sources(project, folder):
+    """Copy a patched tree for a run.
+
+    `./build.sh source` may then make it anew, a developer may go on, and the
+    tests, some of which write into their tree, do so in one of their own.
+
+    :type project: str
+    :type folder: pathlib.Path
+    :returns: the copy
+    :rtype: pathlib.Path
+    :raises Failure: when there is no such tree
+    """
+    source = paths.SOURCES / project
+    if not source.is_dir():
+        raise errors.Failure(
+            f'there is no patched {project} in {source}',
+            remedy='make it: ./build.sh source',
+        )
+    ignored = shutil.ignore_patterns('.pc', '.stestr', 'releasenotes')
+    return shutil.copytree(source, folder / project, ignore=ignored)
+
+
+def patched_tree(folder):
+    """Copy what `./build.sh source` made.
+
+    :param folder: for the copy
+    :type folder: pathlib.Path
+    :rtype: Tree
+    :raises Failure: when it did not
+    """
+    return Tree(
+        copy_sources('keystone', folder), (copy_sources('oslo.db', folder),)
+    )
+
+
+def stock_tree(folder, savings=False):
+    """Unpack the pinned sdists.
+
+    :param folder: where to
+    :type folder: pathlib.Path
+    :param savings: as of a Tree; without, upstream's own way to run it
+    :type savings: bool
+    :rtype: Tree
+    """
+    trees = download.unpack_pinned(folder)
+    return Tree(trees['keystone'], (trees['oslo.db'],), savings)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that runs tests, without the work that no test asks for.
+
+stestr starts it in the place of Python: `PYTHON='python -m
+keystone_crdb.keystone.worker'`, the way that coverage.py is used. Each saving
+is the same for every test and changes no result; what they are worth is in
+docs/suite.rst.
+"""
+
+import functools
+import gc
+import importlib.metadata
+import pickle
+import runpy
+import sys
+
+from oslo_policy import policy
+from werkzeug.routing import rules
+
+_GC_THRESHOLDS = (50_000, 20, 100)
+
+
+def _build_urls_on_demand():
+    """Compile what builds a route's URL when it is first asked for.
+
+    werkzeug compiles two functions for each of 127 routes of each
+    application, tests make an application each, and Keystone never builds a
+    URL from a route.
+    """
+    compile_builder = rules.Rule._compile_builder
+
+    @functools.wraps(compile_builder)
+    def compile_later(rule, append_unknown=True):
+        def build(bound_rule, **values):
+            builder = compile_builder(rule, append_unknown)
+            return builder(bound_rule, **values)
+
+        return build
+
+    rules.Rule._compile_builder = compile_later
+
+
+def _read_entry_points_once():
+    """Read the installed distributions once, not in each LDAP test."""
+    importlib.metadata.entry_points = functools.cache(
+        importlib.metadata.entry_points
+    )
+
+
+def _copy_policies_by_pickling():
+    """Copy the policies' defaults without copy.deepcopy().
+
+    Each enforcer copies all of them, and most tests make an enforcer. A
+    pickle is as deep a copy, and is made once for as long as a default has
+    the same attributes.
+    """
+    pickles = {}
+
+    def deepcopy(rule, memo):
+        original, attributes, pickled = pickles.get(
+            id(rule), (None, None, None)
+        )
+        if original is not rule or attributes != vars(rule):
+            pickled = pickle.dumps(rule)
+            pickles[id(rule)] = (rule, dict(vars(rule)), pickled)
+        return pickle.loads(pickled)  # noqa: S301
+
+    policy.RuleDefault.__deepcopy__ = deepcopy
+
+
+def main():
+    """Run a module as `python -m` does."""
+    option, module, *arguments = sys.argv[1:]
+    if option != '-m':
+        raise SystemExit(f'{option} is not -m')
+    _build_urls_on_demand()
+    _read_entry_points_once()
+    _copy_policies_by_pickling()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name='__main__', alter_sys=True)
+
+
+if __name__ == '__main__':
+    main()

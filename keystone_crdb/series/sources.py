@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trees of Keystone and oslo.db: ours, patched, and stock."""
+
+from keystone_crdb import console
+from keystone_crdb import pins
+from keystone_crdb import system
+from keystone_crdb.series import manifest
+from keystone_crdb.series import tree
+
+
+def make(force=False):
+    """Make the patched trees of all pinned projects.
+
+    :param force: throw away changes that are in no patch
+    :type force: bool
+    :returns: the trees by project
+    :rtype: dict
+    """
+    pinned = pins.load()
+    system.require('source')
+    trees = {}
+    for project, source in pinned.sources.items():
+        with console.step(f'Source of {project} {source.version}'):
+            trees[project] = tree.make(source, force=force)
+    manifest.write(pinned)
+    return trees

@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server between the clients and PostgreSQL.
+
+Bytes are passed on as they come; only a client's statements and the
+server's errors are looked at.
+"""
+
+import asyncio
+import collections
+import logging
+import ssl
+
+from keystone_crdb.standin import errors
+from keystone_crdb.standin import sql
+from keystone_crdb.standin import tls
+from keystone_crdb.standin import wire
+
+LOG = logging.getLogger(__name__)
+
+#: CockroachDB's database for a client that names none.
+DEFAULT_DATABASE = 'defaultdb'
+
+_FROM_CLIENT = frozenset((wire.QUERY, wire.PARSE, wire.BIND))
+_FROM_SERVER = frozenset((wire.ERROR_RESPONSE, wire.READY_FOR_QUERY))
+_MAX_PREPARED = 1000
+_TEXT_OID = b'\0\0\0\x19'
+_UNKNOWN_OID = b'\0\0\0\0'
+_BEGIN = wire.message(wire.QUERY, b'BEGIN\0')
+_BEGUN = wire.message(wire.COMMAND_COMPLETE, b'BEGIN\0') + wire.message(
+    wire.READY_FOR_QUERY, b'T'
+)
+_IDLE = wire.message(wire.READY_FOR_QUERY, b'I')
+
+
+class _Half(asyncio.Protocol):
+    """One of a session's two connections.
+
+    :param peer: the other half, once there is one
+    """
+
+    def __init__(self):
+        self.transport = None
+        self.peer = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        try:
+            self.receive(data)
+        except wire.ProtocolError as exc:
+            LOG.warning('connection dropped: %s', exc)
+            self.abort()
+
+    def receive(self, data):
+        """Take bytes from this half's connection.
+
+        :raises ProtocolError: if they are not of the protocol
+        """
+        raise NotImplementedError
+
+    def abort(self):
+        """End both connections at once."""
+        for half in (self, self.peer):
+            if half and half.transport:
+                half.transport.abort()
+
+    def connection_lost(self, exc):
+        if self.peer and self.peer.transport:
+            self.peer.transport.close()
+
+    def pause_writing(self):
+        if self.peer and self.peer.transport:
+            self.peer.transport.pause_reading()
+
+    def resume_writing(self):
+        if self.peer and self.peer.transport:
+            self.peer.transport.resume_reading()
+
+
+class _Client(_Half):
+    """A client's connection.
+
+    :param proxy: the server it belongs to
+    :type proxy: Proxy
+    """
+
+    def __init__(self, proxy):
+        super().__init__()
+        self.proxy = proxy
+        self.database = DEFAULT_DATABASE
+        self.statement = b''
+        self._begun = False
+        self._prepared = {}
+        self._startup = b''
+        self._task = None
+        self._splitter = wire.Splitter(_FROM_CLIENT)
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.proxy.clients.add(self)
+
+    def connection_lost(self, exc):
+        self.proxy.clients.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data):
+        if isinstance(self.transport, tls.Transport):
+            try:
+                data = self.transport.decrypt(data)
+            except ssl.SSLError as exc:
+                LOG.warning('TLS refused: %s', exc)
+                self.transport.close()
+                return
+        super().data_received(data)
+
+    def receive(self, data):
+        if self.peer is None:
+            self._startup += data
+            self._take_startup()
+            return
+        pieces = self._splitter.feed(data)
+        if self.peer.idle and pieces == [(wire.QUERY, _BEGIN)]:
+            # Nothing can be wrong with it, and each second statement is one:
+            # PostgreSQL gets it with the first of its transaction.
+            self._begun = True
+            self.peer.idle = False
+            self.transport.write(_BEGUN)
+            return
+        # In one piece: PostgreSQL is to wake up once.
+        message = b''.join(
+            piece if kind is None else self._handle(kind, piece)
+            for kind, piece in pieces
+        )
+        if not message:
+            return
+        if self._begun:
+            self._begun = False
+            self.peer.answered_begin = True
+            message = _BEGIN + message
+        self.peer.idle = False
+        self.peer.transport.write(message)
+
+    def _take_startup(self):
+        if self._task is not None:
+            return
+        while taken := wire.take_startup(self._startup):
+            code, startup, self._startup = taken
+            if code == wire.SSL_REQUEST and self.proxy.context:
+                self.transport.write(b'S')
+                self.transport = tls.Transport(
+                    self.transport, self.proxy.context
+                )
+                continue
+            if code in (wire.SSL_REQUEST, wire.GSSENC_REQUEST):
+                self.transport.write(b'N')
+                continue
+            self.transport.pause_reading()
+            if code == wire.CANCEL_REQUEST:
+                connecting = self._cancel(startup)
+            else:
+                connecting = self._connect(startup)
+            self._task = asyncio.ensure_future(connecting)
+            return
+
+    async def _open(self):
+        loop = asyncio.get_running_loop()
+        try:
+            _, server = await loop.create_unix_connection(
+                lambda: _Server(self), self.proxy.socket
+            )
+        except OSError as exc:
+            LOG.error('PostgreSQL is not there: %s', exc)
+            self._refuse('57P03', 'server is not accepting clients')
+            return None
+        if self.transport.is_closing():
+            server.transport.close()
+            return None
+        return server
+
+    async def _cancel(self, request):
+        server = await self._open()
+        if server:
+            server.transport.write(request)
+            # PostgreSQL closes once it has seen to it, and not before that
+            # may the client go on.
+            self.peer = server
+
+    def _refuse(self, code, message):
+        self.transport.write(
+            wire.error_response({'S': 'ERROR', 'C': code, 'M': message})
+        )
+        self.transport.close()
+
+    def _is_let_in(self, user):
+        """Ask a client for the certificate of its user, where there is TLS."""
+        if self.proxy.context is None:
+            return True
+        if not isinstance(self.transport, tls.Transport):
+            self._refuse(
+                '08P01', 'node is running secure mode, SSL connection required'
+            )
+            return False
+        name = self.transport.user()
+        if name is None:
+            # CockroachDB asks for a password then; nobody has one here.
+            self._refuse(
+                '28P01', f'password authentication failed for user {user}'
+            )
+        elif name != user:
+            self._refuse(
+                '28000',
+                f'certificate authentication failed for user "{user}"',
+            )
+        return name == user
+
+    async def _connect(self, startup):
+        parameters = wire.startup_parameters(startup)
+        if not self._is_let_in(parameters.get('user')):
+            return
+        server = await self._open()
+        if server is None:
+            return
+        self.database = parameters.setdefault('database', self.database)
+        server.transport.write(wire.startup_message(startup, parameters))
+        self.peer = server
+        self.transport.resume_reading()
+        if self._startup:
+            self.data_received(self._startup)
+
+    def _handle(self, kind, message):
+        """Return what to send on in the place of a message."""
+        body = message[5:]
+        if kind == wire.BIND:
+            _, name, _ = wire.strings(body, 2)
+            self.statement = self._prepared.get(name, self.statement)
+            return message
+        if kind == wire.QUERY:
+            self.statement, rest = wire.strings(body, 1)
+            rewritten = sql.rewrite(self.statement)
+            if rewritten is self.statement:
+                return message
+            return wire.message(kind, rewritten + b'\0' + rest)
+        name, self.statement, types = wire.strings(body, 2)
+        self._prepared[name] = self.statement
+        if len(self._prepared) > _MAX_PREPARED:
+            del self._prepared[next(iter(self._prepared))]
+        rewritten = sql.rewrite(self.statement)
+        if rewritten is self.statement and _TEXT_OID not in types:
+            return message
+        return wire.message(
+            kind, b'\0'.join((name, rewritten, _untyped(types)))
+        )
+
+
+def _untyped(types):
+    """Leave the type of text parameters to the server.
+
+    psycopg's adapters for CockroachDB declare each string and each NULL as
+    text, since that database casts text to what is wanted; PostgreSQL does
+    so only with a parameter of unknown type.
+
+    :param types: number and OIDs of a Parse message's parameters
+    :type types: bytes
+    :rtype: bytes
+    """
+    oids = [types[i:i + 4] for i in range(2, len(types), 4)]
+    return types[:2] + b''.join(
+        _UNKNOWN_OID if oid == _TEXT_OID else oid for oid in oids
+    )
+
+
+class _Server(_Half):
+    """A client's connection to PostgreSQL.
+
+    :param client: the other half
+    :type client: _Client
+    """
+
+    def __init__(self, client):
+        super().__init__()
+        self.peer = client
+        #: Whether it has answered everything and is in no transaction.
+        self.idle = False
+        #: Whether the client has the next answer, to BEGIN, already.
+        self.answered_begin = False
+        self._splitter = wire.Splitter(_FROM_SERVER)
+        self._pieces = collections.deque()
+        self._rewording = None
+        self._lost = False
+
+    def receive(self, data):
+        self._pieces.extend(self._splitter.feed(data))
+        if self._rewording is None:
+            self._pass_on()
+
+    def _pass_on(self):
+        """Send on what came, up to an error that takes a look-up."""
+        ready = []
+        while self._pieces:
+            kind, piece = self._pieces.popleft()
+            if kind == wire.ERROR_RESPONSE:
+                fields = wire.parse_error(piece)
+                if errors.needs_constraint(fields):
+                    self.transport.pause_reading()
+                    self._rewording = asyncio.ensure_future(
+                        self._look_up(fields)
+                    )
+                    break
+                ready.append(self._reword(fields, None))
+            elif self.answered_begin:
+                self.answered_begin = kind != wire.READY_FOR_QUERY
+            else:
+                self.idle = piece == _IDLE
+                ready.append(piece)
+        if ready:
+            self.peer.transport.write(b''.join(ready))
+        if self._lost and self._rewording is None:
+            super().connection_lost(None)
+
+    async def _look_up(self, fields):
+        client = self.peer
+        constraint = await client.proxy.catalog.constraint(
+            client.database, fields.get('s'), fields.get('t'), fields['n']
+        )
+        client.transport.write(self._reword(fields, constraint))
+        self._rewording = None
+        self._pass_on()
+        if self._rewording is None:
+            self.transport.resume_reading()
+
+    def _reword(self, fields, constraint):
+        """Return an error in CockroachDB's words."""
+        client = self.peer
+        context = errors.Context(
+            statement=client.statement.decode(errors='replace'),
+            database=client.database,
+            constraint=constraint,
+        )
+        try:
+            fields = errors.reword(fields, context)
+        except Exception:
+            # The client waits for an answer: better this one than none.
+            LOG.exception('error not reworded: %s', fields)
+        return wire.error_response(fields)
+
+    def connection_lost(self, exc):
+        self._lost = True
+        if self._rewording is None:
+            super().connection_lost(exc)
+
+
+class Proxy:
+    """The server.
+
+    :param socket: PostgreSQL's
+    :type socket: str
+    :param catalog: to look up constraints in
+    :type catalog: catalog.Catalog
+    :param context: of TLS; each client then needs its user's certificate
+    :type context: ssl.SSLContext
+    """
+
+    def __init__(self, socket, catalog, context=None):
+        self.socket = socket
+        self.catalog = catalog
+        self.context = context
+        self.clients = set()
+        self._server = None
+
+    async def start(self, host='127.0.0.1', port=0):
+        """Listen.
+
+        :type host: str
+        :param port: 0 for any free one
+        :type port: int
+        :returns: the port
+        :rtype: int
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Client(self), host, port
+        )
+        return self._server.sockets[0].getsockname()[1]
+
+    def stop(self):
+        """Stop to listen, and drop all clients."""
+        self._server.close()
+        for client in list(self.clients):
+            client.abort()

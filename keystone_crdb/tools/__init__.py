@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What measures once: nothing gates by these, and nothing imports them."""

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time Keystone's own suite: stock on SQLite, ours on a database server.
+
+Usage::
+
+    tox -e suite-bench
+    tox -e suite-bench -- --part 1/20 --rounds 3
+
+Both run on this machine, one after the other, with the same number of
+workers, the same Python and the same dependencies: the pinned sdists as
+upstream tests them, and the patched trees under the fixture. Two times are
+compared: the sum of the tests' own, in which neither start is, and that of
+the clock on the wall. The time that cleaning takes is printed with them.
+"""
+
+import datetime
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import databases
+from keystone_crdb import paths
+from keystone_crdb.checks import bench
+from keystone_crdb.checks import report
+from keystone_crdb.checks import run_database
+from keystone_crdb.keystone import stestr_run
+
+#: Of ours to stock's time on SQLite, on the stand-in and on CockroachDB.
+STANDIN_LIMIT = 0.9
+LIVE_LIMIT = 1.5
+#: Milliseconds, the median of the cleanings.
+CLEANING_LIMIT = 20
+
+
+def _time(title, runner, folder, tests, workers):
+    """Run some of a tree's tests.
+
+    :returns: the sum of their times, and the wall-clock time, in seconds
+    :rtype: tuple
+    """
+    progress = report.Progress(len(tests))
+    start = time.monotonic()
+    runner.run(tests, folder, workers, progress.add)
+    wall = time.monotonic() - start
+    seconds = sum(result.seconds for result in progress.results)
+    numbers = ', '.join(
+        f'{word} {number}'
+        for word, number in report.counts(progress.results)
+        if number
+    )
+    console.say(
+        f'{title}: {seconds:.1f} s of tests in {wall:.1f} s ({numbers})'
+    )
+    return seconds, wall
+
+
+def _compare(args, server, folder):
+    """Time both and print how they compare.
+
+    Only tests that both have are run: a test of ours that stock has not is
+    no reason to be slower.
+    """
+    sides = {}
+    with (
+        tempfile.TemporaryDirectory() as sdists,
+        run_database.make(server) as (url, scratch),
+    ):
+        settings = {'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}'}
+        for name, tree, variables in (
+            ('stock', stestr_run.stock_tree(pathlib.Path(sdists)), {}),
+            ('ours', stestr_run.patched_tree(scratch), settings),
+        ):
+            (folder / name).mkdir()
+            sides[name] = stestr_run.HostRunner(
+                tree, folder / name, scratch, variables
+            )
+        both = sorted(
+            set.intersection(
+                *(set(runner.list_tests([])) for runner in sides.values())
+            )
+        )
+        number, count = args.part
+        tests = both[number - 1 :: count]
+        console.say(f'{len(tests)} of {len(both)} tests that both have')
+        rounds = [
+            {
+                name: _time(name, runner, folder / name, tests, args.workers)
+                for name, runner in sides.items()
+            }
+            for _ in range(args.rounds)
+        ]
+        cleaning = report.cleaning_ms(sides['ours'].cleanings())
+    limit = STANDIN_LIMIT if server.provider == 'standin' else LIVE_LIMIT
+    lines = [server.describe()]
+    good = cleaning is not None and cleaning < CLEANING_LIMIT
+    for number, title in enumerate(('sum of the tests', 'wall clock')):
+        stock, ours = (
+            sum(times[name][number] for times in rounds) for name in sides
+        )
+        ratio = ours / stock
+        good = good and ratio <= limit
+        lines.append(
+            f'{title}: stock on SQLite {stock:.1f} s, ours {ours:.1f} s, '
+            f'{ratio:.2f} times (limit {limit})'
+        )
+    lines.append(
+        f'cleaning: {cleaning or 0:.1f} ms, median (limit {CLEANING_LIMIT})'
+    )
+    console.say('\n'.join(lines))
+    return good
+
+
+def _run(args):
+    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
+    folder = paths.BUILD / 'bench' / f'{now}-{os.getpid()}'
+    folder.mkdir(parents=True)
+    with databases.start(args.provider) as server:
+        console.say(server.describe())
+        return _compare(args, server, folder)
+
+
+def _part(text):
+    number, _, count = text.partition('/')
+    return int(number), int(count)
+
+
+def main(argv=None):
+    """Run the comparison.
+
+    :param argv: arguments, or None for the process's own
+    :type argv: list
+    :returns: exit status: 0 within the limits, 1 not so
+    :rtype: int
+    """
+    parser = bench.parser('suite', __doc__)
+    parser.add_argument(
+        '--part', type=_part, default=(1, 1), metavar='I/N',
+        help='time only the I-th of N parts of the tests',
+    )
+    parser.add_argument('--workers', type=int, default=0)
+    parser.add_argument(
+        '--rounds', type=int, default=1, help='how often, alternating'
+    )
+    return commands.status(parser.prog, _run, parser.parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many clients want one row: ways to wait before a retry, simulated.
+
+Usage::
+
+    python -m keystone_crdb.tools.waits
+        [--clients 16 64 256] [--durations 0.02 0.15]
+                          [--think 1] [--seconds 300] [--retries 5]
+
+A client thinks, and then runs a transaction that reads the row, works for a
+while and writes it.  The transaction is refused if another one has written the
+row since it read it, and is run again after a wait, for up to 30 seconds.
+Two kinds of databases are simulated:
+
+optimistic
+    The conflict is noticed at COMMIT.
+locking
+    It is noticed when half of the work is done and the row is written, which
+    waits for another transaction that has written it and is not committed.
+
+No database takes part, and no time is slept away, so that hundreds of clients
+and transactions of another region are simulated in seconds.  What seems best
+here is to be confirmed by keystone_crdb.tools.contended_counter.
+
+Besides the stock decorator, and waits that double up to a fixed limit, there
+are limits that follow how long the attempt took: without a regard for how
+long the client has waited, and as the patched oslo.db has them on
+CockroachDB ("ours").
+
+With --retries each way is limited to that number, as it is where a caller of
+wrap_db_retry gives one; ours then follows what the caller is used to, and
+"as without" goes on as if there were no number.
+
+It ends with 1 if there is no such number, and ours makes more attempts for
+each success than waits up to 0.1 s do, or lets more clients fail, in any of
+the situations.
+"""
+
+import dataclasses
+import heapq
+import itertools
+import random
+import sys
+
+from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+
+#: Seconds after which a client gives up.
+MAX_TIME = 30
+#: How much more than wanted is chance: of the attempts, times that many; of
+#: the share of clients that fail, that much.
+_TIMES, _SHARE = 1.05, 0.005
+_OPTIMISTIC, _LOCKING = 'optimistic', 'locking'
+
+
+@dataclasses.dataclass
+class Result:
+    """What became of the clients.
+
+    :param attempts: number of attempts, the successful ones included
+    :param latencies: seconds of each success, from the first attempt on
+    :param failures: number of transactions that were given up
+    """
+
+    attempts: int = 0
+    latencies: list = dataclasses.field(default_factory=list)
+    failures: int = 0
+
+    def attempts_per_success(self):
+        """Return how many attempts were made for each success.
+
+        :rtype: float
+        """
+        return self.attempts / max(1, len(self.latencies))
+
+    def failed(self):
+        """Return the share of the transactions that were given up.
+
+        :rtype: float
+        """
+        return self.failures / max(1, self.failures + len(self.latencies))
+
+    def percentile(self, percent):
+        """Return a percentile of the latency, in seconds.
+
+        :type percent: int
+        :rtype: float
+        """
+        latencies = sorted(self.latencies)
+        if not latencies:
+            return float('nan')
+        return latencies[len(latencies) * percent // 100]
+
+
+@dataclasses.dataclass
+class _Client:
+    first: float = 0
+    began: float = 0
+    failing_since: float | None = None
+    retries: int = 0
+    duration: float = 0
+
+
+class Simulation:
+    """One row, and clients that want it.
+
+    :param wait: how they wait: a function of the number of retries so far,
+        the seconds since the first refusal and the seconds that the attempt
+        took; returns seconds, or None to give up
+    :type wait: callable
+    :param locking: whether the database locks, and is not optimistic
+    :type locking: bool
+    :param duration: of an attempt that nobody is in the way of, in seconds,
+        on average
+    :type duration: float
+    :param think: seconds between two transactions of a client, on average
+    :type think: float
+    """
+
+    def __init__(self, wait, locking, duration, think):
+        self._wait = wait
+        self._locking = locking
+        self._duration = duration
+        self._think = think
+        self._now = 0
+        self._agenda = []
+        self._order = itertools.count()
+        self._written = float('-inf')
+        self._locked = False
+        self._waiting = []
+        self.result = Result()
+
+    def run(self, clients, seconds):
+        """Let the time pass.
+
+        :param clients: number of clients
+        :type clients: int
+        :param seconds: to simulate
+        :type seconds: float
+        :rtype: Result
+        """
+        for _ in range(clients):
+            self._next(_Client())
+        while self._agenda:
+            self._now, _, step, client = heapq.heappop(self._agenda)
+            if self._now > seconds:
+                break
+            step(client)
+        return self.result
+
+    def _later(self, seconds, step, client):
+        heapq.heappush(
+            self._agenda,
+            (self._now + seconds, next(self._order), step, client),
+        )
+
+    def _next(self, client):
+        seconds = random.expovariate(1 / self._think)
+        client.first = self._now + seconds
+        client.failing_since = None
+        client.retries = 0
+        self._later(seconds, self._begin, client)
+
+    def _begin(self, client):
+        self.result.attempts += 1
+        client.began = self._now
+        varied = random.uniform(0.75, 1.25)  # noqa: S311
+        client.duration = self._duration * varied
+        if self._locking:
+            self._later(client.duration / 2, self._write, client)
+        else:
+            self._later(client.duration, self._commit, client)
+
+    def _write(self, client):
+        if self._written > client.began:
+            self._refuse(client)
+        elif self._locked:
+            self._waiting.append(client)
+        else:
+            self._locked = True
+            self._later(client.duration / 2, self._commit, client)
+
+    def _commit(self, client):
+        if self._written > client.began:
+            self._refuse(client)
+            return
+        self._written = self._now
+        self._locked = False
+        self.result.latencies.append(self._now - client.first)
+        self._next(client)
+        while self._waiting:
+            self._refuse(self._waiting.pop())
+
+    def _refuse(self, client):
+        if client.failing_since is None:
+            client.failing_since = self._now
+        seconds = self._wait(
+            client.retries,
+            self._now - client.failing_since,
+            self._now - client.began,
+        )
+        if seconds is None:
+            self.result.failures += 1
+            self._next(client)
+        else:
+            client.retries += 1
+            self._later(seconds, self._begin, client)
+
+
+def _stock(retries, elapsed, took):
+    """Wait as wrap_db_retry does by itself."""
+    if retries == 20:
+        return None
+    if retries == 0:
+        return 1
+    return min(random.uniform(0, 2**retries), 10)  # noqa: S311
+
+
+def _doubling(max_interval):
+    """Return waits that double from 20 ms up to a limit."""
+
+    def wait(retries, elapsed, took):
+        if elapsed > MAX_TIME:
+            return None
+        limit = min(0.02 * 2 ** min(retries, 32), max_interval)
+        return random.uniform(0, limit)  # noqa: S311
+
+    return wait
+
+
+def _following(retries, elapsed, took):
+    """Wait up to 32 times what the attempt took, whatever has been waited."""
+    if elapsed > MAX_TIME:
+        return None
+    limit = max(took, 0.01) * 2 ** min(retries, 5)
+    return random.uniform(0, limit)  # noqa: S311
+
+
+def _limited(wait, retries):
+    """Return waits that end after a number of retries."""
+
+    def limited(done, elapsed, took):
+        return wait(done, elapsed, took) if done < retries else None
+
+    return limited
+
+
+def ways(retries=None):
+    """Return the ways to wait that are compared, by name.
+
+    :param retries: how many the caller of wrap_db_retry gives, if it does
+    :type retries: int
+    :rtype: dict
+    """
+    tree = paths.SOURCES / 'oslo.db'
+    if not tree.is_dir():
+        raise errors.Failure(
+            'the patched oslo.db is not there',
+            remedy='make it with ./build.sh source',
+        )
+    sys.path.insert(0, str(tree))
+    from oslo_db import backoff
+
+    ours = backoff.Backoff(max_time=MAX_TIME)
+    compared = {
+        'stock': _stock,
+        'up to 0.1 s': _doubling(0.1),
+        'up to 0.5 s': _doubling(0.5),
+        'up to 2 s': _doubling(2),
+        'following': _following,
+    }
+    if retries is None:
+        return {**compared, 'ours': ours.wait}
+    limited = {
+        name: _limited(wait, retries)
+        for name, wait in {**compared, 'as without': ours.wait}.items()
+    }
+    last = min(2 ** (retries - 1), 10)
+    return {**limited, 'ours': ours.restricted_to(retries, last).wait}
+
+
+def wrong(results):
+    """Return what is not as wanted in one situation.
+
+    :param results: by the name of the way
+    :type results: dict of Result
+    :rtype: list of str
+    """
+    ours, fixed = results['ours'], results['up to 0.1 s']
+    lines = []
+    more = ours.attempts_per_success() / fixed.attempts_per_success()
+    if more > _TIMES:
+        lines.append(f'{more:.2f} times the attempts of waits up to 0.1 s')
+    if ours.failed() > fixed.failed() + _SHARE:
+        lines.append(
+            f'{ours.failed():.1%} failed, of waits up to 0.1 s '
+            f'{fixed.failed():.1%}'
+        )
+    return lines
+
+
+def _simulate(args):
+    random.seed(args.seed)
+    compared = ways(args.retries)
+    rows = []
+    lines = []
+    for database, duration, clients in itertools.product(
+        (_OPTIMISTIC, _LOCKING), args.durations, args.clients
+    ):
+        results = {
+            name: Simulation(
+                wait, database == _LOCKING, duration, args.think
+            ).run(clients, args.seconds)
+            for name, wait in compared.items()
+        }
+        for name, result in results.items():
+            rows.append(
+                (
+                    database,
+                    f'{duration * 1000:.0f} ms',
+                    clients,
+                    name,
+                    f'{result.attempts_per_success():.1f}',
+                    f'{result.failed():.1%}',
+                    f'{len(result.latencies) / args.seconds:.1f}',
+                    f'{result.percentile(50):.2f}',
+                    f'{result.percentile(99):.2f}',
+                )
+            )
+        if args.retries is None:
+            lines += [
+                f'{database}, {duration * 1000:.0f} ms, {clients} clients: '
+                f'{line}'
+                for line in wrong(results)
+            ]
+    console.table(
+        (
+            'database',
+            'transaction',
+            'clients',
+            'waits',
+            'attempts per success',
+            'failed',
+            'successes per s',
+            'p50 s',
+            'p99 s',
+        ),
+        rows,
+    )
+    for line in lines:
+        console.say(f'not as wanted: {line}')
+    return not lines
+
+
+def main():
+    """Read the command line and simulate.
+
+    :returns: the exit status
+    :rtype: int
+    """
+    parser = commands.parser('python -m keystone_crdb.tools.waits', __doc__)
+    parser.add_argument(
+        '--clients', type=int, nargs='+', default=[16, 64, 256]
+    )
+    parser.add_argument(
+        '--durations',
+        type=float,
+        nargs='+',
+        default=[0.02, 0.15],
+        metavar='SECONDS',
+        help='of a transaction that nobody is in the way of',
+    )
+    parser.add_argument(
+        '--think',
+        type=float,
+        default=1,
+        metavar='SECONDS',
+        help='between two transactions of a client, on average',
+    )
+    parser.add_argument(
+        '--seconds', type=float, default=300, help='to simulate'
+    )
+    parser.add_argument(
+        '--retries', type=int, help='that the caller of wrap_db_retry gives'
+    )
+    parser.add_argument('--seed', type=int, default=1, help='of the chance')
+    return commands.status(parser.prog, _simulate, parser.parse_args())
+
+
+if __name__ == '__main__':
+    sys.exit(main())

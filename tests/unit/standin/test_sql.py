@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the statements that are put into PostgreSQL's words."""
+
+import testtools
+
+from keystone_crdb.standin import sql
+
+
+class TestRewrite(testtools.TestCase):
+    def check(self, expected, statement):
+        self.assertEqual(expected, sql.rewrite(statement.encode()).decode())
+
+    def test_others_are_the_same_object(self):
+        for statement in (
+            b'',
+            b'SELECT 1',
+            b'INSERT INTO t VALUES ($1)',
+            b'DROP TABLE t CASCADE',
+            b'DROP INDEX i',
+            b'DROP INDEX IF EXISTS s.i RESTRICT',
+            b'DROP INDEX CONCURRENTLY i',
+            b'DROP INDEX i, j CASCADE',
+            b'DROPPING',
+            b"SELECT 'DROP INDEX t@i CASCADE'",
+            b'-- DROP INDEX t@i',
+            b'\xff\xfe',
+        ):
+            self.assertIs(statement, sql.rewrite(statement))
+
+    def test_integers_have_eight_bytes(self):
+        self.check(
+            'CREATE TABLE t (a BIGINT, b BIGSERIAL, c INT4, d BIGINT)',
+            'CREATE TABLE t (a INTEGER, b serial, c INT4, d int)',
+        )
+        self.check(
+            "SELECT CAST($1 AS BIGINT), 'INT', \"int\", x::BIGINT -- INT",
+            "SELECT CAST($1 AS INTEGER), 'INT', \"int\", x::INT -- INT",
+        )
+
+    def test_what_is_no_type(self):
+        for statement in (
+            b"INSERT INTO t VALUES ('it''s an INT')",
+            b'SELECT "SERIAL" /* INTEGER */ FROM integers',
+            b'DO $a$ DECLARE i INT; BEGIN END $a$',
+            b"SELECT INTERVAL '1 day', print, $1::INT4",
+            b'SELECT pg_catalog.generate_subscripts(a, $1::INTEGER)',
+        ):
+            self.assertIs(statement, sql.rewrite(statement))
+
+    def test_drop_index_of_table(self):
+        self.check(
+            "CALL standin.drop_index('t', 'i', false, false)",
+            'DROP INDEX t@i',
+        )
+        self.check(
+            "CALL standin.drop_index('public.t', 'i', true, true)",
+            'drop index if exists public.t@i cascade;',
+        )
+        self.check(
+            """CALL standin.drop_index('"a@b"', '"it''s"', false, true)""",
+            """DROP INDEX "a@b" @ "it's" CASCADE""",
+        )
+
+    def test_drop_index_cascade(self):
+        self.check(
+            "CALL standin.drop_index(NULL, 's.i', false, true)",
+            'DROP INDEX s.i CASCADE',
+        )
+
+    def test_comments(self):
+        self.check(
+            "CALL standin.drop_index('t', 'i', true, true)",
+            '/* a */ -- b\nDROP/**/INDEX\nIF EXISTS\tt@i -- c\nCASCADE /* d */'
+            ' ; -- e',
+        )
+
+    def test_drop_database(self):
+        for options in '', ' CASCADE', ' cascade ;':
+            self.check(
+                'DROP DATABASE d WITH (FORCE)', 'DROP DATABASE d' + options
+            )
+        self.check(
+            'DROP DATABASE IF EXISTS "Odd name" WITH (FORCE)',
+            '  DROP DATABASE IF EXISTS "Odd name" CASCADE',
+        )
+        statement = b'DROP DATABASE d WITH (FORCE)'
+        self.assertIs(statement, sql.rewrite(statement))
+
+    def test_a_long_statement_takes_no_time(self):
+        statement = b'DROP INDEX ' + b'/* x */ - ' * 20000
+        self.assertIs(statement, sql.rewrite(statement))
