@@ -14,6 +14,7 @@
 
 import contextlib
 import inspect
+import logging
 from unittest import mock
 import uuid
 
@@ -201,6 +202,9 @@ class OverriddenMethodsTests(FastPathsTestCase):
 
     def setUp(self):
         super().setUp()
+        # They ask thousands of times, and a log of megabytes is more than
+        # subunit takes.
+        self.useFixture(fixtures.FakeLogger(level=logging.WARNING))
         self.useFixture(
             ksfixtures.KeyRepository(
                 self.config_fixture,
