@@ -7,6 +7,7 @@ same input gives the same bytes: the time stamp is SOURCE_DATE_EPOCH.
 """
 
 import argparse
+import collections.abc
 import json
 import pathlib
 import platform
@@ -22,12 +23,10 @@ import packageurl
 FIELDS = '${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n'
 
 
-def python_components(python):
+def python_components(python: str) -> bom.Bom:
     """Return the BOM of a Python environment.
 
     :param python: path of its interpreter
-    :type python: str
-    :rtype: cyclonedx.model.bom.Bom
     """
     text = subprocess.run(
         [
@@ -40,13 +39,11 @@ def python_components(python):
     return bom.Bom.from_json(json.loads(text))
 
 
-def debian_components(status):
+def debian_components(status: pathlib.Path) -> collections.abc.Iterator:
     """Yield a component for each installed Debian package.
 
     :param status: dpkg's status file
-    :type status: pathlib.Path
     :returns: cyclonedx.model.component.Component objects
-    :rtype: collections.abc.Iterator
     """
     text = subprocess.run(
         ['dpkg-query', '--admindir', status.parent, '-W', '-f', FIELDS],
@@ -69,7 +66,7 @@ def debian_components(status):
             )
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('python')
     parser.add_argument('status', type=pathlib.Path)

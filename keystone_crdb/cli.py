@@ -43,14 +43,12 @@ def _parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run a verb.
 
     :param argv: the words after the program's name
-    :type argv: list
     :returns: exit status: 0 done, 1 failed with a message, 2 wrong usage,
         130 interrupted
-    :rtype: int
     """
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)

@@ -2,7 +2,9 @@
 """How every command reads its options, and how it ends."""
 
 import argparse
+import collections.abc
 import sys
+import typing
 
 from keystone_crdb import errors
 
@@ -10,14 +12,11 @@ from keystone_crdb import errors
 INTERRUPTED = 130
 
 
-def parser(prog, description):
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Return a parser of a command that is no verb.
 
     :param prog: what runs it
-    :type prog: str
     :param description: its module's docstring, whose lines stay as they are
-    :type description: str
-    :rtype: argparse.ArgumentParser
     """
     return argparse.ArgumentParser(
         prog=prog,
@@ -26,17 +25,18 @@ def parser(prog, description):
     )
 
 
-def status(name, work, *args):
+def status(
+    name: str,
+    work: collections.abc.Callable[..., typing.Any],
+    *args,
+) -> int | None:
     """Do the work of a command, and end it as all of them end.
 
     :param name: of the command, for what it says on standard error
-    :type name: str
     :param work: called with args; returns an exit status, or whether it all
         went well, or nothing when nothing can go wrong but by a Failure
-    :type work: callable
     :returns: exit status: 0 for True and None, 1 for False and after a
         Failure, 130 when interrupted, or the one that the work returns
-    :rtype: int
     """
     try:
         found = work(*args)

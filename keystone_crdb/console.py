@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the commands say while they work: steps, their time, notes."""
 
+import collections.abc
 import contextlib
+import pathlib
 import subprocess
 import sys
 import time
+import typing
 
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -13,28 +16,26 @@ from keystone_crdb import paths
 finished_steps = []
 
 
-def say(text=''):
+def say(text: str = '') -> None:
     """Print a line at once, also when standard output is a pipe."""
     print(text, flush=True)
 
 
-def note(text):
+def note(text) -> None:
     """Print a line that belongs to the step above it."""
     say(f'    {text}')
 
 
-def warn(text):
+def warn(text) -> None:
     """Print a line that wants attention, on standard error."""
     print(f'warning: {text}', file=sys.stderr, flush=True)
 
 
-def table(heads, rows):
+def table(heads: list, rows: list) -> None:
     """Print rows below heads, each column as wide as its longest cell.
 
     :param heads: the titles of the columns
-    :type heads: list
     :param rows: lists of cells
-    :type rows: list
     """
     rows = [heads, *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(
@@ -49,11 +50,10 @@ def table(heads, rows):
 
 
 @contextlib.contextmanager
-def step(title):
+def step(title: str) -> collections.abc.Iterator[None]:
     """Announce a step of a longer work, and say how long it took.
 
     :param title: what is done, as a heading
-    :type title: str
     """
     say(f'==> {title}')
     start = time.monotonic()
@@ -63,21 +63,21 @@ def step(title):
     note(f'done in {seconds:.1f} s')
 
 
-def run(command, log, cwd=None, env=None, stdin=None):
+def run(
+    command: list,
+    log: str,
+    cwd: pathlib.Path | None = None,
+    env: dict | None = None,
+    stdin: typing.IO | None = None,
+) -> str:
     """Run a command with its output in a log file.
 
     :param command: program and arguments
-    :type command: list
     :param log: name of the log below build/logs, without suffix
-    :type log: str
     :param cwd: folder to run in
-    :type cwd: pathlib.Path
     :param env: the whole environment, or None for this process's own
-    :type env: dict
     :param stdin: an open file, or None for no input
-    :type stdin: file
     :returns: what the command printed, both streams
-    :rtype: str
     :raises Failure: when the program is missing or exits with non-zero;
         it quotes the end of the log and names its file
     """

@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import pathlib
 import re
 import shutil
 import sys
@@ -14,25 +15,19 @@ from keystone_crdb import paths
 from keystone_crdb import pins
 
 
-def sha256(path):
-    """Return the SHA-256 of a file in hexadecimal.
-
-    :type path: pathlib.Path
-    :rtype: str
-    """
+def sha256(path: pathlib.Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     with open(path, 'rb') as stream:
         return hashlib.file_digest(stream, 'sha256').hexdigest()
 
 
-def sdist(source):
+def sdist(source: pins.Source) -> pathlib.Path:
     """Return the verified sdist of a pinned release.
 
     pip fetches it, so the user's own index, proxy and CA settings hold.
 
     :param source: the pinned release
-    :type source: keystone_crdb.pins.Source
     :returns: the file in the cache
-    :rtype: pathlib.Path
     :raises Failure: when it can't be had, or is not what is pinned
     """
     cache = paths.CACHE / 'sdists'
@@ -51,15 +46,12 @@ def sdist(source):
     return cached
 
 
-def release(project, version):
+def release(project: str, version: str) -> pins.Source:
     """Fetch the sdist of a release that is not pinned, into the cache.
 
     pip compares it with the hash that the index gives.
 
-    :type project: str
-    :type version: str
     :returns: the release, with the SHA-256 of what came
-    :rtype: keystone_crdb.pins.Source
     :raises Failure: when it can't be had
     """
     cache = paths.CACHE / 'sdists'
@@ -81,13 +73,11 @@ def release(project, version):
     return source
 
 
-def unpack(path, folder):
+def unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
     """Unpack an sdist into a new folder.
 
     :param path: the sdist
-    :type path: pathlib.Path
     :param folder: to make; gets what is in the only folder of the sdist
-    :type folder: pathlib.Path
     :raises Failure: when it is no sdist
     """
     folder.mkdir(parents=True)
@@ -159,13 +149,11 @@ def _explained(source, failure):
     )
 
 
-def unpack_pinned(folder):
+def unpack_pinned(folder: pathlib.Path) -> dict:
     """Unpack the pinned sdists of all projects, as upstream made them.
 
     :param folder: an empty one
-    :type folder: pathlib.Path
     :returns: each project's tree by its name
-    :rtype: dict
     :raises Failure: when one can't be had, or is not what is pinned
     """
     trees = {}

@@ -4,12 +4,8 @@
 _TAIL = 15
 
 
-def tail(output):
-    """Return the end of a program's output, for the details of a Failure.
-
-    :type output: str
-    :rtype: str
-    """
+def tail(output: str) -> str:
+    """Return the end of a program's output, for the details of a Failure."""
     return '\n'.join(output.splitlines()[-_TAIL:])
 
 
@@ -19,14 +15,16 @@ class Failure(Exception):
     The command line prints it without a traceback and exits with 1.
 
     :param what: one line: what went wrong, naming file, patch or setting
-    :type what: str
     :param remedy: one line: what to do about it, or None
-    :type remedy: str
     :param details: further lines, such as the end of a log, or None
-    :type details: str
     """
 
-    def __init__(self, what, remedy=None, details=None):
+    def __init__(
+        self,
+        what: str,
+        remedy: str | None = None,
+        details: str | None = None,
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.remedy = remedy

@@ -2,6 +2,7 @@
 """pins.toml, the one file that names everything that is pinned."""
 
 import dataclasses
+import pathlib
 import tomllib
 
 from keystone_crdb import errors
@@ -14,13 +15,9 @@ class Source:
 
     :param project: name on the index, and of the folders below patches/,
         overlay/ and build/src/
-    :type project: str
     :param version: upstream's version
-    :type version: str
     :param sdist: file name on the index
-    :type sdist: str
     :param sha256: of that file, in hexadecimal
-    :type sha256: str
     """
 
     project: str
@@ -34,14 +31,10 @@ class Image:
     """What the container image is built on.
 
     :param base: reference of the base image, with its digest
-    :type base: str
     :param suite: Debian suite that the base is bootstrapped from where it
         can't be pulled
-    :type suite: str
     :param mirror: URL of the Debian archive to bootstrap from
-    :type mirror: str
     :param python: X.Y of the base's Python
-    :type python: str
     """
 
     base: str
@@ -55,9 +48,7 @@ class CockroachDB:
     """Which CockroachDB is supported.
 
     :param releases: major versions, such as '26.2'
-    :type releases: list
     :param image: reference of the container image that the tests take
-    :type image: str
     """
 
     releases: list
@@ -68,15 +59,9 @@ class CockroachDB:
 class Pins:
     """All of pins.toml; see the comments there.
 
-    :type revision: int
-    :type source_date_epoch: int
     :param sources: by project
-    :type sources: dict
     :param releases: the other releases that drift is tried on: Source
         objects by project, oldest first
-    :type releases: dict
-    :type image: Image
-    :type cockroachdb: CockroachDB
     """
 
     revision: int
@@ -86,41 +71,25 @@ class Pins:
     image: Image
     cockroachdb: CockroachDB
 
-    def local_version(self, project):
-        """Return the PEP 440 local version that the project's wheel has.
-
-        :type project: str
-        :rtype: str
-        """
+    def local_version(self, project: str) -> str:
+        """Return the PEP 440 local version that the project's wheel has."""
         return f'{self.sources[project].version}+crdb.{self.revision}'
 
-    def find(self, project, version):
-        """Return a release whose hash is known, or None.
-
-        :type project: str
-        :type version: str
-        :rtype: Source
-        """
+    def find(self, project: str, version: str) -> Source | None:
+        """Return a release whose hash is known, or None."""
         known = [self.sources[project], *self.releases.get(project, ())]
         return next((one for one in known if one.version == version), None)
 
 
-def sdist_name(project, version):
-    """Return the name of a release's sdist on the index.
-
-    :type project: str
-    :type version: str
-    :rtype: str
-    """
+def sdist_name(project: str, version: str) -> str:
+    """Return the name of a release's sdist on the index."""
     return f'{project.replace(".", "_")}-{version}.tar.gz'
 
 
-def load(path=None):
+def load(path: pathlib.Path | None = None) -> Pins:
     """Read the pins.
 
     :param path: the file to read, or None for the project's own
-    :type path: pathlib.Path
-    :rtype: Pins
     :raises Failure: naming the file and the setting that is wrong
     """
     path = path or paths.PINS

@@ -2,6 +2,7 @@
 """Server programs that write the URL they listen on to a file."""
 
 import contextlib
+import pathlib
 import subprocess
 import time
 
@@ -12,21 +13,22 @@ _STOP_SECONDS = 30
 
 
 @contextlib.contextmanager
-def serving(command, name, folder, url_file, seconds, env=None):
+def serving(
+    command: list,
+    name: str,
+    folder: pathlib.Path,
+    url_file: pathlib.Path,
+    seconds: float,
+    env: dict | None = None,
+):
     """Run a server, from its start to its end.
 
     :param command: program and arguments
-    :type command: list
     :param name: what to call it in messages
-    :type name: str
     :param folder: its scratch folder, which also gets its output
-    :type folder: pathlib.Path
     :param url_file: what it writes its URL to when it is up
-    :type url_file: pathlib.Path
     :param seconds: how long that may take
-    :type seconds: float
     :param env: the whole environment, or None for our own
-    :type env: dict
     :returns: context manager of the file's content
     :raises Failure: with the end of its output
     """

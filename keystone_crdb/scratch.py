@@ -27,10 +27,9 @@ _CONTAINERS = 'containers'
 _END_SECONDS = 10
 
 
-def root():
+def root() -> pathlib.Path:
     """Return the folder of all scratch folders, and make it.
 
-    :rtype: pathlib.Path
     :raises Failure: when somebody else made it, or may write there
     """
     folder = pathlib.Path(
@@ -67,24 +66,21 @@ def _start_time(pid):
     return None if fields[0] == 'Z' else fields[19]
 
 
-def remember_process(folder, pid):
-    """Write down a process that must not outlive the folder's run.
-
-    :type folder: pathlib.Path
-    :type pid: int
-    """
+def remember_process(folder: pathlib.Path, pid: int) -> None:
+    """Write down a process that must not outlive the folder's run."""
     with open(folder / _PROCESSES, 'a') as processes:
         processes.write(f'{pid} {_start_time(pid)}\n')
 
 
-def remember_container(folder, engine, container):
+def remember_container(
+    folder: pathlib.Path,
+    engine: str,
+    container: str,
+) -> None:
     """Write down a container that must not outlive the folder's run.
 
-    :type folder: pathlib.Path
     :param engine: docker or podman
-    :type engine: str
     :param container: its id
-    :type container: str
     """
     with open(folder / _CONTAINERS, 'a') as containers:
         containers.write(f'{engine} {container}\n')
@@ -122,11 +118,10 @@ def _remove(folder):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep():
+def sweep() -> list:
     """Remove what killed runs left.
 
     :returns: the folders that were removed
-    :rtype: list
     """
     removed = []
     for folder in root().iterdir():
@@ -146,11 +141,10 @@ def sweep():
 
 
 @contextlib.contextmanager
-def folder(provider):
+def folder(provider: str):
     """Make a scratch folder; at the end all that was started is ended.
 
     :param provider: name to start the folder's name with
-    :type provider: str
     """
     base = root()
     path = pathlib.Path(tempfile.mkdtemp(prefix=f'{provider}-', dir=base))

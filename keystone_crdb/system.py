@@ -13,12 +13,10 @@ from keystone_crdb import paths
 BINDEP = paths.ROOT / 'bindep.txt'
 
 
-def missing(profile):
+def missing(profile: str) -> list:
     """Return the packages of a bindep profile that are not installed.
 
     :param profile: a profile of bindep.txt
-    :type profile: str
-    :rtype: list
     """
     result = subprocess.run(
         [sys.executable, '-m', 'bindep', '-b', '-f', str(BINDEP), profile],
@@ -33,11 +31,10 @@ def missing(profile):
     return packages
 
 
-def require(profile):
+def require(profile: str) -> None:
     """Install what a profile lacks when root, or say how to.
 
     :param profile: a profile of bindep.txt
-    :type profile: str
     :raises Failure: with the exact command to type, when this is not root
         or not a system with apt; or with apt's words, when it fails
     """

@@ -27,12 +27,10 @@ class Authority:
     """A CA, and what it signs.
 
     :param folder: where files go
-    :type folder: pathlib.Path
     :param name: of the CA's own certificate, without suffix
-    :type name: str
     """
 
-    def __init__(self, folder, name='ca'):
+    def __init__(self, folder: pathlib.Path, name: str = 'ca'):
         self.folder = pathlib.Path(folder)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._issuer = _name(name)
@@ -46,16 +44,18 @@ class Authority:
             )
         )
 
-    def create(self, name, common_name, address=None, days=1):
+    def create(
+        self,
+        name: str,
+        common_name: str,
+        address: str | None = None,
+        days: int = 1,
+    ):
         """Make a key and its certificate, NAME.key and NAME.crt.
 
-        :type name: str
         :param common_name: the user, or node
-        :type common_name: str
         :param address: IP address of a node
-        :type address: str
         :param days: until it expires; negative when it has
-        :type days: int
         """
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [oid.ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -77,12 +77,10 @@ class Authority:
         certificates.write_key(self.folder / f'{name}.key', key)
 
 
-def server(folder):
+def server(folder: pathlib.Path) -> Authority:
     """Make what a server on 127.0.0.1 and its administrator need.
 
-    :type folder: pathlib.Path
     :returns: the CA, for clients' certificates
-    :rtype: Authority
     """
     authority = Authority(folder)
     authority.create('node', 'node', address='127.0.0.1')

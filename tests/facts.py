@@ -10,9 +10,6 @@ import json
 from keystone_crdb import paths
 
 
-def load():
-    """Return the recorded observations.
-
-    :rtype: list
-    """
+def load() -> list:
+    """Return the recorded observations."""
     return json.loads(paths.RECORDED_ERRORS.read_text())

@@ -4,15 +4,21 @@
 The pages lie in docs/patches while Sphinx reads them, and are not committed.
 """
 
+from __future__ import annotations
+
 import collections
 import pathlib
 import re
 import shutil
+import typing
 
 from keystone_crdb import pins
 from keystone_crdb.series import header
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
+
+if typing.TYPE_CHECKING:
+    from sphinx import application
 
 #: What the index calls the patches of a kind.
 KINDS = {
@@ -22,12 +28,8 @@ KINDS = {
 }
 
 
-def setup(app):
-    """Have the pages made before Sphinx looks for documents.
-
-    :type app: sphinx.application.Sphinx
-    :rtype: dict
-    """
+def setup(app: application.Sphinx) -> dict:
+    """Have the pages made before Sphinx looks for documents."""
     app.connect('builder-inited', _write_pages)
     return {'parallel_read_safe': True}
 
@@ -70,13 +72,8 @@ def _index(sources):
     return '\n'.join(lines)
 
 
-def page(project, patch):
-    """Return the page of a patch.
-
-    :type project: str
-    :type patch: keystone_crdb.series.quilt.Patch
-    :rtype: str
-    """
+def page(project: str, patch: quilt.Patch) -> str:
+    """Return the page of a patch."""
     fields = header.check(patch)
     title, _, why = fields['Description'].partition('\n')
     number = patch.path.stem.partition('-')[0]

@@ -95,11 +95,10 @@ def _leave(signum, frame):
     sys.exit(128 + signum)
 
 
-def main():
+def main() -> int:
     """Run a verb, or become another command.
 
     :returns: exit status
-    :rtype: int
     """
     signal.signal(signal.SIGTERM, _leave)
     parser, verbs = _parser()

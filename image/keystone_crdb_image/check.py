@@ -6,6 +6,7 @@ from sqlalchemy import exc
 from keystone_crdb_image import database
 from keystone_crdb_image import keys
 from keystone_crdb_image import schema
+from keystone_crdb_image import settings as settings_module
 
 
 def _database(engine):
@@ -28,12 +29,10 @@ def _schema(engine):
     return f'{text}: run the verb db-sync', None
 
 
-def check(settings):
+def check(settings: settings_module.Settings) -> int:
     """Print a line for each thing that Keystone needs.
 
-    :type settings: Settings
     :returns: exit status: 0 when all is well
-    :rtype: int
     """
     engine = database.create_engine(settings.database)
     name = database.describe(settings.database)

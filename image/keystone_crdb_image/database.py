@@ -70,12 +70,8 @@ _FINAL = (
 )
 
 
-def describe(url):
-    """Name a database and its user, without the password.
-
-    :type url: sqlalchemy.engine.URL
-    :rtype: str
-    """
+def describe(url: sqlalchemy.engine.URL) -> str:
+    """Name a database and its user, without the password."""
     if url.get_backend_name() == 'sqlite':
         return f'SQLite in {url.database}'
     hosts = url.query.get('host') or f'{url.host or "localhost"}'
@@ -85,12 +81,8 @@ def describe(url):
     return f'{user}{",".join(hosts)}/{url.database}'
 
 
-def create_engine(url):
-    """Return an engine that keeps no connection open.
-
-    :type url: sqlalchemy.engine.URL
-    :rtype: sqlalchemy.engine.Engine
-    """
+def create_engine(url: sqlalchemy.engine.URL) -> sqlalchemy.engine.Engine:
+    """Return an engine that keeps no connection open."""
     arguments = {}
     if (
         url.get_backend_name() != 'sqlite'
@@ -102,12 +94,8 @@ def create_engine(url):
     )
 
 
-def reason(error):
-    """Say in one line what the database answered.
-
-    :type error: Exception
-    :rtype: str
-    """
+def reason(error: Exception) -> str:
+    """Say in one line what the database answered."""
     text = str(getattr(error, 'orig', None) or error).strip()
     # With several addresses libpq's answers follow one another; the last
     # line but its hints says most.
@@ -129,13 +117,10 @@ def _final(error):
     return None, None
 
 
-def explain(error, url):
+def explain(error: Exception, url: sqlalchemy.engine.URL) -> str:
     """Say in one line why there is no connection, and what to look at.
 
-    :type error: Exception
-    :type url: sqlalchemy.engine.URL
     :returns: the server's answer, and the part of the URL that it is about
-    :rtype: str
     """
     _, advice = _final(error)
     if advice is None:
@@ -155,12 +140,10 @@ def _is_final(error):
     )
 
 
-def product(engine):
+def product(engine: sqlalchemy.engine.Engine) -> str:
     """Ask the database what it is.
 
-    :type engine: sqlalchemy.engine.Engine
     :returns: product and version
-    :rtype: str
     :raises sqlalchemy.exc.DBAPIError: when it can't be reached
     """
     with engine.connect() as connection:
@@ -173,14 +156,11 @@ def product(engine):
         return text.split('(')[0].strip()
 
 
-def wait(engine, seconds):
+def wait(engine: sqlalchemy.engine.Engine, seconds: int) -> str:
     """Wait until the database answers.
 
-    :type engine: sqlalchemy.engine.Engine
     :param seconds: how long
-    :type seconds: int
     :returns: product and version
-    :rtype: str
     :raises Problem: when it does not answer in time, or answers what waiting
         does not change, such as a wrong password
     """

@@ -10,13 +10,12 @@ from keystone_crdb_image import log
 from keystone_crdb_image import settings as settings_module
 
 
-def prepare(settings):
+def prepare(settings: settings_module.Settings) -> None:
     """Say what this is, and give the admin a password.
 
     A password that was made up lies in a file of the volume, as a log is no
     place for it.
 
-    :type settings: Settings
     :raises Problem: when the volume can't be written to
     """
     state = settings_module.STATE

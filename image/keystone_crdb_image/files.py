@@ -2,14 +2,13 @@
 """Files that appear whole, or not at all."""
 
 import os
+import pathlib
 import tempfile
 
 
-def create(path, content):
+def create(path: pathlib.Path, content: bytes) -> None:
     """Make a file of mode 0400, unless there is one or another was faster.
 
-    :type path: pathlib.Path
-    :type content: bytes
     :raises OSError: when it can't be made; nothing is left then
     """
     handle, scratch = tempfile.mkstemp(prefix='.new-', dir=path.parent)

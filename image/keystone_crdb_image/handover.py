@@ -14,12 +14,10 @@ import os
 NAME = 'KEYSTONE_CRDB_HANDOVER'
 
 
-def give(secrets):
+def give(secrets: dict) -> int:
     """Put secrets where a program that is executed from here finds them.
 
-    :type secrets: dict
     :returns: the descriptor, which stays open across execve()
-    :rtype: int
     """
     handle = os.memfd_create('keystone-crdb', 0)
     with os.fdopen(handle, 'w', closefd=False) as output:
@@ -27,7 +25,7 @@ def give(secrets):
     return handle
 
 
-def take():
+def take() -> None:
     """Put what was given into os.environ."""
     handle = int(os.environ[NAME])
     content = os.pread(handle, os.fstat(handle).st_size, 0)

@@ -8,6 +8,7 @@ the next rotation promotes.
 
 import fcntl
 import os
+import pathlib
 
 from cryptography import fernet
 
@@ -15,14 +16,13 @@ from keystone_crdb_image import errors
 from keystone_crdb_image import files
 from keystone_crdb_image import log
 from keystone_crdb_image import manage
+from keystone_crdb_image import settings as settings_module
 
 
-def numbers(folder):
+def numbers(folder: pathlib.Path) -> list:
     """List the numbers of a folder's keys.
 
-    :type folder: pathlib.Path
     :returns: ascending; the last is the primary key
-    :rtype: list
     :raises Problem: when the folder is there but can't be read
     """
     try:
@@ -37,13 +37,12 @@ def numbers(folder):
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def ensure(folder):
+def ensure(folder: pathlib.Path) -> None:
     """Make the keys of a folder that has none.
 
     Replicas that share the folder may do this at once: a key appears whole,
     and the first one to appear stays.
 
-    :type folder: pathlib.Path
     :raises Problem: when there are no keys and none can be made
     """
     found = numbers(folder)
@@ -66,12 +65,10 @@ def ensure(folder):
     log.say(f'made keys in {folder}')
 
 
-def problem(folder):
+def problem(folder: pathlib.Path) -> str | None:
     """Say what is wrong with a folder of keys.
 
-    :type folder: pathlib.Path
     :returns: one line, or None when Keystone can work with it
-    :rtype: str
     """
     try:
         found = numbers(folder)
@@ -114,20 +111,18 @@ def _rotate(folders, settings, *commands):
         os.close(handle)
 
 
-def rotate_fernet_keys(settings):
+def rotate_fernet_keys(settings: settings_module.Settings) -> None:
     """Promote the staged key, stage a new one and drop the oldest.
 
-    :type settings: Settings
     :raises Problem: when the keys can't be written
     """
     folders = dict.fromkeys([settings.fernet_keys, settings.receipt_keys])
     _rotate(list(folders), settings, 'fernet_rotate')
 
 
-def rotate_credential_keys(settings):
+def rotate_credential_keys(settings: settings_module.Settings) -> None:
     """Rotate the keys of stored credentials and encrypt these anew.
 
-    :type settings: Settings
     :raises Problem: when the keys or the credentials can't be written
     """
     _rotate(

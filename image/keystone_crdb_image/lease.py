@@ -11,9 +11,11 @@ Every statement is a transaction of its own, which CockroachDB retries by
 itself.
 """
 
+import collections.abc
 import os
 import socket
 import time
+import typing
 import uuid
 
 import sqlalchemy
@@ -67,12 +69,8 @@ def _is_transient(error):
     return 'database is locked' in str(error.orig)
 
 
-def has_table(engine):
-    """Find out whether the table of the locks is there.
-
-    :type engine: sqlalchemy.engine.Engine
-    :rtype: bool
-    """
+def has_table(engine: sqlalchemy.engine.Engine) -> bool:
+    """Find out whether the table of the locks is there."""
     return sqlalchemy.inspect(engine).has_table(_TABLE)
 
 
@@ -80,14 +78,16 @@ class Lease:
     """The lock, as one replica sees it.
 
     :param engine: of the database that the lock is in
-    :type engine: sqlalchemy.engine.Engine
     :param name: of the lock
-    :type name: str
     :param clock: seconds that only ever grow
-    :type clock: callable
     """
 
-    def __init__(self, engine, name, clock=time.monotonic):
+    def __init__(
+        self,
+        engine: sqlalchemy.engine.Engine,
+        name: str,
+        clock: collections.abc.Callable[..., typing.Any] = time.monotonic,
+    ) -> None:
         self._engine = engine.execution_options(isolation_level='AUTOCOMMIT')
         self._name = name
         self._clock = clock
@@ -101,7 +101,7 @@ class Lease:
                 statement, {'name': self._name, 'owner': self.owner, **values}
             ).rowcount
 
-    def _create_table(self):
+    def _create_table(self) -> None:
         """Make the table where there is none, as not everybody may.
 
         :raises Problem: when there is none and this user may not make it
@@ -120,11 +120,10 @@ class Lease:
                 'verb db-sync as who may (KEYSTONE_DB_SYNC_URL)'
             ) from error
 
-    def acquire(self):
+    def acquire(self) -> bool:
         """Try once to get the lock.
 
         :returns: whether this replica holds it now
-        :rtype: bool
         :raises Problem: when there is no table for it and none can be made
         :raises sqlalchemy.exc.DBAPIError: when the database fails for good
         """
@@ -151,11 +150,10 @@ class Lease:
                 return False
             raise
 
-    def beat(self):
+    def beat(self) -> bool:
         """Show that the holder lives.
 
         :returns: False when another replica took the lock over
-        :rtype: bool
         :raises sqlalchemy.exc.DBAPIError: when the database fails for good
         """
         try:
@@ -165,7 +163,7 @@ class Lease:
                 return True
             raise
 
-    def release(self):
+    def release(self) -> None:
         """Give the lock back, if it is still held."""
         try:
             self._execute(_RELEASE)

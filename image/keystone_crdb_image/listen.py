@@ -7,13 +7,11 @@ DEFAULT = '0.0.0.0:5000'
 LOCAL = {'0.0.0.0': '127.0.0.1', '[::]': '::1'}  # noqa: S104
 
 
-def parse(text):
+def parse(text: str) -> tuple:
     """Split ADDRESS:PORT.
 
     :param text: such as 0.0.0.0:5000 or [::]:5000
-    :type text: str
     :returns: address and port
-    :rtype: tuple
     :raises ValueError: when it is neither
     """
     host, _, port = text.rpartition(':')

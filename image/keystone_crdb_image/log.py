@@ -4,10 +4,9 @@
 import sys
 
 
-def say(text):
+def say(text: str) -> None:
     """Print a line.
 
     :param text: one line, without any secret
-    :type text: str
     """
     print(f'keystone-crdb: {text}', file=sys.stderr, flush=True)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """keystone-manage, in a process of its own."""
 
+import collections.abc
 import os
 import select
 import signal
 import sys
 import traceback
+import typing
 
 from keystone_crdb_image import errors
 
@@ -29,17 +31,18 @@ def _child(cli, words, environ):
         os._exit(status)
 
 
-def run(words, environ, every=None, tick=None):
+def run(
+    words: list,
+    environ: dict,
+    every: int | None = None,
+    tick: collections.abc.Callable[..., typing.Any] | None = None,
+) -> None:
     """Run a command of keystone-manage and wait for its end.
 
     :param words: the command and its arguments; they hold no secret
-    :type words: list
     :param environ: its whole environment
-    :type environ: dict
     :param every: seconds between two calls of tick
-    :type every: int
     :param tick: called while it runs; ends it by returning False
-    :type tick: callable
     :raises Problem: when it ends with non-zero, or tick ended it
     """
     # Loaded here, a second of work, so that a later call need not; the verbs

@@ -24,17 +24,12 @@ from keystone_crdb_image import log
 MARKER = 'OS_HEALTHCHECK__DISABLE_BY_FILE_PATH'
 
 
-def command(seconds, handle, server, environ):
+def command(seconds: int, handle: int, server: list, environ: dict) -> list:
     """Return the command line that runs a server with notice.
 
-    :type seconds: int
     :param handle: descriptor that the server inherits
-    :type handle: int
     :param server: its command line
-    :type server: list
     :param environ: of the server; is told about the health check
-    :type environ: dict
-    :rtype: list
     """
     name = f'keystone-crdb-leaves-{uuid.uuid4().hex}'
     environ['OS_HEALTHCHECK__BACKENDS'] = 'disable_by_file'
@@ -45,17 +40,13 @@ def command(seconds, handle, server, environ):
     ]
 
 
-def run(seconds, handle, server):
+def run(seconds: float, handle: int, server: list) -> int:
     """Run a server to its end.
 
     :param seconds: from SIGTERM to the server's
-    :type seconds: float
     :param handle: descriptor that it inherits
-    :type handle: int
     :param server: its command line
-    :type server: list
     :returns: exit status
-    :rtype: int
     """
     marker = pathlib.Path(os.environ[MARKER])
     passed_on = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schema: where it is, and bringing it up, one replica at a time."""
 
+import collections.abc
 import contextlib
 import enum
 import time
+import typing
 
 from alembic import script as alembic_script
 from alembic.runtime import migration
@@ -30,11 +32,10 @@ class State(enum.Enum):
     NEWER = 'newer than this release'
 
 
-def code_revisions():
+def code_revisions() -> tuple:
     """Return what Keystone's migrations in this image hold.
 
     :returns: every revision, and the head of each branch by its name
-    :rtype: tuple
     """
     from keystone.common import sql
     from keystone.common.sql import upgrades
@@ -47,13 +48,13 @@ def code_revisions():
     return known, upgrades.get_head_revisions()
 
 
-def state(engine, revisions=None):
+def state(
+    engine: sqlalchemy.engine.Engine,
+    revisions: tuple | None = None,
+) -> State:
     """Find out how the schema stands to the code.
 
-    :type engine: sqlalchemy.engine.Engine
     :param revisions: what `code_revisions` returned, or None to ask it
-    :type revisions: tuple
-    :rtype: State
     """
     with engine.connect() as connection:
         context = migration.MigrationContext.configure(connection)
@@ -70,14 +71,11 @@ def state(engine, revisions=None):
     return State.BEHIND
 
 
-def lacks_index(engine, columns):
+def lacks_index(engine: sqlalchemy.engine.Engine, columns: tuple) -> bool:
     """Find out whether an index is missing that is in no revision.
 
-    :type engine: sqlalchemy.engine.Engine
     :param columns: pairs of a table and its column, the index's name being
         ix_TABLE_COLUMN
-    :type columns: tuple
-    :rtype: bool
     """
     inspector = sqlalchemy.inspect(engine)
     return not all(
@@ -86,10 +84,9 @@ def lacks_index(engine, columns):
     )
 
 
-def refuse_newer(found):
+def refuse_newer(found: State) -> None:
     """End when the schema belongs to a later release.
 
-    :type found: State
     :raises Problem: when it does
     """
     if found is State.NEWER:
@@ -100,16 +97,16 @@ def refuse_newer(found):
 
 
 @contextlib.contextmanager
-def locked(engine, what, needed):
+def locked(
+    engine: sqlalchemy.engine.Engine,
+    what: str,
+    needed: collections.abc.Callable[..., typing.Any],
+) -> collections.abc.Iterator[lease.Lease | None]:
     """Hold the lock of all changes to the database, if there is any to make.
 
-    :type engine: sqlalchemy.engine.Engine
     :param what: what is to be done, for the message to those who wait
-    :type what: str
     :param needed: asked before each try; ends the waiting by returning False
-    :type needed: callable
     :returns: as context: the Lease, or None when nothing is needed any more
-    :rtype: Lease
     """
     held = lease.Lease(engine, 'database')
     told = False
@@ -130,15 +127,16 @@ def locked(engine, what, needed):
         held.release()
 
 
-def sync(settings, engine, *options):
+def sync(
+    settings: settings_module.Settings,
+    engine: sqlalchemy.engine.Engine,
+    *options: str,
+) -> None:
     """Bring the schema up, or one phase of it.
 
-    :type settings: Settings
     :param engine: of who may change the schema
-    :type engine: sqlalchemy.engine.Engine
     :param options: of `keystone-manage db_sync`: --expand, --migrate or
         --contract; without one all of it is done
-    :type options: str
     :raises Problem: when it fails, or the schema is newer than the code
     """
     from keystone.common.sql import upgrades
@@ -171,13 +169,10 @@ def sync(settings, engine, *options):
         )
 
 
-def is_bootstrapped(engine):
+def is_bootstrapped(engine: sqlalchemy.engine.Engine) -> bool:
     """Find out whether the bootstrap was done to its end.
 
     Its last step is the identity service's endpoint of the interface admin.
-
-    :type engine: sqlalchemy.engine.Engine
-    :rtype: bool
     """
     with engine.connect() as connection:
         return bool(
@@ -192,14 +187,15 @@ def is_bootstrapped(engine):
         )
 
 
-def bootstrap(settings, engine, only_if_new=False):
+def bootstrap(
+    settings: settings_module.Settings,
+    engine: sqlalchemy.engine.Engine,
+    only_if_new: bool = False,
+) -> None:
     """Create the admin, its project and roles, the service and endpoints.
 
-    :type settings: Settings
-    :type engine: sqlalchemy.engine.Engine
     :param only_if_new: do nothing in a database that was bootstrapped; else
         what differs, such as the password, is set again
-    :type only_if_new: bool
     :raises Problem: when it fails
     """
 

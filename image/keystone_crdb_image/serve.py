@@ -21,10 +21,9 @@ from keystone_crdb_image import settings as settings_module
 LARGEST_BODY = 114688
 
 
-def check_port(settings):
+def check_port(settings: settings_module.Settings) -> None:
     """End early when the port can't be had.
 
-    :type settings: Settings
     :raises Problem: when it can't
     """
     address = settings.host.strip('[]')
@@ -41,13 +40,10 @@ def check_port(settings):
             ) from error
 
 
-def server_command(settings, handle):
+def server_command(settings: settings_module.Settings, handle: int) -> list:
     """Return the command line of uWSGI.
 
-    :type settings: Settings
     :param handle: descriptor that it hands on, over a reload too
-    :type handle: int
-    :rtype: list
     """
     backlog = min(
         1024, int(pathlib.Path('/proc/sys/net/core/somaxconn').read_text())
@@ -91,10 +87,9 @@ def server_command(settings, handle):
     ]
 
 
-def prepare(settings):
+def prepare(settings: settings_module.Settings) -> None:
     """Do all that comes before serving.
 
-    :type settings: Settings
     :raises Problem: when Keystone could not serve
     """
     check_port(settings)
@@ -126,10 +121,9 @@ def prepare(settings):
         schema.bootstrap(settings, engine, only_if_new=True)
 
 
-def serve(settings):
+def serve(settings: settings_module.Settings) -> None:
     """Prepare, then become the server.
 
-    :type settings: Settings
     :raises Problem: when Keystone could not serve
     """
     prepare(settings)
@@ -137,11 +131,8 @@ def serve(settings):
     become_server(settings)
 
 
-def become_server(settings):
-    """Become uWSGI, which gets the secrets outside of its environment.
-
-    :type settings: Settings
-    """
+def become_server(settings: settings_module.Settings) -> None:
+    """Become uWSGI, which gets the secrets outside of its environment."""
     secrets, environ = settings_module.separate(settings.environ)
     handle = handover.give(secrets)
     environ[handover.NAME] = str(handle)

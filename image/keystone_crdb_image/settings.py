@@ -75,37 +75,21 @@ class Settings:
 
     :param environ: the environment that Keystone's processes get; without
         the admin's password
-    :type environ: dict
     :param bootstrap: what `keystone-manage bootstrap` gets besides
-    :type bootstrap: dict
     :param database: the database's URL
-    :type database: sqlalchemy.engine.URL
     :param db_sync_database: the same database's, as who may change its schema
-    :type db_sync_database: sqlalchemy.engine.URL
     :param database_wait: seconds to wait for the database
-    :type database_wait: int
     :param evaluation: whether no database was given
-    :type evaluation: bool
     :param db_sync: whether `serve` brings the schema up
-    :type db_sync: bool
     :param drain: seconds that requests get to finish in
-    :type drain: int
     :param notice: seconds to go on for after SIGTERM, for balancers
-    :type notice: int
     :param host: address to listen on
-    :type host: str
     :param port: port to listen on
-    :type port: int
     :param processes: processes that serve
-    :type processes: int
     :param threads: threads in each of them
-    :type threads: int
     :param fernet_keys: folder of the keys of tokens
-    :type fernet_keys: pathlib.Path
     :param receipt_keys: folder of the keys of receipts
-    :type receipt_keys: pathlib.Path
     :param credential_keys: folder of the keys of stored credentials
-    :type credential_keys: pathlib.Path
     """
 
     environ: dict = dataclasses.field(repr=False)
@@ -126,11 +110,9 @@ class Settings:
     credential_keys: pathlib.Path
 
 
-def read_secret_files(environ):
+def read_secret_files(environ: dict) -> dict:
     """Replace every secret's NAME_FILE by NAME and the file's content.
 
-    :type environ: dict
-    :rtype: dict
     :raises Problem: naming the setting
     """
     result = {}
@@ -155,12 +137,10 @@ def read_secret_files(environ):
     return result
 
 
-def separate(environ):
+def separate(environ: dict) -> tuple:
     """Tell the secrets of an environment from the rest.
 
-    :type environ: dict
     :returns: those that are secret by their names, and the others
-    :rtype: tuple
     """
     secret = {name for name in environ if _SECRET.fullmatch(name)}
     return (
@@ -226,14 +206,14 @@ def _endpoint(values, name, default):
     return url
 
 
-def database_url(text, password=None):
+def database_url(
+    text: str,
+    password: str | None = None,
+) -> sqlalchemy.engine.URL:
     """Return the URL of the database, with a driver that the image has.
 
     :param text: an SQLAlchemy URL
-    :type text: str
     :param password: one that is not in the URL
-    :type password: str
-    :rtype: sqlalchemy.engine.URL
     :raises Problem: without quoting the URL, as it may hold a password
     """
     try:
@@ -286,12 +266,10 @@ def _db_sync_url(values, url):
     return database_url(text, password)
 
 
-def connection(url):
+def connection(url: sqlalchemy.engine.URL) -> str:
     """Return a URL as [database]connection has it.
 
-    :type url: sqlalchemy.engine.URL
     :returns: with the password; oslo.config substitutes $name in values
-    :rtype: str
     """
     return url.render_as_string(hide_password=False).replace('$', '$$')
 
@@ -317,12 +295,10 @@ def _configured(environ):
         os.environ.update(saved)
 
 
-def read(environ):
+def read(environ: dict) -> Settings:
     """Work out the settings.
 
     :param environ: the container's environment
-    :type environ: dict
-    :rtype: Settings
     :raises Problem: naming the setting that is wrong
     """
     environ = read_secret_files(environ)

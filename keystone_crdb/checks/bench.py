@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benches share: options, a database, and how they end."""
 
+import argparse
+import collections.abc
+import typing
+
 from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -11,13 +15,10 @@ from keystone_crdb.checks import command
 _TOLD = 3
 
 
-def parser(name, description):
+def parser(name: str, description: str) -> argparse.ArgumentParser:
     """Return a parser of a bench's options, with --provider.
 
     :param name: of its module
-    :type name: str
-    :type description: str
-    :rtype: argparse.ArgumentParser
     """
     parser = commands.parser(
         f'python -m keystone_crdb.checks.{name}', description
@@ -26,14 +27,15 @@ def parser(name, description):
     return parser
 
 
-def add_load(parser, clients, think=0):
+def add_load(
+    parser: argparse.ArgumentParser,
+    clients: int,
+    think: float = 0,
+) -> None:
     """Declare --clients and --think.
 
-    :type parser: argparse.ArgumentParser
     :param clients: how many there are by default
-    :type clients: int
     :param think: seconds, by default
-    :type think: float
     """
     parser.add_argument(
         '--clients', type=int, default=clients,
@@ -46,29 +48,27 @@ def add_load(parser, clients, think=0):
     )
 
 
-def status(parser, args, measure):
+def status(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    measure: collections.abc.Callable[..., typing.Any],
+) -> int:
     """Measure on a database, and say what is not as wanted.
 
     :param parser: from parser()
-    :type parser: argparse.ArgumentParser
-    :type args: argparse.Namespace
     :param measure: called with the keystone_crdb.databases.database.Database,
         args and a scratch folder; returns what is not as wanted, a line for
         each. args.options is what its report says to run it again with
-    :type measure: callable
     :returns: exit status: 0 all as wanted, 1 not so, 130 interrupted
-    :rtype: int
     """
     args.options = _options(parser, args)
     return commands.status(parser.prog, _measure, args, measure)
 
 
-def verdict(wrong):
+def verdict(wrong: list) -> str:
     """Return what a report says first of what is not as wanted.
 
     :param wrong: a line for each
-    :type wrong: list
-    :rtype: str
     """
     if not wrong:
         return 'yes'

@@ -25,6 +25,7 @@ from keystone_crdb import console
 from keystone_crdb.checks import bench
 from keystone_crdb.checks import reports
 from keystone_crdb.databases import cluster
+from keystone_crdb.databases import database as databases
 from keystone_crdb.keystone import http
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
@@ -49,16 +50,12 @@ def _wait_for_port(keystone):
         time.sleep(0.01)
 
 
-def first_answers(keystone, token, threads):
+def first_answers(keystone: served.Served, token: str, threads: int) -> list:
     """Start a Keystone, and be the first to ask it, all at once.
 
-    :type keystone: keystone_crdb.keystone.served.Served
     :param token: the admin's
-    :type token: str
     :param threads: number of requests
-    :type threads: int
     :returns: an Answer for each
-    :rtype: list
     """
 
     def ask(number):
@@ -74,12 +71,11 @@ def first_answers(keystone, token, threads):
         keystone.stop()
 
 
-def _start_often(name, keystone, token, starts, threads):
+def _start_often(name, keystone, token, starts, threads) -> tuple:
     """Start it again and again.
 
     :returns: number of starts with an answer that was no success, and a
         counter of those answers
-    :rtype: tuple
     """
     bad_starts = 0
     reasons = collections.Counter()
@@ -100,12 +96,10 @@ def _start_often(name, keystone, token, starts, threads):
     return bad_starts, reasons
 
 
-def measure(database, args, folder):
+def measure(database: databases.Database, args, folder) -> list:
     """Start both on a database.
 
-    :type database: keystone_crdb.databases.database.Database
     :returns: what is not as wanted, a line for each
-    :rtype: list
     """
     figures = {}
     with contextlib.ExitStack() as stack:
@@ -145,11 +139,10 @@ def measure(database, args, folder):
     return [f'ours: {figures["ours"]}'] if bad_starts else []
 
 
-def main():
+def main() -> int:
     """Read the command line and measure.
 
     :returns: the exit status
-    :rtype: int
     """
     parser = bench.parser('cold_starts', __doc__)
     parser.add_argument('--starts', type=int, default=100, help='of ours')

@@ -39,6 +39,7 @@ from keystone_crdb import console
 from keystone_crdb.checks import bench
 from keystone_crdb.checks import reports
 from keystone_crdb.databases import cluster
+from keystone_crdb.databases import database as databases
 from keystone_crdb.keystone import http
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
@@ -52,11 +53,10 @@ LIMIT = 0.5
 WARM_UP = 5
 
 
-def _warm_up(load):
+def _warm_up(load) -> record.Record:
     """Load it before anything is counted; what it acknowledges is checked.
 
     :returns: its calls
-    :rtype: keystone_crdb.load.record.Record
     """
     with load.running():
         time.sleep(WARM_UP)
@@ -177,12 +177,10 @@ def _figures(loads, lost, wrong):
     return figures
 
 
-def measure(database, args, folder):
+def measure(database: databases.Database, args, folder) -> list:
     """Measure both on a database.
 
-    :type database: keystone_crdb.databases.database.Database
     :returns: what is not as wanted, a line for each
-    :rtype: list
     """
     with contextlib.ExitStack() as stack:
         loads, accounts = {}, {}
@@ -259,11 +257,10 @@ def _errors(calls):
     ]
 
 
-def main():
+def main() -> int:
     """Read the command line and measure.
 
     :returns: the exit status
-    :rtype: int
     """
     parser = bench.parser('contention', __doc__)
     bench.add_load(parser, clients=8)

@@ -5,9 +5,11 @@ The image's test stage is what ships, with the tests and what they need. The
 options, the ledger and the reports are those of `tox -e keystone`.
 """
 
+import argparse
 import contextlib
 import functools
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -29,14 +31,16 @@ _WORK = '/tmp'  # noqa: S108
 class ImageRunner(stestr_run.Runner):
     """Runs tests in a container of the test stage, which is on its own.
 
-    :type engine: keystone_crdb.images.engine.Engine
     :param container: its name
-    :type container: str
     :param settings: further variables of the environment
-    :type settings: dict
     """
 
-    def __init__(self, engine, container, settings):
+    def __init__(
+        self,
+        engine: engines.Engine,
+        container: str,
+        settings: dict,
+    ) -> None:
         super().__init__(_WORK)
         self._engine = engine
         self._container = container
@@ -56,7 +60,7 @@ class ImageRunner(stestr_run.Runner):
         text, _ = process.communicate()
         return None if process.returncode else text
 
-    def write(self, name, text):
+    def write(self, name, text) -> None:
         process = self._exec(
             ['tee', f'{_WORK}/{name}'],
             stdin=subprocess.PIPE,
@@ -83,19 +87,20 @@ class ImageRunner(stestr_run.Runner):
 
 
 @contextlib.contextmanager
-def _running(engine, reference, folder, scratch_folder, settings):
+def _running(
+    engine: engines.Engine,
+    reference: str,
+    folder: pathlib.Path,
+    scratch_folder: pathlib.Path,
+    settings: dict,
+):
     """Run a container for the tests.
 
     It is on the host's network, where the database is, without capabilities,
     and as the user of what ships.
 
-    :type engine: keystone_crdb.images.engine.Engine
     :param reference: of the image's test stage
-    :type reference: str
-    :type folder: pathlib.Path
-    :type scratch_folder: pathlib.Path
     :param settings: further variables of the tests' environment
-    :type settings: dict
     :returns: context manager of an ImageRunner
     :raises Failure: with what the engine said
     """
@@ -120,12 +125,10 @@ def _running(engine, reference, folder, scratch_folder, settings):
         )
 
 
-def _run(args):
+def _run(args: argparse.Namespace) -> bool:
     """Make the image's test stage, and run the suite in it.
 
-    :type args: argparse.Namespace
     :returns: whether all went as the ledger has it
-    :rtype: bool
     :raises Failure: when there is no engine, no image or no database
     """
     engine = image.find_engine(args.engine, args.engine_option)
@@ -140,13 +143,11 @@ def _run(args):
     )
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status: 0 all as the ledger has it, 1 not so
-    :rtype: int
     """
     parser = suite.parser('keystone-image', __doc__)
     image.add_engine_arguments(parser)

@@ -39,6 +39,7 @@ import pathlib
 import re
 import sys
 import tomllib
+import typing
 
 from packaging import specifiers
 from packaging import version
@@ -75,16 +76,11 @@ class Entry:
     """A test that can't pass, or can't be run.
 
     :param test: its id
-    :type test: str
     :param reason: why
-    :type reason: str
     :param link: where there is more about it
-    :type link: str
     :param databases: pairs of a product and a
         :class:`packaging.specifiers.SpecifierSet` of its versions
-    :type databases: tuple
     :param skip: whether it is skipped, and does not fail
-    :type skip: bool
     """
 
     test: str
@@ -93,13 +89,10 @@ class Entry:
     databases: tuple
     skip: bool = False
 
-    def holds_for(self, product, number):
+    def holds_for(self, product: str, number: version.Version) -> bool:
         """Whether the test can't pass on a database.
 
         :param product: its name, which may go on after a space
-        :type product: str
-        :type number: packaging.version.Version
-        :rtype: bool
         """
         return any(
             f'{product} '.startswith(f'{name} ')
@@ -113,14 +106,12 @@ class Ledger:
     """The list.
 
     :param entries: of class Entry
-    :type entries: tuple
     :param skips: how many tests that are not listed may be skipped, or None
         for any number
-    :type skips: int
     """
 
     entries: tuple
-    skips: int = None
+    skips: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,38 +119,26 @@ class Judgement:
     """A run of tests, judged.
 
     :param verdicts: a Verdict by the id of each test that was run or listed
-    :type verdicts: dict
     :param skips: how many tests may be skipped, or None for any number
-    :type skips: int
     """
 
     verdicts: dict
-    skips: int = None
+    skips: int | None = None
 
-    def tests(self, verdict):
-        """Return the ids of the tests with a verdict, sorted.
-
-        :type verdict: Verdict
-        :rtype: list of str
-        """
+    def tests(self, verdict: Verdict) -> list[str]:
+        """Return the ids of the tests with a verdict, sorted."""
         return sorted(
             test for test, each in self.verdicts.items() if each is verdict
         )
 
-    def too_many_skips(self):
-        """Whether more tests were skipped than may be.
-
-        :rtype: bool
-        """
+    def too_many_skips(self) -> bool:
+        """Whether more tests were skipped than may be."""
         return self.skips is not None and self.skips < len(
             self.tests(Verdict.SKIP)
         )
 
-    def is_good(self):
-        """Whether all is as listed, and something was run.
-
-        :rtype: bool
-        """
+    def is_good(self) -> bool:
+        """Whether all is as listed, and something was run."""
         return (
             Verdict.SUCCESS in self.verdicts.values()
             and not any(each in WRONG for each in self.verdicts.values())
@@ -192,11 +171,9 @@ def _read_entry(data, skip, source):
     return Entry(databases=tuple(databases), skip=skip, **texts)
 
 
-def load(path):
+def load(path: pathlib.Path) -> Ledger:
     """Read a list.
 
-    :type path: pathlib.Path
-    :rtype: Ledger
     :raises Failure: when it can't be read or is not complete
     """
     try:
@@ -226,16 +203,14 @@ def load(path):
     return Ledger(entries, skips)
 
 
-def read_subunit(stream):
+def read_subunit(stream: typing.BinaryIO) -> dict:
     """Read what became of each test.
 
     A test that was not finished failed.  Of a test that was run more than
     once the last run counts.
 
     :param stream: a subunit v2 stream, such as `stestr last --subunit` gives
-    :type stream: a binary file
     :returns: subunit's status by the id of the test
-    :rtype: dict
     """
     outcomes = {}
 
@@ -258,17 +233,17 @@ def read_subunit(stream):
 _PASSED = ('success', 'xfail')
 
 
-def judge(ledger, outcomes, product, number):
+def judge(
+    ledger: Ledger,
+    outcomes: dict,
+    product: str,
+    number: str,
+) -> Judgement:
     """Compare a run with the list.
 
-    :type ledger: Ledger
     :param outcomes: what read_subunit() returned
-    :type outcomes: dict
     :param product: name of the database that it ran on
-    :type product: str
     :param number: version of it, as it says it
-    :type number: str
-    :rtype: Judgement
     :raises Failure: when there is no number in the version
     """
     found = re.search(r'\d+(\.\d+)*', number)
@@ -300,14 +275,11 @@ def _verdict(outcome, entry):
     return Verdict.EXPECTED_FAILURE
 
 
-def describe(judgement, ledger):
+def describe(judgement: Judgement, ledger: Ledger) -> list[str]:
     """Return what a person needs to know about a run.
 
-    :type judgement: Judgement
-    :type ledger: Ledger
     :returns: the counts, each test with which something is wrong, and the
         entries to add to the list and to remove from it
-    :rtype: list of str
     """
     lines = [
         f'{len(judgement.tests(verdict)):6} {verdict.value}'
@@ -364,13 +336,11 @@ def _toml(text):
     return f'"{escaped}"'.replace('\n', '\\n')
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Judge the stream on standard input.
 
     :param arguments: of the command line, or None for the process's own
-    :type arguments: list of str
     :returns: the exit status
-    :rtype: int
     """
     parser = commands.parser('python -m keystone_crdb.checks.ledger', __doc__)
     parser.add_argument('ledger', type=pathlib.Path, metavar='FILE')

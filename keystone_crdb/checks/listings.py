@@ -22,6 +22,7 @@ from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb.checks import bench
 from keystone_crdb.checks import reports
+from keystone_crdb.databases import database as databases
 from keystone_crdb.keystone import reproducible
 from keystone_crdb.keystone import stestr_run
 
@@ -61,12 +62,10 @@ def _told(result):
     return [result['status'], result['rows'], f'{result["seconds"]:.1f}']
 
 
-def table(results):
+def table(results: dict) -> list[list]:
     """Return the rows of the table.
 
     :param results: for stock and ours what the worker printed
-    :type results: dict
-    :rtype: list of list
     """
     return [
         [
@@ -77,14 +76,11 @@ def table(results):
     ]
 
 
-def wrong(results, rows):
+def wrong(results: dict, rows: int) -> list[str]:
     """Name what is not as wanted.
 
     :param results: for stock and ours what the worker printed
-    :type results: dict
     :param rows: how many there are at least
-    :type rows: int
-    :rtype: list of str
     """
     lines = []
     for name, ours in results['ours'].items():
@@ -99,12 +95,10 @@ def wrong(results, rows):
     return lines
 
 
-def measure(database, args, folder):
+def measure(database: databases.Database, args, folder) -> list:
     """Measure both on a database.
 
-    :type database: keystone_crdb.databases.database.Database
     :returns: what is not as wanted, a line for each
-    :rtype: list
     """
     name = f'listings_{folder.name[-8:]}'
     url = database.create_database(name)
@@ -142,11 +136,10 @@ def measure(database, args, folder):
     return lines
 
 
-def main():
+def main() -> int:
     """Read the command line and measure.
 
     :returns: the exit status
-    :rtype: int
     """
     parser = bench.parser('listings', __doc__)
     parser.add_argument(

@@ -7,6 +7,7 @@ one JSON object: how long each listing took, and what it answered.
 """
 
 import argparse
+import collections.abc
 import contextlib
 import json
 import pathlib
@@ -39,10 +40,9 @@ class TooLong(BaseException):
 
 
 @contextlib.contextmanager
-def limit(seconds):
+def limit(seconds: int) -> collections.abc.Iterator[None]:
     """Let a block of the main thread take no longer.
 
-    :type seconds: int
     :raises TooLong: when it does
     """
     def end(number, frame):
@@ -62,11 +62,9 @@ class World:
 
     Alice has a role on all projects, inherited from the one above them. Bob
     is in all groups. Each of the other users has a role on a project.
-
-    :type client: keystone_crdb.checks.statements_worker.Client
     """
 
-    def __init__(self, client):
+    def __init__(self, client: statements_worker.Client) -> None:
         self.client = client
         client.token = client.issue(
             statements_worker.auth(
@@ -75,11 +73,10 @@ class World:
             )
         )
 
-    def make(self, rows):
+    def make(self, rows: int) -> None:
         """Make it.
 
         :param rows: how many projects, users, groups and assignments
-        :type rows: int
         """
         domain = {'domain_id': 'default'}
         top = self.client.make(
@@ -110,11 +107,8 @@ class World:
         (found,) = self.client('GET', f'/{kind}?name={name}').json[kind]
         return found['id']
 
-    def requests(self):
-        """Return the arguments of the client for each of LISTINGS.
-
-        :rtype: dict
-        """
+    def requests(self) -> dict:
+        """Return the arguments of the client for each of LISTINGS."""
         top = self._find('projects', 'top')
         alice, bob = (self._find('users', name) for name in ('alice', 'bob'))
         token = self.client.issue(
@@ -139,17 +133,13 @@ class World:
         return requests
 
 
-def _rows(number, top, member, role):
+def _rows(number: int, top: str, member: str, role: str):
     """Return what is inserted, by name of the table.
 
     :param number: of each kind
-    :type number: int
     :param top: project above all of them
-    :type top: str
     :param member: user in all groups
-    :type member: str
     :param role: of each user on a project
-    :type role: str
     """
     new = {
         name: []
@@ -188,15 +178,12 @@ def _rows(number, top, member, role):
     return new
 
 
-def measure(world, seconds):
+def measure(world: World, seconds: int) -> dict | None:
     """Send each request once, with nothing in the cache.
 
-    :type world: World
     :param seconds: that each may take
-    :type seconds: int
     :returns: for each listing a dict of `status`, None if it took too long;
         `seconds`; and `rows`, the number of what was listed
-    :rtype: dict
     """
     results = {}
     for name, arguments in world.requests().items():
@@ -224,13 +211,13 @@ def measure(world, seconds):
     return results
 
 
-def _disconnect():
+def _disconnect() -> None:
     # What was interrupted is still in the middle of a statement.
     with sql.session_for_read() as session:
         session.get_bind().dispose()
 
 
-def main():
+def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', type=pathlib.Path)

@@ -20,13 +20,11 @@ def _on_host(folder, scratch, settings):
     yield stestr_run.HostRunner(tree, folder, scratch, settings)
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status: 0 all as the ledger has it, 1 not so
-    :rtype: int
     """
     args = suite.parser('keystone', __doc__).parse_args(argv)
     return commands.status(

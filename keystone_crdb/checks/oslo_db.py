@@ -9,6 +9,7 @@ server answered are given to it in full, not one of each kind.
 import argparse
 import io
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -31,12 +32,10 @@ _ERRORS = 'oslo_db/tests/sqlalchemy/cockroachdb_errors.json'
 class _Suite:
     """The tests, in a copy of the patched tree.
 
-    :type tree: pathlib.Path
     :param regexes: which tests to run, empty for all
-    :type regexes: list
     """
 
-    def __init__(self, tree, regexes):
+    def __init__(self, tree: pathlib.Path, regexes: list) -> None:
         self._tree = tree
         self._regexes = regexes
 
@@ -49,31 +48,25 @@ class _Suite:
             command, cwd=self._tree, stdin=subprocess.DEVNULL, **options
         )
 
-    def run(self, *urls):
+    def run(self, *urls) -> int:
         """Run them with their output passed on.
 
         :returns: the exit status
-        :rtype: int
         """
         env = {**os.environ, _URLS: ';'.join(urls)}
         return self._stestr('run', *self._regexes, env=env).returncode
 
-    def outcomes(self):
-        """Return subunit's status by the id of each test of the last run.
-
-        :rtype: dict
-        """
+    def outcomes(self) -> dict:
+        """Return subunit's status by the id of each test of the last run."""
         last = self._stestr('last', '--subunit', stdout=subprocess.PIPE)
         return ledger.read_subunit(io.BytesIO(last.stdout))
 
 
-def _run(args):
+def _run(args: argparse.Namespace) -> bool:
     """Run the suite on both.
 
-    :type args: argparse.Namespace
     :returns: whether all passed on SQLite, and went as the ledger has it on
         the database
-    :rtype: bool
     :raises Failure: when there is no database
     """
     with (
@@ -98,13 +91,11 @@ def _run(args):
     return status == 0 and good
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status
-    :rtype: int
     """
     parser = argparse.ArgumentParser(
         prog='tox -e oslo.db --', description=__doc__

@@ -23,12 +23,15 @@ All of them depend on the pins, on the order of the series, on the overlay and
 on oslo.db: when these change, only --all proves the rest.
 """
 
+import argparse
+import collections.abc
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 
 from keystone_crdb import commands
 from keystone_crdb import console
@@ -47,11 +50,9 @@ PROJECT = 'keystone'
 TESTS = 'keystone/tests/'
 
 
-def _apply(tree, text):
+def _apply(tree: pathlib.Path, text: str) -> None:
     """Apply a diff.
 
-    :type tree: pathlib.Path
-    :type text: str
     :raises Failure: when it doesn't apply as it is
     """
     done = subprocess.run(
@@ -66,33 +67,23 @@ def _apply(tree, text):
         )  # fmt: skip
 
 
-def _halves(patch):
-    """Return a patch's diffs of tests, and of all else.
-
-    :type patch: keystone_crdb.series.quilt.Patch
-    :rtype: tuple
-    """
+def _halves(patch: quilt.Patch) -> tuple:
+    """Return a patch's diffs of tests, and of all else."""
     tests = [file for file in patch.files if file.path.startswith(TESTS)]
     others = [file for file in patch.files if file not in tests]
     return ''.join(map(str, tests)), ''.join(map(str, others))
 
 
-def _lay_overlay(tree, patches):
-    """Lay the files of the overlay that patches need.
-
-    :type tree: pathlib.Path
-    :type patches: list
-    """
+def _lay_overlay(tree: pathlib.Path, patches: list) -> None:
+    """Lay the files of the overlay that patches need."""
     for path in overlay.owners(patches):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(paths.OVERLAY / PROJECT / path, tree / path)
 
 
-def _check_green(patch, green):
+def _check_green(patch: quilt.Patch, green: runs.Outcome) -> None:
     """Fail unless the tests pass with the patch.
 
-    :type patch: keystone_crdb.series.quilt.Patch
-    :type green: runs.Outcome
     :raises Failure: saying what they did
     """
     for what, names in (
@@ -107,13 +98,14 @@ def _check_green(patch, green):
         raise errors.Failure(f'{patch.name}: all of its tests were skipped')
 
 
-def _check_red(patch, red, green):
+def _check_red(
+    patch: quilt.Patch,
+    red: runs.Outcome,
+    green: runs.Outcome,
+) -> None:
     """Fail unless a test fails without the patch, or can't be imported.
 
-    :type patch: keystone_crdb.series.quilt.Patch
-    :type red: runs.Outcome
     :param green: tells which tests a module has that was not imported
-    :type green: runs.Outcome
     :raises Failure: when none does
     """
     unloaded = tuple(f'{module}.' for module in red.unloaded)
@@ -141,14 +133,11 @@ def _check_red(patch, red, green):
         console.note(f'passes without it: {test}')
 
 
-def _modules(tree, patch):
+def _modules(tree: pathlib.Path, patch: quilt.Patch) -> list:
     """Return the modules that may have the tests of a patch.
 
     :param tree: the patched tree, with the overlay
-    :type tree: pathlib.Path
-    :type patch: keystone_crdb.series.quilt.Patch
     :returns: their names, sorted
-    :rtype: list
     """
     files = [file.path for file in patch.files] + overlay.needed(patch)
     touched = {_module(path) for path in files if path.startswith(TESTS)}
@@ -177,12 +166,10 @@ def _module(path):
     return path.removesuffix('.py').replace('/', '.')
 
 
-def named(name):
+def named(name: str) -> quilt.Patch:
     """Return the patch of a name.
 
     :param name: of the patch, or the number that it begins with
-    :type name: str
-    :rtype: keystone_crdb.series.quilt.Patch
     :raises Failure: when there is none, or more than one
     """
     found = [
@@ -198,15 +185,15 @@ def named(name):
     return found[0]
 
 
-def _base(ref, ask):
+def _base(
+    ref: str | None,
+    ask: collections.abc.Callable[..., typing.Any],
+) -> str:
     """Return the commit that a change begins at.
 
     :param ref: a commit, or None: then it is where the branch left that of
         upstream or, for a commit that upstream has, the one before
-    :type ref: str
     :param ask: runs a command of git, and returns what it printed
-    :type ask: callable
-    :rtype: str
     :raises Failure: when there is no such commit
     """
     reasons = []
@@ -225,14 +212,11 @@ def _base(ref, ask):
     )
 
 
-def changes(ref, repository=paths.ROOT):
+def changes(ref: str | None, repository: pathlib.Path = paths.ROOT) -> set:
     """Return the files that changed, of those that a proof depends on.
 
     :param ref: the commit since which; None for one that _base() finds
-    :type ref: str
-    :type repository: pathlib.Path
     :returns: paths in the repository
-    :rtype: set
     :raises Failure: when there is no such commit
     """
     def ask(*words):
@@ -247,13 +231,11 @@ def changes(ref, repository=paths.ROOT):
     return {pathlib.PurePath(name) for name in names.splitlines()}
 
 
-def changed_patches(changed):
+def changed_patches(changed: set) -> list:
     """Return the patches that changed, or whose files in the overlay did.
 
     :param changed: paths in the repository
-    :type changed: set
     :returns: patches, in the order of the series
-    :rtype: list
     """
     return [
         patch
@@ -266,14 +248,12 @@ def changed_patches(changed):
     ]
 
 
-def changed_ground(changed):
+def changed_ground(changed: set) -> list:
     """Return the files that changed and that each patch stands on.
 
     :param changed: paths in the repository
-    :type changed: set
     :returns: paths: the pins, the order of the series, and what lies beside
         it, but tests and the patches themselves
-    :rtype: list
     """
     return sorted(
         path
@@ -286,10 +266,9 @@ def changed_ground(changed):
     )
 
 
-def prove(patch):
+def prove(patch: quilt.Patch) -> None:
     """Prove one patch.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :raises Failure: when it isn't proven
     """
     patches = quilt.load(PROJECT)
@@ -326,12 +305,8 @@ def prove(patch):
     console.say(f'{patch.name}: green, {len(green.passed)} passed')
 
 
-def _chosen(args):
-    """Return the patches that the arguments name.
-
-    :type args: argparse.Namespace
-    :rtype: list
-    """
+def _chosen(args: argparse.Namespace) -> list:
+    """Return the patches that the arguments name."""
     if args.all:
         return list(quilt.load(PROJECT))
     if args.changed_since is not None:
@@ -346,12 +321,10 @@ def _chosen(args):
     return [named(name) for name in args.patches]
 
 
-def _run(args):
+def _run(args: argparse.Namespace) -> bool:
     """Prove all that the arguments name, also after one that isn't proven.
 
-    :type args: argparse.Namespace
     :returns: whether all are proven
-    :rtype: bool
     :raises Failure: when they name what isn't there
     """
     chosen = _chosen(args)
@@ -367,13 +340,11 @@ def _run(args):
     return good
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status
-    :rtype: int
     """
     parser = commands.parser('python -m keystone_crdb.checks.proof', __doc__)
     parser.add_argument(

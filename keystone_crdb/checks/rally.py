@@ -7,16 +7,20 @@ image is served on a database of its own. What a run leaves to read is in
 build/rally: Rally's HTML report, its results as JSON, its log.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import shutil
 import statistics
 import subprocess
 import sys
+import typing
 
 from keystone_crdb import commands
 from keystone_crdb import console
@@ -26,6 +30,9 @@ from keystone_crdb.checks import command
 from keystone_crdb.checks import reports
 from keystone_crdb.images import image
 from keystone_crdb.keystone import serving
+
+if typing.TYPE_CHECKING:
+    from keystone_crdb.verbs import run as run_module
 
 FOLDER = paths.BUILD / 'rally'
 
@@ -77,15 +84,12 @@ def _parser():
     return parser
 
 
-def task(regexes, times):
+def task(regexes: list, times: int) -> dict:
     """Return what Rally is to do.
 
     :param regexes: of which a scenario has to match one, if there are any
-    :type regexes: list
     :param times: runs of each
-    :type times: int
     :returns: a task in the first version of Rally's format
-    :rtype: dict
     :raises Failure: when no scenario matches
     """
     wanted = [re.compile(regex) for regex in regexes or ('',)]
@@ -113,10 +117,9 @@ class Rally:
     """Rally with a database and an environment in a folder.
 
     :param folder: an empty one
-    :type folder: pathlib.Path
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
         self._config = self._write(
             'rally.conf',
@@ -142,11 +145,10 @@ class Rally:
             if not name.startswith(('OS_', 'RALLY_'))
         } | {'HOME': str(self._folder), 'PYTHONUNBUFFERED': '1'}
 
-    def run(self, log, *words):
+    def run(self, log: str, *words) -> None:
         """Run one of its commands.
 
         :param log: name of the log below build/logs
-        :type log: str
         :param words: what follows the program's name
         :raises Failure: with the end of its output
         """
@@ -157,11 +159,8 @@ class Rally:
             env=self._environ(),
         )
 
-    def create(self, keystone):
-        """Make its database and the environment.
-
-        :type keystone: keystone_crdb.verbs.run.Keystone
-        """
+    def create(self, keystone: run_module.Keystone) -> None:
+        """Make its database and the environment."""
         spec = {
             'existing@openstack': {
                 'auth_url': keystone.url,
@@ -183,18 +182,16 @@ class Rally:
         )  # fmt: skip
         self.run('rally-check', 'env', 'check', '--env', _ENVIRONMENT)
 
-    def forget(self):
+    def forget(self) -> None:
         """Remove what has the password."""
         for name in 'spec.json', 'rally.sqlite':
             (self._folder / name).unlink(missing_ok=True)
 
-    def start(self, task):
+    def start(self, task: dict) -> dict:
         """Run a task, and write its reports.
 
         :param task: what task() returned
-        :type task: dict
         :returns: what Rally's report in JSON says
-        :rtype: dict
         :raises Failure: when it was not run
         """
         path = self._write('task.json', json.dumps(task, indent=4))
@@ -254,33 +251,25 @@ class Outcome:
     """What became of one scenario.
 
     :param name: without its class
-    :type name: str
     :param runs: how often it was run
-    :type runs: int
     :param failed: how often it failed
-    :type failed: int
     :param seconds: how long each run took, sorted
-    :type seconds: list of float
     :param wrong: what Rally finds wrong, a line for each
-    :type wrong: list of str
     """
 
     name: str
     runs: int
     failed: int
-    seconds: list
-    wrong: list
+    seconds: list[float]
+    wrong: list[str]
 
 
-def judge(task, found):
+def judge(task: dict, found: dict) -> list[Outcome]:
     """Compare what was to be run with Rally's report.
 
     :param task: what task() returned
-    :type task: dict
     :param found: Rally's report in JSON
-    :type found: dict
     :returns: of each scenario of the task, in its order
-    :rtype: list of Outcome
     """
     workloads = {
         next(iter(workload['scenario'])): workload
@@ -333,12 +322,10 @@ def _describe(outcomes):
             console.say(f'{each.name}: {line}')
 
 
-def run(args):
+def run(args: argparse.Namespace) -> bool:
     """Serve the image, run the scenarios and judge them.
 
-    :type args: argparse.Namespace
     :returns: whether nothing failed
-    :rtype: bool
     :raises Failure: when there is nothing to run them on, or Rally fails
     """
     wanted = task(args.regexes, args.times)
@@ -375,13 +362,11 @@ def run(args):
     return not broken and not any(each.wrong for each in outcomes)
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status: 0 nothing failed, 1 something did
-    :rtype: int
     """
     return commands.status('tox -e rally', run, _parser().parse_args(argv))
 

@@ -2,6 +2,7 @@
 """What a run tells while it goes and what it leaves to read."""
 
 import collections
+import pathlib
 import re
 import statistics
 import time
@@ -11,6 +12,7 @@ import subunit
 import testtools
 
 from keystone_crdb import console
+from keystone_crdb.keystone import stestr_run
 
 #: subunit's statuses in stestr's words, in the summary's order.
 WORDS = {
@@ -30,22 +32,17 @@ class Progress:
     """Prints how far a run is, and each failure at once.
 
     :param total: number of tests
-    :type total: int
     :param name_failures: False where most tests are to fail
-    :type name_failures: bool
     """
 
-    def __init__(self, total, name_failures=True):
+    def __init__(self, total: int, name_failures: bool = True) -> None:
         self.results = []
         self._total = total
         self._name_failures = name_failures
         self._start = self._told = time.monotonic()
 
-    def add(self, result):
-        """Take the result of a test.
-
-        :type result: keystone_crdb.keystone.stestr_run.Result
-        """
+    def add(self, result: stestr_run.Result) -> None:
+        """Take the result of a test."""
         self.results.append(result)
         if self._name_failures and result.status in _BAD:
             console.say(f'{WORDS[result.status]}: {result.test}')
@@ -63,39 +60,35 @@ class Progress:
             )
 
 
-def counts(results):
+def counts(results: collections.abc.Iterable) -> list:
     """Return how many tests ended how.
 
-    :type results: iterable
     :returns: pairs of stestr's word and a number
-    :rtype: list
     """
     found = collections.Counter(result.status for result in results)
     return [(word, found[status]) for status, word in WORDS.items()]
 
 
-def cleaning_ms(cleanings):
+def cleaning_ms(cleanings: list) -> float | None:
     """Return what cleaning after a test cost.
 
     :param cleanings: the seconds of each
-    :type cleanings: list
     :returns: the median in milliseconds, None when nothing was cleaned
-    :rtype: float
     """
     return 1000 * statistics.median(cleanings) if cleanings else None
 
 
-def summary(database, results, seconds, cleaning):
+def summary(
+    database: str,
+    results: list,
+    seconds: float,
+    cleaning: float,
+) -> str:
     """Return what a person wants to know of a run.
 
     :param database: the line that says which one it was
-    :type database: str
-    :type results: list
     :param seconds: how long it took
-    :type seconds: float
     :param cleaning: what cleaning_ms() returned
-    :type cleaning: float
-    :rtype: str
     """
     lines = [database, '', 'Slowest tests, in seconds:']
     by_time = sorted(results, key=lambda result: -result.seconds)
@@ -112,13 +105,10 @@ def summary(database, results, seconds, cleaning):
     return '\n'.join(lines)
 
 
-def write_details(folder, results):
+def write_details(folder: pathlib.Path, results: list) -> None:
     """Write what is attached to each test that did not pass.
 
     Its SQL, its log and its traceback are files in a folder of its name.
-
-    :type folder: pathlib.Path
-    :type results: list
     """
     for result in results:
         if result.status not in _BAD:
@@ -133,7 +123,7 @@ def write_details(folder, results):
 class _HTML(subunit2html.HtmlOutput):
     """os-testr's report with the database in its heading."""
 
-    def __init__(self, html_file, database):
+    def __init__(self, html_file, database) -> None:
         super().__init__(str(html_file))
         self._database = database
 
@@ -144,14 +134,15 @@ class _HTML(subunit2html.HtmlOutput):
         ]
 
 
-def write_html(stream, html_file, database):
+def write_html(
+    stream: pathlib.Path,
+    html_file: pathlib.Path,
+    database: str,
+) -> None:
     """Write os-testr's report.
 
     :param stream: in subunit, version 2
-    :type stream: pathlib.Path
-    :type html_file: pathlib.Path
     :param database: the line that says which one it was
-    :type database: str
     """
     # Non-test output has no place in the report.
     result = testtools.StreamResultRouter(

@@ -11,6 +11,7 @@ all that is there.
 
 import datetime
 import json
+import pathlib
 import re
 import sys
 import textwrap
@@ -27,20 +28,20 @@ _BEGIN = '.. begin of the table that keystone_crdb/checks/reports.py makes'
 _END = '.. end of the table'
 
 
-def write(name, database, figures, command=None):
+def write(
+    name: str,
+    database: str,
+    figures: dict[str, str | int],
+    command: str | None = None,
+) -> pathlib.Path:
     """Write the result of one validation.
 
     :param name: what was run, such as `tempest`
-    :type name: str
     :param database: the database's description of itself, of which the
         address is left out
-    :type database: str
     :param figures: what was counted, in the order to show
-    :type figures: dict of str to str or int
     :param command: what runs it again; `tox -e NAME` where it is not given
-    :type command: str
     :returns: the file, in build/reports
-    :rtype: pathlib.Path
     """
     MADE.mkdir(parents=True, exist_ok=True)
     result = {
@@ -57,11 +58,10 @@ def write(name, database, figures, command=None):
     return path
 
 
-def keep():
+def keep() -> list[str]:
     """Take the results of build/reports into validated/.
 
     :returns: their names
-    :rtype: list of str
     """
     KEPT.mkdir(exist_ok=True)
     made = sorted(MADE.glob('*.json'))
@@ -70,11 +70,8 @@ def keep():
     return [path.stem for path in made]
 
 
-def table():
-    """Return the list-table of all that is in validated/.
-
-    :rtype: str
-    """
+def table() -> str:
+    """Return the list-table of all that is in validated/."""
     kept = sorted(KEPT.glob('*.json'))
     if not kept:
         return 'Nothing was kept yet.'
@@ -105,11 +102,9 @@ def _row(*cells):
     return lines
 
 
-def with_table(text):
+def with_table(text: str) -> str:
     """Return README's text with the table of today.
 
-    :type text: str
-    :rtype: str
     :raises Failure: when the lines round the table are not there
     """
     before, begin, rest = text.partition(_BEGIN)
@@ -122,7 +117,7 @@ def with_table(text):
     return f'{before}{begin}\n\n{table()}\n\n{end}{after}'
 
 
-def main():
+def main() -> None:
     """Keep the results and write the table."""
     for name in keep():
         print(f'validated/{name}.json')

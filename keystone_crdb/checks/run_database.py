@@ -40,12 +40,10 @@ def _drop(server, run_name):
             server.drop_database(name)
 
 
-def sweep(server):
+def sweep(server: database.Database) -> list:
     """Drop the databases of runs that were killed on this host.
 
-    :type server: keystone_crdb.databases.database.Database
     :returns: names of the runs' own databases
-    :rtype: list
     """
     scratch.sweep()
     alive = {
@@ -64,10 +62,9 @@ def sweep(server):
 
 
 @contextlib.contextmanager
-def make(server):
+def make(server: database.Database):
     """Make the database of this run, and drop it with those of its workers.
 
-    :type server: keystone_crdb.databases.database.Database
     :returns: context manager of its SQLAlchemy URL, which may have a
         password, and of the run's scratch folder
     """

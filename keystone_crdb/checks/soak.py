@@ -29,6 +29,7 @@ from keystone_crdb import console
 from keystone_crdb.checks import bench
 from keystone_crdb.checks import reports
 from keystone_crdb.databases import cluster
+from keystone_crdb.databases import database as databases
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
 
@@ -78,14 +79,11 @@ def _established(port):
     return inodes
 
 
-def look(session, port):
+def look(session: int, port: int) -> Look:
     """Look at a session's processes.
 
     :param session: id of the session
-    :type session: int
     :param port: of the database
-    :type port: int
-    :rtype: Look
     """
     inodes = _established(port)
     memory = connections = 0
@@ -98,14 +96,12 @@ def look(session, port):
     return Look(memory, connections)
 
 
-def growth(looks):
+def growth(looks: list) -> tuple:
     """Compare the last quarter with the second one.
 
     :param looks: in the order of time
-    :type looks: list
     :returns: the ratio of the medians of memory, and the most connections
         of both
-    :rtype: tuple
     """
     quarter = len(looks) // 4
     before, after = looks[quarter : 2 * quarter], looks[-quarter:]
@@ -138,12 +134,10 @@ def _watch(keystone, load, port, minutes):
     return looks
 
 
-def run(database, args, folder):
+def run(database: databases.Database, args, folder) -> list:
     """Load a Keystone and watch it.
 
-    :type database: keystone_crdb.databases.database.Database
     :returns: what is not as wanted, a line for each
-    :rtype: list
     """
     with contextlib.ExitStack() as stack:
         name = f'soak_{folder.name[-8:]}'
@@ -193,11 +187,10 @@ def run(database, args, folder):
     return wrong
 
 
-def main():
+def main() -> int:
     """Read the command line and run.
 
     :returns: the exit status
-    :rtype: int
     """
     parser = bench.parser('soak', __doc__)
     parser.add_argument('--minutes', type=float, default=60)

@@ -64,26 +64,27 @@ PORTIONS = 1
 class Side:
     """A tree that serves in a process of its own.
 
-    :type tree: keystone_crdb.keystone.stestr_run.Tree
     :param folder: an empty one, for its files
-    :type folder: pathlib.Path
     :param url: SQLAlchemy URL of an empty database; SQLite without it
-    :type url: str
     :param words: further arguments of the worker
-    :type words: tuple
     """
 
-    def __init__(self, tree, folder, url=None, words=()):
+    def __init__(
+        self,
+        tree: stestr_run.Tree,
+        folder: pathlib.Path,
+        url: str | None = None,
+        words: tuple = (),
+    ) -> None:
         self._log = folder / 'log'
         self._process = reproducible.start(
             tree, folder, [WORKER, folder, *words], self._log, url
         )
 
-    def result(self):
+    def result(self) -> dict:
         """Wait for it.
 
         :returns: what the worker printed
-        :rtype: dict
         :raises Failure: when it failed
         """
         output, _ = self._process.communicate()
@@ -95,13 +96,11 @@ class Side:
         return json.loads(output)
 
 
-def _serve(sides):
+def _serve(sides: dict) -> dict:
     """Let trees serve at the same time.
 
     :param sides: for each name the arguments of a Side but its folder
-    :type sides: dict
     :returns: for each name the worker's result
-    :rtype: dict
     """
     with scratch.folder('statements') as folder:
         started = {}
@@ -111,14 +110,11 @@ def _serve(sides):
         return {name: side.result() for name, side in started.items()}
 
 
-def table(stock, ours):
+def table(stock: dict, ours: dict) -> list[tuple]:
     """Return the rows of statements.csv.
 
     :param stock: the worker's result
-    :type stock: dict
     :param ours: likewise
-    :type ours: dict
-    :rtype: list of tuple
     """
     return [
         (
@@ -132,15 +128,12 @@ def table(stock, ours):
     ]
 
 
-def sessions(stock, ours):
+def sessions(stock: dict, ours: dict) -> list[tuple]:
     """Return a row for each kind of empty session.
 
     :param stock: the worker's result
-    :type stock: dict
     :param ours: likewise
-    :type ours: dict
     :returns: what it is for, microseconds of each, and their ratio
-    :rtype: list of tuple
     """
     return [
         (
@@ -165,14 +158,12 @@ def _write(rows):
         csv.writer(file, lineterminator='\n').writerows([HEADS, *rows])
 
 
-def higher(rows):
+def higher(rows: list[tuple]) -> list[str]:
     """Name what takes more statements or transactions than stock.
 
     What is sent again may: it reads what the first one kept for itself.
 
     :param rows: as table() returns them
-    :type rows: list of tuple
-    :rtype: list of str
     """
     return [
         f'{row[0]}, {row[1]}: {row[5 + i]} {WHAT[i]}, stock {row[2 + i]}'
@@ -182,13 +173,13 @@ def higher(rows):
     ]
 
 
-def compare(rows, kept):
+def compare(
+    rows: list[tuple],
+    kept: list[tuple],
+) -> tuple[list[str], list[str]]:
     """Compare numbers with those that are checked in.
 
-    :type rows: list of tuple
-    :type kept: list of tuple
     :returns: what is worse, what is otherwise not the same
-    :rtype: tuple of list of str
     """
     before = {row[:2]: row[2:] for row in kept}
     worse, other = [], []
@@ -207,14 +198,11 @@ def compare(rows, kept):
     return worse, other
 
 
-def different(one, other):
+def different(one: dict, other: dict) -> list[str]:
     """Name the requests that were answered differently.
 
     :param one: a worker's result
-    :type one: dict
     :param other: another one's
-    :type other: dict
-    :rtype: list of str
     """
     texts = []
     for name, states in one['requests'].items():
@@ -228,14 +216,12 @@ def different(one, other):
     return texts
 
 
-def growing(result):
+def growing(result: dict) -> list[str]:
     """Name the listings that take more statements for more rows.
 
     One more for a second portion of ids is none of them.
 
     :param result: a worker's
-    :type result: dict
-    :rtype: list of str
     """
     few, many = (result['listings'][str(rows)] for rows in (FEW, MANY))
     return [
@@ -264,13 +250,11 @@ def _show(result, name, state):
         console.say(f'T{transaction} {text} {parameters}')
 
 
-def _fail(problems):
+def _fail(problems: dict) -> int:
     """Print what is wrong.
 
     :param problems: lists by title
-    :type problems: dict
     :returns: exit status
-    :rtype: int
     """
     problems = {title: texts for title, texts in problems.items() if texts}
     for title, texts in problems.items():
@@ -379,13 +363,11 @@ def _beside_stock(args):
     return status
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run it.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status, 0 when all is as it should be
-    :rtype: int
     """
     parser = argparse.ArgumentParser(
         description=__doc__,

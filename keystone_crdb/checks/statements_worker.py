@@ -10,6 +10,8 @@ Ids are made from a counter, so that two trees have the same ones, and what
 differs by nature (times, tokens, ids of requests) is replaced.
 """
 
+from __future__ import annotations
+
 import argparse
 import collections
 import datetime
@@ -20,6 +22,7 @@ import pathlib
 import re
 import sys
 import timeit
+import typing
 import uuid
 
 from keystone.assignment import COMPUTED_ASSIGNMENTS_REGION
@@ -35,6 +38,10 @@ import sqlalchemy
 from sqlalchemy.engine import cursor as sa_cursor
 
 from keystone_crdb.keystone import in_process
+
+if typing.TYPE_CHECKING:
+    import flask
+    from werkzeug import test
 
 REGIONS = (
     cache.CACHE_REGION,
@@ -73,7 +80,7 @@ class Counter:
     begin one, and to test a pooled connection, is no statement here.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.take()
         listen = functools.partial(
             sqlalchemy.event.listen, sqlalchemy.engine.Engine
@@ -107,12 +114,11 @@ class Counter:
 
         setattr(sa_cursor.CursorFetchStrategy, name, counted)
 
-    def take(self):
+    def take(self) -> tuple:
         """Start anew.
 
         :returns: statements, each with the number of its transaction and its
             parameters; number of transactions; number of rows
-        :rtype: tuple
         """
         taken = vars(self).copy()
         self.statements = []
@@ -121,7 +127,7 @@ class Counter:
         return taken
 
 
-def count_ids():
+def count_ids() -> None:
     """Let Keystone's own modules get ids from a counter each."""
     random = uuid.uuid4
     counters = collections.defaultdict(itertools.count)
@@ -136,7 +142,7 @@ def count_ids():
     uuid.uuid4 = uuid4
 
 
-def forget():
+def forget() -> None:
     """Make the cache that of a server that has just been started."""
     for region in REGIONS:
         backend = region.backend
@@ -150,18 +156,23 @@ class Client:
     """Calls the API.
 
     :param app: the WSGI application
-    :type app: flask.Flask
     """
 
-    def __init__(self, app):
+    def __init__(self, app: flask.Flask) -> None:
         self._client = app.test_client()
         self.token = None
 
-    def __call__(self, method, path, body=None, token=None, **headers):
+    def __call__(
+        self,
+        method,
+        path,
+        body=None,
+        token=None,
+        **headers,
+    ) -> test.TestResponse:
         """Send a request.
 
         :returns: the response
-        :rtype: werkzeug.test.TestResponse
         """
         headers = {k.replace('_', '-'): v for k, v in headers.items()}
         token = self.token if token is None else token
@@ -171,11 +182,10 @@ class Client:
             f'/v3{path}', method=method, json=body, headers=headers
         )
 
-    def make(self, path, body=None, method='POST', **kwargs):
+    def make(self, path, body=None, method: str = 'POST', **kwargs) -> str:
         """Send a request that must succeed.
 
         :returns: the id of what it made, if it made something
-        :rtype: str
         """
         response = self(method, path, body, **kwargs)
         if response.status_code >= 300:
@@ -184,29 +194,23 @@ class Client:
             (made,) = response.json.values()
             return made['id']
 
-    def issue(self, body):
-        """Return a token.
-
-        :rtype: str
-        """
+    def issue(self, body) -> str:
+        """Return a token."""
         response = self('POST', '/auth/tokens', body, token='')
         if response.status_code != 201:
             raise RuntimeError(response.get_data(True))
         return response.headers['X-Subject-Token']
 
 
-def auth(identity, scope=None):
-    """Return a body for POST /auth/tokens.
-
-    :rtype: dict
-    """
+def auth(identity, scope=None) -> dict:
+    """Return a body for POST /auth/tokens."""
     body = {'auth': {'identity': identity}}
     if scope is not None:
         body['auth']['scope'] = scope
     return body
 
 
-def by_password(user, domain='default'):
+def by_password(user, domain: str = 'default'):
     """Return an identity for auth()."""
     return {
         'methods': ['password'],
@@ -226,12 +230,9 @@ def by_token(token):
 
 
 class World:
-    """What the requests find: made over the API, once.
+    """What the requests find: made over the API, once."""
 
-    :type client: Client
-    """
-
-    def __init__(self, client):
+    def __init__(self, client: Client) -> None:
         self.client = client
         self.admin = by_password('admin')
         self.admin_scope = {
@@ -591,12 +592,8 @@ LISTINGS = (
 )
 
 
-def fill_associations(world, rows):
-    """Add what fill() has not, to tables that tokens are looked up in.
-
-    :type world: World
-    :type rows: int
-    """
+def fill_associations(world: World, rows: int) -> None:
+    """Add what fill() has not, to tables that tokens are looked up in."""
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     before = now - datetime.timedelta(hours=1)
     new = {
@@ -676,11 +673,10 @@ def many_id(kind, rows, number):
     return uuid.uuid5(uuid.NAMESPACE_URL, f'{kind} {rows} {number}').hex
 
 
-def insert(new):
+def insert(new: dict) -> None:
     """Insert rows, without the models' types.
 
     :param new: dicts of rows by name of the table
-    :type new: dict
     """
     with sql.session_for_write() as session:
         for name, values in new.items():
@@ -688,13 +684,10 @@ def insert(new):
             session.execute(table.insert(), values)
 
 
-def fill(world, rows):
+def fill(world: World, rows: int) -> None:
     """Add users, projects, groups, roles and assignments, some rows of each.
 
     They go to the database directly, with their options and tags.
-
-    :type world: World
-    :type rows: int
     """
     new = collections.defaultdict(list)
     for number in range(rows):
@@ -772,14 +765,11 @@ COCKROACHDB_SCAN = re.compile(
 )
 
 
-def scanned(plan, indexes):
+def scanned(plan: str, indexes: dict) -> list[str]:
     """Return the tables that a plan scans and should not.
 
     :param plan: what EXPLAIN said
-    :type plan: str
     :param indexes: table and first column of each index, by its name
-    :type indexes: dict
-    :rtype: list of str
     """
     tables = {found['table'] for found in COCKROACHDB_SCAN.finditer(plan)}
     for node in plan.split('->'):
@@ -797,12 +787,8 @@ def scanned(plan, indexes):
     return sorted(tables - WHOLE)
 
 
-def first_columns(connection):
-    """Return table and first column of each index, by its name.
-
-    :type connection: sqlalchemy.Connection
-    :rtype: dict
-    """
+def first_columns(connection: sqlalchemy.Connection) -> dict:
+    """Return table and first column of each index, by its name."""
     columns = {}
     inspector = sqlalchemy.inspect(connection)
     for table in sql.ModelBase.metadata.tables:
@@ -816,16 +802,13 @@ def first_columns(connection):
     }
 
 
-def explain(world, counter, rows, settings):
+def explain(world, counter, rows: int, settings: list[str]) -> list:
     """Let the planner say how it runs the statements of HOT.
 
     :param rows: how many rows of each kind there are to be, so that the
         planner has reason to use an index
-    :type rows: int
     :param settings: of the session, such as `enable_seqscan = off`
-    :type settings: list of str
     :returns: for each statement its text, its plan, the tables it scans
-    :rtype: list
     """
     statements = {}
     for name in HOT:
@@ -855,22 +838,17 @@ def explain(world, counter, rows, settings):
     return plans
 
 
-def normal(text):
-    """Replace what is new in each answer.
-
-    :type text: str
-    :rtype: str
-    """
+def normal(text: str) -> str:
+    """Replace what is new in each answer."""
     for pattern, word in VOLATILE:
         text = pattern.sub(word, text)
     return text
 
 
-def measure(world, counter, names, texts):
+def measure(world, counter, names, texts) -> dict:
     """Send requests cold, again, and then warm.
 
     :returns: for each name and state the answer, and the numbers
-    :rtype: dict
     """
     numbers = itertools.count()
     results = {}
@@ -905,13 +883,11 @@ def measure(world, counter, names, texts):
     return results
 
 
-def list_with(world, counter, sizes):
+def list_with(world, counter, sizes: list[int]) -> dict:
     """Count the statements of listings with more and more to list.
 
     :param sizes: how many of each kind to add
-    :type sizes: list of int
     :returns: statements by size and name
-    :rtype: dict
     """
     results = {}
     for rows in sizes:
@@ -926,11 +902,10 @@ def list_with(world, counter, sizes):
     return results
 
 
-def time_sessions():
+def time_sessions() -> dict:
     """Time sessions in which nothing is asked.
 
     :returns: microseconds that one takes, by what it is for
-    :rtype: dict
     """
     def empty(session):
         with session():
@@ -950,7 +925,7 @@ def time_sessions():
     }
 
 
-def main():
+def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', type=pathlib.Path)

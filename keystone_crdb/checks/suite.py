@@ -6,9 +6,12 @@ for each test that failed, its SQL, log and traceback.
 """
 
 import argparse
+import collections.abc
 import datetime
 import os
+import pathlib
 import time
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -17,18 +20,16 @@ from keystone_crdb.checks import command
 from keystone_crdb.checks import report
 from keystone_crdb.checks import reports
 from keystone_crdb.checks import run_database
+from keystone_crdb.databases import database as database_module
 
 #: The only one of one part.
 _ALL = (1, 1)
 
 
-def parser(environment, description):
+def parser(environment: str, description: str) -> argparse.ArgumentParser:
     """Return a parser of a run's options.
 
     :param environment: of tox
-    :type environment: str
-    :type description: str
-    :rtype: argparse.ArgumentParser
     """
     parser = argparse.ArgumentParser(
         prog=f'tox -e {environment} --', description=description
@@ -73,17 +74,17 @@ def make_folder():
     return folder
 
 
-def _run(args, server, runner_in, folder):
+def _run(
+    args: argparse.Namespace,
+    server: database_module.Database,
+    runner_in: collections.abc.Callable[..., typing.Any],
+    folder: pathlib.Path,
+) -> bool:
     """Run the suite on a server.
 
     :param args: of the command line
-    :type args: argparse.Namespace
-    :type server: keystone_crdb.databases.database.Database
-    :type runner_in: callable
     :param folder: for what is left to read
-    :type folder: pathlib.Path
     :returns: whether all went as the ledger has it
-    :rtype: bool
     """
     for name in run_database.sweep(server):
         console.note(f'removed what a killed run left: {name}')
@@ -128,17 +129,17 @@ def _run(args, server, runner_in, folder):
     return good
 
 
-def on_database(args, runner_in):
+def on_database(
+    args: argparse.Namespace,
+    runner_in: collections.abc.Callable[..., typing.Any],
+) -> bool:
     """Find or start a database, run the suite on it and judge it.
 
     :param args: of the parser
-    :type args: argparse.Namespace
     :param runner_in: called with the run's folder, its scratch folder and
         the settings of the tests; returns a context manager of a
         keystone_crdb.keystone.stestr_run.Runner
-    :type runner_in: callable
     :returns: whether all went as the ledger has it
-    :rtype: bool
     :raises Failure: when there is no database, or the suite can't be run
     """
     with databases.start(args.provider) as server:

@@ -9,7 +9,10 @@ leaves to read is in build/tempest: the HTML report, Tempest's log,
 tempest.conf.
 """
 
+from __future__ import annotations
+
 import argparse
+import collections.abc
 import configparser
 import contextlib
 import dataclasses
@@ -21,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
+import typing
 
 from keystone_crdb import commands
 from keystone_crdb import console
@@ -32,6 +36,9 @@ from keystone_crdb.checks import reports
 from keystone_crdb.images import image
 from keystone_crdb.keystone import serving
 from keystone_crdb.keystone import stestr_run
+
+if typing.TYPE_CHECKING:
+    from keystone_crdb.verbs import run as runs
 
 FOLDER = paths.BUILD / 'tempest'
 
@@ -77,14 +84,11 @@ def _parser():
     return parser
 
 
-def settings(keystone, folder):
+def settings(keystone: runs.Keystone, folder: pathlib.Path) -> dict:
     """Return what tempest.conf says.
 
-    :type keystone: keystone_crdb.verbs.run.Keystone
     :param folder: for Tempest's own files
-    :type folder: pathlib.Path
     :returns: values by option, by group
-    :rtype: dict
     """
     return {
         'DEFAULT': {'log_file': folder / 'tempest.log'},
@@ -131,13 +135,14 @@ def private(path, flags):
 
 
 @contextlib.contextmanager
-def _configuration(values, folder):
+def _configuration(
+    values: dict,
+    folder: pathlib.Path,
+) -> collections.abc.Iterator[None]:
     """Write tempest.conf; what is left of it at the end has no password.
 
     :param values: as settings() returns them
-    :type values: dict
     :param folder: where to
-    :type folder: pathlib.Path
     """
     path = folder / 'tempest.conf'
     _write(values, path)
@@ -152,7 +157,6 @@ class Runner(stestr_run.Runner):
     """Runs Tempest's tests.
 
     :param work: folder of the run, where tempest.conf is
-    :type work: pathlib.Path
     """
 
     def popen(self, words, **streams):
@@ -174,16 +178,14 @@ class Runner(stestr_run.Runner):
             **streams,
         )
 
-    def write(self, name, text):
+    def write(self, name, text) -> None:
         """Write a file of the run's folder."""
         (self._work / name).write_text(text)
 
-    def list_tests(self, regexes):
+    def list_tests(self, regexes: list) -> list:
         """Return the ids of the tests of the Identity API.
 
         :param regexes: of which a test has to match one, if there are any
-        :type regexes: list
-        :rtype: list
         :raises Failure: when they can't be imported, or none matches
         """
         wanted = [re.compile(regex) for regex in regexes or ('',)]
@@ -205,19 +207,19 @@ class Runner(stestr_run.Runner):
         ]  # fmt: skip
 
 
-def account_for(tests, results):
+def account_for(
+    tests: list,
+    results: list[stestr_run.Result],
+) -> list[stestr_run.Result]:
     """Tell what became of each test.
 
     A class whose setUpClass fails or is skipped takes its tests with it, and
     the stream tells only of the class.
 
     :param tests: ids of all that were to be run
-    :type tests: list
     :param results: what the stream tells
-    :type results: list of keystone_crdb.keystone.stestr_run.Result
     :returns: a Result for each of the tests, and for each fixture of a class
         that failed after them; their ids without Tempest's tags
-    :rtype: list of keystone_crdb.keystone.stestr_run.Result
     """
     told = {result.test: result for result in results}
     found = []
@@ -241,11 +243,8 @@ class Run:
     """What came of a run.
 
     :param results: as account_for() returns them
-    :type results: list
     :param stream: in subunit, version 2
-    :type stream: pathlib.Path
     :param seconds: how long it took
-    :type seconds: float
     """
 
     results: list
@@ -253,18 +252,18 @@ class Run:
     seconds: float
 
 
-def ask(keystone, folder, regexes, workers):
+def ask(
+    keystone: runs.Keystone,
+    folder: pathlib.Path,
+    regexes: list,
+    workers: int,
+) -> Run:
     """Let Tempest ask a Keystone, and tell how far it is.
 
     :param keystone: with url and password
-    :type keystone: keystone_crdb.verbs.run.Keystone
     :param folder: for Tempest's own files
-    :type folder: pathlib.Path
     :param regexes: of which a test has to match one, if there are any
-    :type regexes: list
     :param workers: number of processes
-    :type workers: int
-    :rtype: Run
     :raises Failure: when there are no such tests, or they don't start
     """
     runner = Runner(folder)
@@ -281,12 +280,10 @@ def ask(keystone, folder, regexes, workers):
     return Run(account_for(tests, progress.results), stream, seconds)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> bool:
     """Serve the image, run the tests and judge them.
 
-    :type args: argparse.Namespace
     :returns: whether all went as the ledger has it
-    :rtype: bool
     :raises Failure: when there is nothing to run them on, or they don't start
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -321,13 +318,11 @@ def run(args):
     return good and not broken
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status: 0 all as the ledger has it, 1 not so
-    :rtype: int
     """
     return commands.status('tox -e tempest', run, _parser().parse_args(argv))
 

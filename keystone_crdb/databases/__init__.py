@@ -12,8 +12,10 @@ COCKROACH_BIN names, or else `cockroach` on PATH; a container image; the
 stand-in.  KEYSTONE_CRDB_PROVIDER, or an argument, forces one of them.
 """
 
+import collections.abc
 import contextlib
 import os
+import pathlib
 import signal
 import sys
 import threading
@@ -31,13 +33,11 @@ _SETTING = 'KEYSTONE_CRDB_PROVIDER'
 _IMAGE_SETTING = 'KEYSTONE_CRDB_COCKROACH_IMAGE'
 
 
-def choose(provider=None):
+def choose(provider: str | None = None) -> tuple:
     """Return what is to be tried, in order.
 
     :param provider: one of PROVIDERS, or None for KEYSTONE_CRDB_PROVIDER's
         value, or all where that is not set
-    :type provider: str
-    :rtype: tuple
     :raises Failure: when there is no such provider, or it has not as many
         nodes as KEYSTONE_CRDB_NODES wants
     """
@@ -66,21 +66,22 @@ def choose(provider=None):
 
 
 @contextlib.contextmanager
-def start(provider=None, image=None, certs=None):
+def start(
+    provider: str | None = None,
+    image: str | None = None,
+    certs: pathlib.Path | None = None,
+):
     """Find or start a database; what was started is ended at the end.
 
     That is so on Ctrl-C and SIGTERM as well, and what a run left that was
     killed is removed first.
 
     :param provider: one of PROVIDERS to be forced, or None
-    :type provider: str
     :param image: reference of CockroachDB's container image instead of the
         one in pins.toml; KEYSTONE_CRDB_COCKROACH_IMAGE goes before both
-    :type image: str
     :param certs: folder of certificates, with the names and contents that
         `cockroach cert` gives them, of the CA, the node and the client root;
         the server then wants TLS, and a certificate of each client
-    :type certs: pathlib.Path
     :returns: context manager of a database.Database
     :raises Failure: when a forced one can't be had, one that is there does
         not work, or there is none
@@ -112,7 +113,7 @@ def _end(number, frame):
 
 
 @contextlib.contextmanager
-def _ending_on_signals():
+def _ending_on_signals() -> collections.abc.Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as an exception does.
 
     Handlers of the caller's own stay, and only a main thread can set any.

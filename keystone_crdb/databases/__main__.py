@@ -14,13 +14,11 @@ from keystone_crdb import commands
 from keystone_crdb import databases
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status
-    :rtype: int
     """
     parser = argparse.ArgumentParser(
         prog='python -m keystone_crdb.databases', description=__doc__

@@ -6,8 +6,10 @@ folder, a node that was killed comes back with its data. See
 https://www.cockroachlabs.com/docs/stable/cockroach-start
 """
 
+import collections.abc
 import contextlib
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -31,23 +33,25 @@ class Node:
     """A node.
 
     :param number: from 1
-    :type number: int
     :param port: of 127.0.0.1, for SQL and for the other nodes
-    :type port: int
     :param command: that starts it
-    :type command: list
     :param folder: scratch, for its output
-    :type folder: pathlib.Path
     """
 
-    def __init__(self, number, port, command, folder):
+    def __init__(
+        self,
+        number: int,
+        port: int,
+        command: list,
+        folder: pathlib.Path,
+    ) -> None:
         self.number = number
         self.port = port
         self.process = None
         self._command = command
         self._folder = folder
 
-    def start(self):
+    def start(self) -> None:
         """Start it, also again."""
         log = self._folder / f'node{self.number}.log'
         with open(log, 'ab') as output:
@@ -62,17 +66,14 @@ class Node:
             )
         scratch.remember_process(self._folder, self.process.pid)
 
-    def url(self):
-        """Return the URL of this node alone.
-
-        :rtype: sqlalchemy.URL
-        """
+    def url(self) -> sqlalchemy.URL:
+        """Return the URL of this node alone."""
         return sqlalchemy.URL.create(
             databases.DIALECT, 'root', host='127.0.0.1', port=self.port,
             database='defaultdb', query={'sslmode': 'disable'},
         )
 
-    def wait(self):
+    def wait(self) -> None:
         """Wait until it answers.
 
         :raises Failure: when it does not
@@ -104,7 +105,7 @@ class Node:
         with databases.connect(self.url()) as connection:
             return connection.execute(statement).fetchone()[0]
 
-    def end(self, number):
+    def end(self, number) -> None:
         """Send it a signal, and wait until it has ended.
 
         :param number: SIGKILL, or SIGTERM, which drains it
@@ -113,11 +114,8 @@ class Node:
         self.process.wait(DRAIN_LIMIT)
 
 
-def environ():
-    """Return the environment of a cockroach program.
-
-    :rtype: dict
-    """
+def environ() -> dict:
+    """Return the environment of a cockroach program."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -125,11 +123,8 @@ def environ():
     } | {'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING': 'true'}
 
 
-def free_port():
-    """Return a port of 127.0.0.1 that nothing listens on.
-
-    :rtype: int
-    """
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return probe.getsockname()[1]
@@ -139,14 +134,16 @@ class Cluster:
     """The nodes.
 
     :param program: cockroach
-    :type program: str
     :param folder: scratch, on a disk
-    :type folder: pathlib.Path
     :param memory: whether the stores are in memory, and end with their nodes
-    :type memory: bool
     """
 
-    def __init__(self, program, folder, memory=False):
+    def __init__(
+        self,
+        program: str,
+        folder: pathlib.Path,
+        memory: bool = False,
+    ) -> None:
         self._program = program
         ports = [free_port() for _ in range(NODES)]
         join = ','.join(f'127.0.0.1:{port}' for port in ports)
@@ -165,7 +162,7 @@ class Cluster:
             for number, port in enumerate(ports, 1)
         ]
 
-    def start(self):
+    def start(self) -> None:
         """Start all nodes, and make them a cluster.
 
         :raises Failure: when that fails
@@ -195,7 +192,7 @@ class Cluster:
         for node in self.nodes:
             node.wait()
 
-    def stop(self):
+    def stop(self) -> None:
         """End all nodes at once; their data goes with the folder."""
         for node in self.nodes:
             if node.process and node.process.poll() is None:
@@ -203,11 +200,8 @@ class Cluster:
                 node.process.kill()
                 node.process.wait()
 
-    def url(self):
-        """Return a URL that names all nodes.
-
-        :rtype: sqlalchemy.URL
-        """
+    def url(self) -> sqlalchemy.URL:
+        """Return a URL that names all nodes."""
         hosts = tuple(f'127.0.0.1:{node.port}' for node in self.nodes)
         return sqlalchemy.URL.create(
             databases.DIALECT, 'root', database='defaultdb',
@@ -219,11 +213,8 @@ class Cluster:
             },
         )
 
-    def database(self):
-        """Return it as a database.
-
-        :rtype: keystone_crdb.databases.database.Database
-        """
+    def database(self) -> databases.Database:
+        """Return it as a database."""
         found = databases.identify(
             'binary', self.nodes[0].url(), self._program, self._program
         )
@@ -235,13 +226,10 @@ class Cluster:
             source=f'{NODES} nodes of {self._program}',
         )
 
-    def leaseholder(self, database, table):
+    def leaseholder(self, database: str, table: str) -> Node:
         """Return the node that serves a table's first range.
 
         :param database: its name
-        :type database: str
-        :type table: str
-        :rtype: Node
         """
         holder = self.nodes[0].ask(
             'SELECT lease_holder FROM [SHOW RANGES FROM TABLE '  # noqa: S608
@@ -255,14 +243,14 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(program, memory=False):
+def running(
+    program: str,
+    memory: bool = False,
+) -> collections.abc.Iterator[Cluster]:
     """Run a cluster.
 
     :param program: cockroach
-    :type program: str
     :param memory: whether the stores are in memory
-    :type memory: bool
-    :returns: as context: Cluster
     :raises Failure: when it does not start
     """
     with scratch.folder('cluster') as folder:

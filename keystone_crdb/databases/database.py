@@ -21,16 +21,11 @@ class Database:
     """A server, and how it is reached.
 
     :param provider: one of PROVIDERS
-    :type provider: str
     :param product: 'CockroachDB', or what it is in truth
-    :type product: str
     :param version: the server's own
-    :type version: str
     :param url: SQLAlchemy URL of an administrator's connection; it may have
         a password, so it is not for printing
-    :type url: str
     :param source: where it came from, for people
-    :type source: str
     """
 
     provider: str
@@ -39,32 +34,24 @@ class Database:
     url: str = dataclasses.field(repr=False)
     source: str = ''
 
-    def describe(self):
-        """Return the line that a run prints first.
-
-        :rtype: str
-        """
+    def describe(self) -> str:
+        """Return the line that a run prints first."""
         name = self.product
         if self.version not in name:
             name = f'{name} {self.version}'
         return f'database: {name}, provider {self.provider} ({self.source})'
 
-    def create_database(self, name):
+    def create_database(self, name: str) -> str:
         """Create an empty database.
 
-        :type name: str
         :returns: SQLAlchemy URL of it
-        :rtype: str
         """
         self._execute('CREATE DATABASE {}', name)
         url = sqlalchemy.make_url(self.url).set(database=name)
         return url.render_as_string(hide_password=False)
 
-    def drop_database(self, name):
-        """Drop a database with all that is in it.
-
-        :type name: str
-        """
+    def drop_database(self, name: str) -> None:
+        """Drop a database with all that is in it."""
         self._execute('DROP DATABASE {} CASCADE', name)
 
     def _execute(self, statement, name):
@@ -74,13 +61,10 @@ class Database:
             )
 
 
-def parse_url(text, setting):
+def parse_url(text: str, setting: str) -> sqlalchemy.URL:
     """Read a URL as cockroach prints it, or as SQLAlchemy takes it.
 
-    :type text: str
     :param setting: what holds it, for the message
-    :type setting: str
-    :rtype: sqlalchemy.URL
     :raises Failure: when it is neither
     """
     try:
@@ -99,11 +83,9 @@ def parse_url(text, setting):
     return url if url.database else url.set(database='defaultdb')
 
 
-def connect(url):
+def connect(url: sqlalchemy.URL) -> psycopg.Connection:
     """Connect with the driver itself, in autocommit mode.
 
-    :type url: sqlalchemy.URL
-    :rtype: psycopg.Connection
     :raises psycopg.Error: when it can't
     """
     args, options = url.get_dialect()().create_connect_args(url)
@@ -111,35 +93,23 @@ def connect(url):
     return psycopg.connect(*args, **options, autocommit=True)
 
 
-def address(url):
-    """Return host:port of a URL, for messages.
-
-    :type url: sqlalchemy.URL
-    :rtype: str
-    """
+def address(url: sqlalchemy.URL) -> str:
+    """Return host:port of a URL, for messages."""
     return f'{url.host or "localhost"}:{url.port or 26257}'
 
 
-def reason(exc, url):
-    """Return a driver's message as one line without the password.
-
-    :type exc: Exception
-    :type url: sqlalchemy.URL
-    :rtype: str
-    """
+def reason(exc: Exception, url: sqlalchemy.URL) -> str:
+    """Return a driver's message as one line without the password."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     text = lines[0] if lines else type(exc).__name__
     return text.replace(url.password, '***') if url.password else text
 
 
-def ask_version(url, setting):
+def ask_version(url: sqlalchemy.URL, setting: str) -> str:
     """Return what a server says that it is.
 
-    :type url: sqlalchemy.URL
     :param setting: what led to it, for the message
-    :type setting: str
     :returns: the answer to version()
-    :rtype: str
     :raises Failure: when it can't be reached or refuses
     """
     try:
@@ -150,16 +120,16 @@ def ask_version(url, setting):
     return row[0]
 
 
-def identify(provider, url, source, setting):
+def identify(
+    provider: str,
+    url: sqlalchemy.URL,
+    source: str,
+    setting: str,
+) -> Database:
     """Make sure that a server is CockroachDB.
 
-    :type provider: str
-    :type url: sqlalchemy.URL
     :param source: where it came from, for people
-    :type source: str
     :param setting: what led to it, for the message
-    :type setting: str
-    :rtype: Database
     :raises Failure: when it can't be reached, refuses, or is another one
     """
     answer = ask_version(url, setting)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image's base: pulled, or made of the distribution's packages."""
 
+import collections.abc
 import dataclasses
 import hashlib
 import os
@@ -8,10 +9,13 @@ import pathlib
 import select
 import shutil
 import subprocess
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb.images import engine as engines
 
 #: Seconds without a word after which a pull is given up.
 SILENCE = 120
@@ -31,11 +35,8 @@ class Base:
     """A base image that the engine has.
 
     :param reference: what the build starts from
-    :type reference: str
     :param name: what the label org.opencontainers.image.base.name says
-    :type name: str
     :param identity: the engine's ID of it
-    :type identity: str
     """
 
     reference: str
@@ -48,13 +49,10 @@ class Base:
         return self.reference.partition('@')[2]
 
 
-def pull(engine, reference):
+def pull(engine: engines.Engine, reference: str) -> str | None:
     """Pull an image, as long as something is heard of it.
 
-    :type engine: keystone_crdb.images.engine.Engine
-    :type reference: str
     :returns: None when it is there, else why not, in one line
-    :rtype: str
     """
     paths.LOGS.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
@@ -100,29 +98,25 @@ def _bootstrap_command(image, target):
     ]
 
 
-def recipe(image):
-    """Name, in short, what a bootstrapped base is made of and how.
-
-    :type image: keystone_crdb.pins.Image
-    :rtype: str
-    """
+def recipe(image: pins.Image) -> str:
+    """Name, in short, what a bootstrapped base is made of and how."""
     text = ' '.join(_bootstrap_command(image, ''))
     return f'{image.suite}-{hashlib.sha256(text.encode()).hexdigest()[:12]}'
 
 
-def bootstrap(image, epoch, require):
+def bootstrap(
+    image: pins.Image,
+    epoch: int,
+    require: collections.abc.Callable[..., typing.Any],
+) -> pathlib.Path:
     """Make a root file system of the distribution's packages.
 
     It is kept in the cache and made once.
 
     :param image: suite and mirror
-    :type image: keystone_crdb.pins.Image
     :param epoch: date of what is made, in seconds since 1970
-    :type epoch: int
     :param require: installs mmdebstrap where it may, or raises Failure
-    :type require: callable
     :returns: a tar
-    :rtype: pathlib.Path
     :raises Failure: when mmdebstrap is missing or fails
     """
     folder = paths.CACHE / 'base'
@@ -148,16 +142,16 @@ def _found(engine, reference, name):
     return Base(reference, name, image.identity) if image else None
 
 
-def ensure(engine, pinned, wanted=None, require=lambda: None):
+def ensure(
+    engine: engines.Engine,
+    pinned: pins.Pins,
+    wanted: str | None = None,
+    require: collections.abc.Callable[..., typing.Any] = lambda: None,
+) -> Base:
     """Make sure that the engine has the base image.
 
-    :type engine: keystone_crdb.images.engine.Engine
-    :type pinned: keystone_crdb.pins.Pins
     :param wanted: reference of an image to take instead of the pinned one
-    :type wanted: str
     :param require: installs mmdebstrap where it may, or raises Failure
-    :type require: callable
-    :rtype: Base
     :raises Failure: when it can neither be pulled nor made
     """
     image = pinned.image

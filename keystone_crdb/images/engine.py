@@ -6,6 +6,9 @@ run it. That some program prints its version says little; docker may have no
 daemon, and a runtime may not fit the host's cgroups.
 """
 
+from __future__ import annotations
+
+import collections.abc
 import contextlib
 import dataclasses
 import json
@@ -17,6 +20,7 @@ import signal
 import subprocess
 import tarfile
 import tempfile
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -41,10 +45,7 @@ class Image:
     """An image that an engine has.
 
     :param identity: its ID
-    :type identity: str
     :param size: bytes, uncompressed, as the engine reports them
-    :type size: int
-    :type labels: dict
     """
 
     identity: str
@@ -56,14 +57,16 @@ class Engine:
     """An engine, with the options that make it work here.
 
     :param name: docker, podman or buildah
-    :type name: str
     :param options: words that follow the program's name in every call
-    :type options: tuple
     :param build_options: words that a build needs
-    :type build_options: tuple
     """
 
-    def __init__(self, name, options=(), build_options=()):
+    def __init__(
+        self,
+        name: str,
+        options: tuple = (),
+        build_options: tuple = (),
+    ) -> None:
         self.name = name
         self.options = tuple(options)
         self.build_options = tuple(build_options)
@@ -71,11 +74,10 @@ class Engine:
     def __str__(self):
         return ' '.join([self.name, *self.options, *self.build_options])
 
-    def command(self, *words):
+    def command(self, *words) -> list:
         """Return a call of the engine.
 
         :param words: what follows the engine and its options
-        :rtype: list
         """
         return [self.name, *self.options, *(str(word) for word in words)]
 
@@ -88,21 +90,20 @@ class Engine:
         )
 
     def build_command(
-        self, context, tags, arguments=None, file=None, target=None
-    ):
+        self,
+        context: pathlib.Path,
+        tags: list,
+        arguments: dict | None = None,
+        file: pathlib.Path | None = None,
+        target: str | None = None,
+    ) -> list:
         """Return the call that builds an image.
 
         :param context: folder that the build sees
-        :type context: pathlib.Path
         :param tags: names of the image
-        :type tags: list
         :param arguments: build arguments by name
-        :type arguments: dict
         :param file: the Dockerfile, when it is not the context's own
-        :type file: pathlib.Path
         :param target: the stage to build, when it is not the last one
-        :type target: str
-        :rtype: list
         """
         words = ['build', '--network', 'host', *LIMITS, *self.build_options]
         if self.name != 'docker':
@@ -125,12 +126,11 @@ class Engine:
         arguments=None,
         file=None,
         target=None,
-        log='image',
-    ):
+        log: str = 'image',
+    ) -> None:
         """Build an image; see `build_command`.
 
         :param log: name of the log below build/logs
-        :type log: str
         :raises Failure: with the end of the engine's output
         """
         console.run(
@@ -138,13 +138,11 @@ class Engine:
             log=log,
         )
 
-    def import_root(self, archive, reference):
+    def import_root(self, archive: pathlib.Path, reference: str) -> None:
         """Make an image of a root file system.
 
         :param archive: tar of it
-        :type archive: pathlib.Path
         :param reference: name of the image
-        :type reference: str
         :raises Failure: with the end of the engine's output
         """
         with tempfile.TemporaryDirectory(dir=archive.parent) as context:
@@ -155,13 +153,11 @@ class Engine:
             )
             self.build(context, [reference], log='base-import')
 
-    def inspect(self, reference):
+    def inspect(self, reference: str) -> Image | None:
         """Look an image up.
 
         :param reference: name or ID
-        :type reference: str
         :returns: None when the engine does not have it
-        :rtype: Image
         """
         if self.name == 'buildah':
             return self._inspect_buildah(reference)
@@ -186,27 +182,28 @@ class Engine:
             found['Docker']['config'].get('Labels') or {},
         )
 
-    def untag(self, reference):
+    def untag(self, reference) -> None:
         """Remove a name of an image, if it is there."""
         self._query('rmi', reference)
 
-    def run_command(self, image, name, environ, options=(), words=()):
+    def run_command(
+        self,
+        image: str,
+        name: str,
+        environ: dict,
+        options: tuple = (),
+        words: tuple = (),
+    ) -> list:
         """Return the call that runs a container, hardened.
 
         It is on the host's network, its root file system is read-only and it
         has no capabilities.
 
         :param image: its reference
-        :type image: str
         :param name: of the container, which buildah wants made before
-        :type name: str
         :param environ: its settings, without secrets; see `secret_files`
-        :type environ: dict
         :param options: further options of `run`
-        :type options: tuple
         :param words: for the image's entrypoint
-        :type words: tuple
-        :rtype: list
         """
         passed = []
         for key, value in environ.items():
@@ -224,16 +221,21 @@ class Engine:
         )
 
     @contextlib.contextmanager
-    def running(self, image, name, environ, secrets, output, options=()):
+    def running(
+        self,
+        image,
+        name,
+        environ,
+        secrets: dict,
+        output: typing.IO,
+        options=(),
+    ) -> collections.abc.Iterator[Container]:
         """Run a container in the background; see `run_command`.
 
         It is stopped, with time to drain, and removed at the end.
 
         :param secrets: settings that are given as files
-        :type secrets: dict
         :param output: open file that gets what it prints
-        :type output: file
-        :rtype: Container
         :raises Failure: when it can't be made
         """
         with secret_files(secrets) as (mount, names):
@@ -280,12 +282,7 @@ class Engine:
 class Container:
     """A container that runs.
 
-    :type engine: Engine
-    :type name: str
     :param process: the engine's, which ends when the container does
-    :type process: subprocess.Popen
-    :type environ: dict
-    :type options: tuple
     """
 
     engine: Engine
@@ -294,11 +291,10 @@ class Container:
     environ: dict
     options: tuple
 
-    def exec_command(self, *words):
+    def exec_command(self, *words) -> list:
         """Return the call that runs a command in it.
 
         :param words: for the image's entrypoint
-        :rtype: list
         """
         if self.engine.name == 'buildah':
             return self.engine.run_command(
@@ -308,14 +304,12 @@ class Container:
 
 
 @contextlib.contextmanager
-def secret_files(secrets):
+def secret_files(secrets: dict) -> collections.abc.Iterator[tuple]:
     """Write secrets to files that a container can read and nobody else.
 
     :param secrets: settings by name
-    :type secrets: dict
     :returns: as context: the options that mount them, and the settings
         (NAME_FILE) that say where
-    :rtype: tuple
     """
     if not secrets:
         yield (), {}
@@ -395,12 +389,10 @@ def _attempt(command):
     return (said or lines or [f'ended with {result.returncode}'])[0].strip()
 
 
-def probe(engine):
+def probe(engine: Engine) -> str | None:
     """Build a trivial image and run it.
 
-    :type engine: Engine
     :returns: None when the engine works, else why it does not, in one line
-    :rtype: str
     """
     with tempfile.TemporaryDirectory() as folder:
         _probe_context(pathlib.Path(folder))
@@ -438,18 +430,18 @@ def _first_that_works(names, options):
     return None, refused
 
 
-def find(wanted=None, options=(), install=None):
+def find(
+    wanted: str | None = None,
+    options: tuple = (),
+    install: collections.abc.Callable[..., typing.Any] | None = None,
+) -> Engine:
     """Find an engine that works.
 
     :param wanted: its name, or None for KEYSTONE_CRDB_ENGINE's value, or any
-    :type wanted: str
     :param options: words that follow the program's name in every call, such
         as --root and a folder
-    :type options: tuple
     :param install: called when no engine is installed at all; returns after
         it has installed one
-    :type install: callable
-    :rtype: Engine
     :raises Failure: with what was tried and why it did not do
     """
     wanted = wanted or os.environ.get(SETTING)

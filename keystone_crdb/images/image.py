@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container image: what it is built of, and the build itself."""
 
+import collections.abc
 import dataclasses
 import hashlib
 import shutil
@@ -25,7 +26,7 @@ TEST_WHEELHOUSE = paths.BUILD / 'test-wheelhouse'
 LABEL = 'keystone-crdb.inputs'
 
 
-def add_engine_arguments(parser):
+def add_engine_arguments(parser) -> None:
     """Declare the options that choose an engine."""
     parser.add_argument(
         '--engine',
@@ -44,7 +45,7 @@ def add_engine_arguments(parser):
     )
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     add_engine_arguments(parser)
     parser.add_argument(
@@ -54,14 +55,14 @@ def add_arguments(parser):
     )
 
 
-def find_engine(wanted=None, options=()):
+def find_engine(
+    wanted: str | None = None,
+    options: collections.abc.Sequence = (),
+) -> engine.Engine:
     """Find a container engine; root gets one installed.
 
     :param wanted: its name, or None
-    :type wanted: str
     :param options: words for each of its calls
-    :type options: list
-    :rtype: keystone_crdb.images.engine.Engine
     """
     found = engine.find(
         wanted, options, install=lambda: system.require('image-engine')
@@ -75,13 +76,9 @@ class Built:
     """The image, and what is known of it.
 
     :param reference: its name in the engine
-    :type reference: str
     :param size: bytes, uncompressed, as the engine reports them
-    :type size: int
     :param base: what it is built on
-    :type base: keystone_crdb.images.base.Base
     :param inputs: digest of everything that it is built of
-    :type inputs: str
     """
 
     reference: str
@@ -90,13 +87,10 @@ class Built:
     inputs: str
 
 
-def version(pinned):
+def version(pinned: pins.Pins) -> str:
     """Return the image's version, which is also its tag.
 
     A tag may hold no "+".
-
-    :type pinned: keystone_crdb.pins.Pins
-    :rtype: str
     """
     return pinned.local_version('keystone').replace('+', '-')
 
@@ -160,14 +154,14 @@ def _revision():
     return result.stdout.strip()
 
 
-def make(with_engine=None, base_image=None):
+def make(
+    with_engine: engine.Engine | None = None,
+    base_image: str | None = None,
+) -> Built:
     """Build the image, if anything that it is built of changed.
 
     :param with_engine: the engine, or None to find one
-    :type with_engine: keystone_crdb.images.engine.Engine
     :param base_image: reference of a base image, or None for the pinned one
-    :type base_image: str
-    :rtype: Built
     :raises Failure: naming the step that failed
     """
     pinned = pins.load()
@@ -196,12 +190,10 @@ def make(with_engine=None, base_image=None):
     return dataclasses.replace(built, size=found.size)
 
 
-def make_test(with_engine):
+def make_test(with_engine: engine.Engine) -> str:
     """Build the image and its test stage, if anything of it changed.
 
-    :type with_engine: keystone_crdb.images.engine.Engine
     :returns: reference of the test stage
-    :rtype: str
     :raises Failure: naming the step that failed
     """
     pinned = pins.load()
@@ -225,11 +217,10 @@ def make_test(with_engine):
     return reference
 
 
-def _build(with_engine, pinned, built, tags, stage, inputs):
+def _build(with_engine, pinned, built, tags, stage, inputs) -> engine.Image:
     """Build a stage, unless the engine has it of these inputs.
 
     :returns: what the engine has now
-    :rtype: keystone_crdb.images.engine.Image
     """
     found = with_engine.inspect(tags[0])
     if found and found.labels.get(LABEL) == inputs:

@@ -9,6 +9,7 @@ without the network.
 
 import hashlib
 import os
+import pathlib
 import platform
 import shutil
 import sys
@@ -105,7 +106,11 @@ def _pip_download(python, locked, target, *options):
     )
 
 
-def ensure(folder, locks, python=None):
+def ensure(
+    folder: pathlib.Path,
+    locks: tuple,
+    python: str | None = None,
+) -> bool:
     """Fill a folder with all that lock files ask for.
 
     Does nothing when it is there already. Otherwise takes the files from the
@@ -113,13 +118,9 @@ def ensure(folder, locks, python=None):
     locked hash.
 
     :param folder: the wheelhouse
-    :type folder: pathlib.Path
     :param locks: file names below requirements/
-    :type locks: tuple
     :param python: X.Y of the image's Python, or None for this one
-    :type python: str
     :returns: whether there was anything to do
-    :rtype: bool
     :raises Failure: naming the requirement that could not be downloaded, or
         whose hash is wrong; the folder is then as it was
     """

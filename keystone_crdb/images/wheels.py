@@ -21,11 +21,10 @@ from keystone_crdb.series import tree
 WHEELS = paths.BUILD / 'wheels'
 
 
-def make():
+def make() -> dict:
     """Build the wheels that are not up to date.
 
     :returns: the wheels by project
-    :rtype: dict
     :raises Failure: when a build fails, or a file of the package is not in
         its wheel
     """
@@ -38,17 +37,17 @@ def make():
     return made
 
 
-def make_one(pinned, project, folder, wheels):
+def make_one(
+    pinned: pins.Pins,
+    project: str,
+    folder: pathlib.Path,
+    wheels: pathlib.Path,
+) -> pathlib.Path:
     """Build one wheel, unless it is up to date.
 
-    :type pinned: keystone_crdb.pins.Pins
-    :type project: str
     :param folder: the patched tree
-    :type folder: pathlib.Path
     :param wheels: the folder to put it in
-    :type wheels: pathlib.Path
     :returns: the wheel
-    :rtype: pathlib.Path
     :raises Failure: as build() does
     """
     inputs = _inputs(pinned, project, folder)
@@ -91,17 +90,17 @@ def _inputs(pinned, project, folder):
     return digest.hexdigest()
 
 
-def build(pinned, project, folder, scratch):
+def build(
+    pinned: pins.Pins,
+    project: str,
+    folder: pathlib.Path,
+    scratch: pathlib.Path,
+) -> pathlib.Path:
     """Build one wheel in a scratch folder, and check its content.
 
-    :type pinned: keystone_crdb.pins.Pins
-    :type project: str
     :param folder: the patched tree
-    :type folder: pathlib.Path
     :param scratch: an empty folder
-    :type scratch: pathlib.Path
     :returns: the wheel, in the scratch folder
-    :rtype: pathlib.Path
     :raises Failure: when the build fails, or a file of the package is not
         in it
     """
@@ -162,14 +161,11 @@ def _list_sources(copy, project):
     )
 
 
-def check_content(wheel, tree_files, package):
+def check_content(wheel: pathlib.Path, tree_files: list, package: str) -> None:
     """Check that all of a tree's package is in its wheel.
 
-    :type wheel: pathlib.Path
     :param tree_files: the tree's files, relative to it
-    :type tree_files: list
     :param package: the folder that is the Python package
-    :type package: str
     :raises Failure: naming a file that is not
     """
     with zipfile.ZipFile(wheel) as archive:

@@ -29,12 +29,10 @@ class InNamespace(engines.Engine):
     """podman, called in a network namespace: its host network is that one.
 
     :param engine: podman, as it works here
-    :type engine: keystone_crdb.images.engine.Engine
     :param namespace: its name
-    :type namespace: str
     """
 
-    def __init__(self, engine, namespace):
+    def __init__(self, engine: engines.Engine, namespace: str) -> None:
         super().__init__(engine.name, engine.options, engine.build_options)
         self._namespace = namespace
 
@@ -46,10 +44,9 @@ class InNamespace(engines.Engine):
         ]
 
 
-def call(engine, *words):
+def call(engine: engines.Engine, *words):
     """Run a command of the engine.
 
-    :type engine: keystone_crdb.images.engine.Engine
     :raises Failure: when it fails
     """
     result = subprocess.run(
@@ -67,10 +64,9 @@ def call(engine, *words):
 
 
 @contextlib.contextmanager
-def volume(engine):
+def volume(engine: engines.Engine):
     """Make a volume for keys, and remove it at the end.
 
-    :type engine: keystone_crdb.images.engine.Engine
     :returns: as context: its name
     """
     name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
@@ -85,25 +81,24 @@ class Keystone:
     """A container that can be started and ended again and again.
 
     :param engine: docker or podman
-    :type engine: keystone_crdb.images.engine.Engine
     :param reference: of the image
-    :type reference: str
     :param database_url: SQLAlchemy's
-    :type database_url: str
     :param options: of `run`, such as those of its volume
-    :type options: tuple
     :param password: of the admin, or None for a new one
-    :type password: str
     :param host: address to listen on
-    :type host: str
     :param notice: seconds that the balancer gets to notice its end
-    :type notice: int
     """
 
     def __init__(
-        self, engine, reference, database_url, options, password=None,
-        host='127.0.0.1', notice=0,
-    ):
+        self,
+        engine: engines.Engine,
+        reference: str,
+        database_url: str,
+        options: tuple,
+        password: str | None = None,
+        host: str = '127.0.0.1',
+        notice: int = 0,
+    ) -> None:
         self.engine = engine
         self.password = password or secrets.token_urlsafe(18)
         self.host = host
@@ -125,7 +120,7 @@ class Keystone:
         self._stack = contextlib.ExitStack()
         self.container = None
 
-    def start(self):
+    def start(self) -> None:
         """Start it, without waiting until it serves."""
         name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
         paths.LOGS.mkdir(parents=True, exist_ok=True)
@@ -138,11 +133,11 @@ class Keystone:
             )
         )
 
-    def stop(self):
+    def stop(self) -> None:
         """End it as `docker stop` does."""
         self._stack.close()
 
-    def kill(self):
+    def kill(self) -> None:
         """End it by SIGKILL."""
         call(self.engine, 'kill', '--signal', 'KILL', self.container.name)
         self.stop()
@@ -159,23 +154,19 @@ class Keystone:
     def __exit__(self, *exc_info):
         self.stop()
 
-    def output(self):
-        """Return what the container printed until now.
-
-        :rtype: str
-        """
+    def output(self) -> str:
+        """Return what the container printed until now."""
         return self.log.read_text(errors='replace')
 
-    def ended(self, seconds):
+    def ended(self, seconds) -> int:
         """Wait until it ends by itself.
 
         :returns: its exit status
-        :rtype: int
         :raises subprocess.TimeoutExpired: when it does not
         """
         return self.container.process.wait(seconds)
 
-    def wait(self):
+    def wait(self) -> None:
         """Wait until it serves tokens.
 
         :raises Failure: with the end of its output, when it does not

@@ -13,11 +13,10 @@ from keystone_crdb_image import serve
 from keystone_crdb_image import settings
 
 
-def main():
+def main() -> int:
     """Do the step that the command line names.
 
     :returns: the exit status
-    :rtype: int
     """
     read = settings.read(dict(os.environ))
     if sys.argv[1] == 'prepare':

@@ -37,7 +37,6 @@ class Answer:
 
     :param start: when it was sent, by time.monotonic()
     :param end: when the answer had come
-    :type outcome: Outcome
     :param status: of HTTP, None without an answer
     :param token: the header X-Subject-Token
     :param body: its JSON, or None
@@ -66,19 +65,20 @@ def _why(status, body):
         return str(status)
 
 
-def request(url, method, path, body=None, token=None, **headers):
+def request(
+    url: str,
+    method: str,
+    path: str,
+    body: dict | None = None,
+    token: str | None = None,
+    **headers,
+) -> Answer:
     """Send a request on a connection of its own.
 
     :param url: Keystone's, with /v3
-    :type url: str
-    :type method: str
     :param path: below the URL
-    :type path: str
     :param body: for JSON
-    :type body: dict
     :param token: for X-Auth-Token
-    :type token: str
-    :rtype: Answer
     """
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT)

@@ -6,8 +6,11 @@ Its cache gives copies, as that of a server does: from dogpile's plain one who
 reads an object gets what others have since added to it.
 """
 
+import collections.abc
 import os
+import pathlib
 import sys
+import typing
 
 from keystone import server
 from keystone.cmd import bootstrap
@@ -42,23 +45,21 @@ password_hash_rounds = 4
 
 
 def serve(
-    folder, password, endpoint='https://keystone/v3', is_made=False
-):
+    folder: pathlib.Path,
+    password: str,
+    endpoint: str = 'https://keystone/v3',
+    is_made: bool = False,
+) -> collections.abc.Callable[..., typing.Any]:
     """Make schema, keys and admin, and the application that serves them.
 
     The database is that of keystone.DATABASE_URL.
 
     :param folder: for its configuration, keys and log
-    :type folder: pathlib.Path
     :param password: the admin's
-    :type password: str
     :param endpoint: its own URL, for the catalog
-    :type endpoint: str
     :param is_made: whether schema and admin are there already: stock can't
         make them on the dialect cockroachdb
-    :type is_made: bool
     :returns: the WSGI application
-    :rtype: callable
     """
     path = folder / 'keystone.conf'
     url = os.environ.pop(keystone.DATABASE_URL)

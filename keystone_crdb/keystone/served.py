@@ -9,8 +9,10 @@ Passwords are hashed with bcrypt at its least cost, as it is the database that
 is to be loaded.
 """
 
+import collections.abc
 import contextlib
 import os
+import pathlib
 import secrets
 import signal
 import subprocess
@@ -32,10 +34,9 @@ _OPTIONS = {
 }
 
 
-def ours():
+def ours() -> list:
     """Return the patched trees.
 
-    :rtype: list
     :raises Failure: when `./build.sh source` did not make them
     """
     trees = [paths.SOURCES / name for name in ('keystone', 'oslo.db')]
@@ -48,12 +49,10 @@ def ours():
     return trees
 
 
-def stock(folder):
+def stock(folder: pathlib.Path) -> list:
     """Unpack the pinned sdists.
 
     :param folder: an empty one
-    :type folder: pathlib.Path
-    :rtype: list
     """
     return list(download.unpack_pinned(folder).values())
 
@@ -62,27 +61,26 @@ class Served:
     """A Keystone on a database.
 
     :param name: for its log
-    :type name: str
     :param trees: folders to import Keystone and oslo.db from
-    :type trees: list
     :param database_url: SQLAlchemy's
-    :type database_url: str
     :param folder: for its keys and its bytecode
-    :type folder: pathlib.Path
     :param port: of 127.0.0.1
-    :type port: int
     :param processes: that serve; as many as the image has without it
-    :type processes: int
     :param threads: in each of them, likewise
-    :type threads: int
     :param prefix: words before the command, such as `ip netns exec NAME`
-    :type prefix: tuple
     """
 
     def __init__(
-        self, name, trees, database_url, folder, port, processes=None,
-        threads=None, prefix=(),
-    ):
+        self,
+        name: str,
+        trees: list,
+        database_url: str,
+        folder: pathlib.Path,
+        port: int,
+        processes: int | None = None,
+        threads: int | None = None,
+        prefix: tuple = (),
+    ) -> None:
         self.name = name
         self.port = port
         self.password = secrets.token_urlsafe(18)
@@ -148,7 +146,7 @@ class Served:
             remedy=f'all of its output is in {self.log}',
         )
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Make schema, keys and admin, with our trees.
 
         :raises Failure: with the end of the output
@@ -157,11 +155,11 @@ class Served:
         if self._popen('prepare', ours()).wait():
             raise self._failure('its database could not be prepared')
 
-    def start(self):
+    def start(self) -> None:
         """Start it, without waiting until it serves."""
         self.process = self._popen('serve', self._trees)
 
-    def wait(self):
+    def wait(self) -> None:
         """Wait until it serves.
 
         :raises Failure: when it does not
@@ -178,7 +176,7 @@ class Served:
                 raise self._failure(f'does not serve: {answer.why}')
             time.sleep(0.05)
 
-    def stop(self, number=signal.SIGTERM):
+    def stop(self, number=signal.SIGTERM) -> None:
         """End it, by default after the requests in flight."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
@@ -189,7 +187,7 @@ class Served:
                 self.process.wait()
 
     @contextlib.contextmanager
-    def running(self):
+    def running(self) -> collections.abc.Iterator[None]:
         """Serve, from here to the end of the context.
 
         :raises Failure: when it does not serve

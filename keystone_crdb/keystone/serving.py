@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image on a database, for as long as something is run against it."""
 
+import argparse
+import collections.abc
 import contextlib
 import dataclasses
 import pathlib
@@ -22,24 +24,20 @@ class Served:
     """What is served.
 
     :param keystone: the container
-    :type keystone: keystone_crdb.verbs.run.Keystone
     :param database: the server of its database
-    :type database: keystone_crdb.databases.database.Database
     :param log: all that the container prints
-    :type log: pathlib.Path
     """
 
     keystone: run.Keystone
     database: database.Database
     log: pathlib.Path
 
-    def server_errors(self):
+    def server_errors(self) -> list[str]:
         """Return the requests that were answered with a 5xx.
 
         A client that tries again may hide one.
 
         :returns: uWSGI's line of each
-        :rtype: list of str
         """
         return [
             line
@@ -49,17 +47,17 @@ class Served:
 
 
 @contextlib.contextmanager
-def keystone(args, log, options=None):
+def keystone(
+    args: argparse.Namespace,
+    log: str,
+    options: dict | None = None,
+) -> collections.abc.Iterator[Served]:
     """Serve the image on an empty database of its own.
 
     :param args: with the options of an engine and --provider
-    :type args: argparse.Namespace
     :param log: name of Keystone's log below build/logs
-    :type log: str
     :param options: further settings of the container
-    :type options: dict
     :returns: as context: what is served
-    :rtype: Served
     :raises Failure: when there is no image, no database, or no first token
     """
     engine = image.find_engine(args.engine, args.engine_option)

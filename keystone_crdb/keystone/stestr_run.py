@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tests of a tree, run by stestr."""
 
+import collections.abc
 import dataclasses
 import os
 import pathlib
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import typing
 
 import subunit
 import testtools
@@ -26,14 +28,10 @@ class Result:
     """How a test went.
 
     :param test: its id
-    :type test: str
     :param status: subunit's: success, skip, fail, xfail, uxsuccess; or
         inprogress, when its worker ended before it did
-    :type status: str
     :param seconds: how long it took
-    :type seconds: float
     :param details: attached texts by name, of a test that did not pass
-    :type details: dict
     """
 
     test: str
@@ -47,11 +45,8 @@ class Tree:
     """Keystone's tests and what they import.
 
     :param folder: Keystone's source, or an unpacked sdist
-    :type folder: pathlib.Path
     :param path: further folders to import from, oslo.db's among them
-    :type path: tuple
     :param savings: whether to run it by keystone_crdb.keystone.worker
-    :type savings: bool
     """
 
     folder: pathlib.Path
@@ -63,52 +58,36 @@ class Runner:
     """Runs tests by stestr; its subclasses say where.
 
     :param work: the run's folder, as the processes of the tests see it
-    :type work: str
     """
 
-    def __init__(self, work):
+    def __init__(self, work: str) -> None:
         self._work = work
 
-    def popen(self, words, **streams):
+    def popen(self, words: list, **streams) -> subprocess.Popen:
         """Start a module of Python where the tests are.
 
         :param words: the module and its arguments
-        :type words: list
         :param streams: of subprocess
-        :rtype: subprocess.Popen
         """
         raise NotImplementedError
 
-    def read(self, name):
-        """Return a file of the run's folder, None when it is not there.
-
-        :type name: str
-        :rtype: str
-        """
+    def read(self, name: str) -> str | None:
+        """Return a file of the run's folder, None when it is not there."""
         raise NotImplementedError
 
-    def write(self, name, text):
-        """Write a file of the run's folder.
-
-        :type name: str
-        :type text: str
-        """
+    def write(self, name: str, text: str):
+        """Write a file of the run's folder."""
         raise NotImplementedError
 
-    def cleanings(self):
-        """Return the seconds that each cleaning took.
-
-        :rtype: list
-        """
+    def cleanings(self) -> list:
+        """Return the seconds that each cleaning took."""
         text = self.read(_CLEANINGS) or ''
         return [float(line) for line in text.split()]
 
-    def list_tests(self, regexes):
+    def list_tests(self, regexes: list) -> list:
         """Return the ids of the tests.
 
         :param regexes: of which a test has to match one, if there are any
-        :type regexes: list
-        :rtype: list
         :raises Failure: when they can't be imported, or none matches
         """
         self._stestr('init')
@@ -118,19 +97,20 @@ class Runner:
             raise errors.Failure(f'no test matches {" or ".join(regexes)}')
         return tests
 
-    def run(self, tests, folder, workers, on_result):
+    def run(
+        self,
+        tests: list,
+        folder: pathlib.Path,
+        workers: int,
+        on_result: collections.abc.Callable[..., typing.Any],
+    ) -> pathlib.Path:
         """Run tests, after they were listed.
 
         :param tests: their ids
-        :type tests: list
         :param folder: gets the run's stream and the runner's errors
-        :type folder: pathlib.Path
         :param workers: number of processes, 0 for one for each CPU
-        :type workers: int
         :param on_result: called with each Result as it comes
-        :type on_result: callable
         :returns: the run's stream, in version 2 of subunit
-        :rtype: pathlib.Path
         :raises Failure: when stestr itself fails
         """
         self.write('tests', '\n'.join(tests) + '\n')
@@ -173,12 +153,8 @@ class Runner:
             )
         return folder / 'results.subunit'
 
-    def _settings(self, settings):
-        """Complete what the tests' environment gets.
-
-        :type settings: dict
-        :rtype: dict
-        """
+    def _settings(self, settings: dict) -> dict:
+        """Complete what the tests' environment gets."""
         return {
             'KEYSTONE_TEST_CLEANINGS': f'{self._work}/{_CLEANINGS}',
             **settings,
@@ -228,16 +204,18 @@ class Runner:
 class HostRunner(Runner):
     """Runs a tree's tests with this very Python.
 
-    :type tree: Tree
     :param folder: an empty one, of the run
-    :type folder: pathlib.Path
     :param scratch: for the tests' temporary files
-    :type scratch: pathlib.Path
     :param settings: further variables of the environment
-    :type settings: dict
     """
 
-    def __init__(self, tree, folder, scratch, settings):
+    def __init__(
+        self,
+        tree: Tree,
+        folder: pathlib.Path,
+        scratch: pathlib.Path,
+        settings: dict,
+    ) -> None:
         super().__init__(folder)
         self._tree = tree
         # What a developer's shell has set must not change the result.
@@ -276,7 +254,7 @@ class HostRunner(Runner):
         except FileNotFoundError:
             return None
 
-    def write(self, name, text):
+    def write(self, name, text) -> None:
         (self._work / name).write_text(text)
 
     def _original(self, text):
@@ -285,16 +263,13 @@ class HostRunner(Runner):
         )
 
 
-def copy_sources(project, folder):
+def copy_sources(project: str, folder: pathlib.Path) -> pathlib.Path:
     """Copy a patched tree for a run.
 
     `./build.sh source` may then make it anew, a developer may go on, and the
     tests, some of which write into their tree, do so in one of their own.
 
-    :type project: str
-    :type folder: pathlib.Path
     :returns: the copy
-    :rtype: pathlib.Path
     :raises Failure: when there is no such tree
     """
     source = paths.SOURCES / project
@@ -307,12 +282,10 @@ def copy_sources(project, folder):
     return shutil.copytree(source, folder / project, ignore=ignored)
 
 
-def patched_tree(folder):
+def patched_tree(folder: pathlib.Path) -> Tree:
     """Copy what `./build.sh source` made.
 
     :param folder: for the copy
-    :type folder: pathlib.Path
-    :rtype: Tree
     :raises Failure: when it did not
     """
     return Tree(
@@ -320,14 +293,11 @@ def patched_tree(folder):
     )
 
 
-def stock_tree(folder, savings=False):
+def stock_tree(folder: pathlib.Path, savings: bool = False) -> Tree:
     """Unpack the pinned sdists.
 
     :param folder: where to
-    :type folder: pathlib.Path
     :param savings: as of a Tree; without, upstream's own way to run it
-    :type savings: bool
-    :rtype: Tree
     """
     trees = download.unpack_pinned(folder)
     return Tree(trees['keystone'], (trees['oslo.db'],), savings)

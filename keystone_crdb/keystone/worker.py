@@ -20,7 +20,7 @@ from werkzeug.routing import rules
 _GC_THRESHOLDS = (50_000, 20, 100)
 
 
-def _build_urls_on_demand():
+def _build_urls_on_demand() -> None:
     """Compile what builds a route's URL when it is first asked for.
 
     werkzeug compiles two functions for each of 127 routes of each
@@ -40,14 +40,14 @@ def _build_urls_on_demand():
     rules.Rule._compile_builder = compile_later
 
 
-def _read_entry_points_once():
+def _read_entry_points_once() -> None:
     """Read the installed distributions once, not in each LDAP test."""
     importlib.metadata.entry_points = functools.cache(
         importlib.metadata.entry_points
     )
 
 
-def _copy_policies_by_pickling():
+def _copy_policies_by_pickling() -> None:
     """Copy the policies' defaults without copy.deepcopy().
 
     Each enforcer copies all of them, and most tests make an enforcer. A
@@ -68,7 +68,7 @@ def _copy_policies_by_pickling():
     policy.RuleDefault.__deepcopy__ = deepcopy
 
 
-def main():
+def main() -> None:
     """Run a module as `python -m` does."""
     option, module, *arguments = sys.argv[1:]
     if option != '-m':

@@ -12,6 +12,7 @@ What a client wrote is looked for before it overwrites it: a write that was
 lost could not be told from one that was overwritten.
 """
 
+import collections.abc
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -70,11 +71,10 @@ class Rows:
         """Return the path of the grant of a role to the user."""
         return f'/projects/{self.project}/users/{self.user}/roles/{role}'
 
-    def made_by_all(self):
+    def made_by_all(self) -> dict:
         """Return what all make and delete.
 
         :returns: paths by key of the register
-        :rtype: dict
         """
         return {
             ('member', self.user_name): self.member(self.user),
@@ -86,22 +86,22 @@ class Load:
     """Clients of one Keystone, and the rows that they share.
 
     :param url: Keystone's, with /v3
-    :type url: str
     :param password: of its admin
-    :type password: str
     :param clients: how many
-    :type clients: int
     :param seed: of what the clients choose at random
-    :type seed: int
     :param apart: whether each client has rows of its own, for comparison
-    :type apart: bool
     :param think: seconds between two operations of a client, on average
-    :type think: float
     """
 
     def __init__(
-        self, url, password, clients=8, seed=0, apart=False, think=0
-    ):
+        self,
+        url: str,
+        password: str,
+        clients: int = 8,
+        seed: int = 0,
+        apart: bool = False,
+        think: float = 0,
+    ) -> None:
         self.url = url
         self.register = register.Register()
         self.record = record.Record()
@@ -134,7 +134,7 @@ class Load:
     def _must(self, method, path, body=None):
         return self._ask(method, path, body).body
 
-    def log_in(self):
+    def log_in(self) -> None:
         """Issue the token that the clients administrate with.
 
         :raises Failure: when there is none
@@ -153,7 +153,7 @@ class Load:
         body = {kind: {'name': self.unique(kind), **more}}
         return self._must('POST', f'/{kind}s', body)[kind]['id']
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Make the rows that the clients share, and those of each.
 
         :raises Failure: when that fails
@@ -197,7 +197,7 @@ class Load:
         return rows
 
     @contextlib.contextmanager
-    def running(self):
+    def running(self) -> collections.abc.Iterator[None]:
         """Let the clients work as long as the context is open."""
         end = threading.Event()
         pool = concurrent.futures.ThreadPoolExecutor(len(self.clients))
@@ -210,16 +210,14 @@ class Load:
         for each in working:
             each.result()
 
-    def lost(self, tokens=None):
+    def lost(self, tokens: int | None = None) -> list:
         """Look for every acknowledged write that can still be there.
 
         Those that their client has overwritten since were looked for before.
 
         :param tokens: how many revoked ones to validate, None for all
-        :type tokens: int
         :returns: a line for each that is not there, or was not there when it
             was looked for
-        :rtype: list
         :raises Failure: when Keystone does not answer
         """
         self.log_in()
@@ -306,13 +304,10 @@ class Load:
 class Client:
     """One client.
 
-    :type load: Load
     :param number: from 0
-    :type number: int
-    :type chance: random.Random
     """
 
-    def __init__(self, load, number, chance):
+    def __init__(self, load: Load, number: int, chance: random.Random) -> None:
         self.rows = None
         self.role = None
         self.actor = None
@@ -323,11 +318,10 @@ class Client:
         self._count = 0
         self._unreachable = False
 
-    def work(self, end):
+    def work(self, end: threading.Event) -> None:
         """Do the operations again and again.
 
         :param end: after which no more requests are sent
-        :type end: threading.Event
         """
         while not end.is_set():
             operations = [
@@ -351,18 +345,20 @@ class Client:
                     end.wait(self._chance.expovariate(1 / self._load.think))
 
     def _call(
-        self, operation, method, path, body=None, write=True, missing=False,
+        self,
+        operation: str,
+        method,
+        path,
+        body=None,
+        write: bool = True,
+        missing: bool = False,
         **more,
-    ):
+    ) -> http.Answer:
         """Send a request, and record it.
 
         :param operation: its name
-        :type operation: str
         :param write: whether it changes the database
-        :type write: bool
         :param missing: whether 404 is no error, for what it says is possible
-        :type missing: bool
-        :rtype: keystone_crdb.keystone.http.Answer
         """
         more.setdefault('token', self._load.token)
         answer = http.request(self._load.url, method, path, body, **more)
@@ -381,7 +377,7 @@ class Client:
         self._load.register.own(key, value, answer)
         return answer
 
-    def _check(self, operation, key, path, method='HEAD'):
+    def _check(self, operation, key, path, method: str = 'HEAD'):
         """Ask whether a key's row is there, and compare."""
         register = self._load.register
         answer = self._call(
@@ -400,7 +396,7 @@ class Client:
         if answer.status != 404:
             self._load.register.own(key, None, answer)
 
-    def _user_life(self):
+    def _user_life(self) -> None:
         """Create a user, make it a member, and mostly delete it again."""
         name = self._load.unique('user')
         body = {'user': {'name': name, 'password': self._load.password()}}
@@ -443,13 +439,13 @@ class Client:
             {kind: {self.attribute: self._count}},
         )
 
-    def _update_shared_user(self):
+    def _update_shared_user(self) -> None:
         self._update('user', self.rows.user)
 
-    def _update_shared_project(self):
+    def _update_shared_project(self) -> None:
         self._update('project', self.rows.project)
 
-    def _set_password(self):
+    def _set_password(self) -> None:
         password = self._load.password()
         answer = self._call(
             'set password', 'PATCH', f'/users/{self.rows.user}',
@@ -459,7 +455,7 @@ class Client:
             ('password', self.rows.user), password, answer
         )
 
-    def _grant(self):
+    def _grant(self) -> None:
         path = self.rows.grant(self.role)
         key = ('grant', self.role)
         checked = self._check('check grant', key, path)
@@ -469,7 +465,7 @@ class Client:
         if self._chance.random() < 0.7:
             self._remove('revoke grant', key, path)
 
-    def _write_what_all_make(self):
+    def _write_what_all_make(self) -> None:
         for key, path in self.rows.made_by_all().items():
             if self._chance.random() < 0.6:
                 self._see(f'check same {key[0]}', key, path)
@@ -480,7 +476,7 @@ class Client:
             if answer.status != 404:
                 self._share(key, None, answer)
 
-    def _see(self, operation, key, path, method='HEAD'):
+    def _see(self, operation, key, path, method: str = 'HEAD'):
         """Ask whether a row is there that all clients make and delete."""
         answer = self._call(
             operation, method, path, write=method != 'HEAD', missing=True
@@ -497,7 +493,7 @@ class Client:
             answer = dataclasses.replace(answer, end=math.inf)
         self._load.register.share(key, value, answer)
 
-    def _project_life(self):
+    def _project_life(self) -> None:
         name = self._load.unique('project')
         answer = self._own(
             'create project', ('project', name), PRESENT, 'POST',
@@ -512,7 +508,7 @@ class Client:
                 f'/projects/{answer.body["project"]["id"]}',
             )
 
-    def _token_life(self):
+    def _token_life(self) -> None:
         scope = {'project': {'id': self.rows.project}}
         answer = self._call(
             'issue token', 'POST', '/auth/tokens',

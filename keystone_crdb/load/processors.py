@@ -62,17 +62,14 @@ def _who(process, processes, keystone):
     return PROXY if name.startswith('python') else name
 
 
-def used(keystone, proc=_PROC):
+def used(keystone: int, proc: pathlib.Path = _PROC) -> collections.Counter:
     """Return the seconds of processor time that were used up to now.
 
     :param keystone: id of the process that serves, whose children do so too
-    :type keystone: int
     :param proc: proc(5)
-    :type proc: pathlib.Path
     :returns: by who used it: the clients, which are threads of this process,
         Keystone, the stand-in's proxy or programs of the database by their
         name, others on this machine, and nobody
-    :rtype: collections.Counter
     """
     processes = _processes(proc)
     seconds = collections.Counter({CLIENTS: time.process_time()})
@@ -90,15 +87,14 @@ class Account:
     """The processor time of one load, which runs in turns.
 
     :param keystone: id of the process that serves
-    :type keystone: int
     """
 
-    def __init__(self, keystone):
+    def __init__(self, keystone: int) -> None:
         self.seconds = collections.Counter()
         self._keystone = keystone
         self._before = None
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._before = used(self._keystone)
 
     def __exit__(self, *exc):

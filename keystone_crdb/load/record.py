@@ -16,7 +16,6 @@ class Call:
     :param operation: its name
     :param start: by time.monotonic()
     :param end: by time.monotonic()
-    :type outcome: keystone_crdb.keystone.http.Outcome
     :param why: what went wrong
     :param write: whether it changes the database
     """
@@ -49,11 +48,10 @@ class Line:
         return self.calls - self.outcomes[http.Outcome.DONE]
 
 
-def percentile(seconds, percent):
+def percentile(seconds, percent) -> float:
     """Return a percentile, NaN of nothing.
 
     :param seconds: a list
-    :rtype: float
     """
     if len(seconds) < 2:
         return seconds[0] if seconds else float('nan')
@@ -62,11 +60,10 @@ def percentile(seconds, percent):
     ]
 
 
-def line(calls):
+def line(calls) -> Line:
     """Sum calls up.
 
     :param calls: a list of Call
-    :rtype: Line
     """
     outcomes = collections.Counter(call.outcome for call in calls)
     seconds = [
@@ -82,11 +79,11 @@ def line(calls):
 class Record:
     """The calls of all clients."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.calls = []
         self._lock = threading.Lock()
 
-    def add(self, operation, answer, write=True):
+    def add(self, operation, answer, write: bool = True) -> None:
         """Take a call, without the answer's body."""
         call = Call(
             operation, answer.start, answer.end, answer.outcome, answer.why,
@@ -95,31 +92,26 @@ class Record:
         with self._lock:
             self.calls.append(call)
 
-    def operations(self):
+    def operations(self) -> dict:
         """Sum up by operation.
 
         :returns: Line by name, in the order of the first calls
-        :rtype: dict
         """
         by_name = collections.defaultdict(list)
         for call in self.calls:
             by_name[call.operation].append(call)
         return {name: line(calls) for name, calls in by_name.items()}
 
-    def total(self):
-        """Sum all up.
-
-        :rtype: Line
-        """
+    def total(self) -> Line:
+        """Sum all up."""
         return line(self.calls)
 
-    def first_success(self, moment):
+    def first_success(self, moment) -> float | None:
         """Return after how many seconds a write succeeded again.
 
         :param moment: of the fault, by time.monotonic()
         :returns: seconds to the first end of a write that was sent
             afterwards and acknowledged; None when there is none
-        :rtype: float
         """
         return min(
             (
@@ -132,11 +124,10 @@ class Record:
             default=None,
         )
 
-    def reasons(self):
+    def reasons(self) -> list:
         """Count what went wrong.
 
         :returns: (operation and reason, number), the most frequent first
-        :rtype: list
         """
         return collections.Counter(
             f'{call.operation}: {call.why}'

@@ -36,7 +36,7 @@ class Register:
     The first write to a shared one is an acknowledged one.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lost = []
         self._possible = {}
         self._not_looked_for = set()
@@ -55,13 +55,11 @@ class Register:
         """
         return self._looked_for + len(self._found) + len(self._missed)
 
-    def own(self, key, value, answer):
+    def own(self, key: tuple, value, answer: http.Answer) -> None:
         """Take the outcome of a write to a key that one client writes to.
 
         :param key: what was written to
-        :type key: tuple
         :param value: what it holds, if the write took effect
-        :type answer: keystone_crdb.keystone.http.Answer
         """
         with self._lock:
             if answer.outcome is http.Outcome.DONE:
@@ -72,14 +70,12 @@ class Register:
                 # Where it is not there, this one may have overwritten it.
                 self._not_looked_for.discard(key)
 
-    def look(self, key, value, name=None):
+    def look(self, key: tuple, value, name: str | None = None) -> None:
         """Compare what a client's key holds with what it may hold.
 
-        :type key: tuple
         :param value: what was read after the client's last write to it, and
             before the next one
         :param name: of the key, for people
-        :type name: str
         """
         with self._lock:
             possible = self.possible(key)
@@ -91,26 +87,23 @@ class Register:
                 # It is lost but once.
                 self._possible[key] = {value}
 
-    def settle(self, key, value):
+    def settle(self, key, value) -> None:
         """Take what a key holds for another reason than a write to it."""
         with self._lock:
             self._possible[key] = {value}
             self._not_looked_for.discard(key)
 
-    def forget(self, key):
+    def forget(self, key) -> None:
         """Take that nothing can be said of a key any more."""
         with self._lock:
             self._possible.pop(key, None)
             self._not_looked_for.discard(key)
 
-    def possible(self, key):
-        """Return what a key may hold.
-
-        :rtype: set
-        """
+    def possible(self, key) -> set:
+        """Return what a key may hold."""
         return self._possible.get(key, {None})
 
-    def share(self, key, value, answer):
+    def share(self, key, value, answer) -> None:
         """Take the outcome of a write to a key that all clients write to."""
         if answer.outcome in (
             http.Outcome.REFUSED, http.Outcome.UNREACHABLE
@@ -121,26 +114,28 @@ class Register:
         with self._lock:
             self._shared.setdefault(key, []).append(write)
 
-    def see(self, key, value, start=math.inf, end=math.inf):
+    def see(
+        self,
+        key: tuple,
+        value,
+        start: float = math.inf,
+        end: float = math.inf,
+    ) -> None:
         """Take what a shared key held at some moment.
 
-        :type key: tuple
         :param value: what was read
         :param start: seconds, when that was sent; by default when all writes
             had ended
-        :type start: float
         :param end: when its answer came
-        :type end: float
         """
         with self._lock:
             self._seen.append((key, value, start, end))
 
-    def lost(self):
+    def lost(self) -> list:
         """Compare what was seen of shared keys, when all clients have ended.
 
         :returns: a line for each write, of keys of both kinds, that was not
             there when it was looked for
-        :rtype: list
         """
         for key, value, start, end in self._seen:
             writes = self._writes(key, start, end)
@@ -154,18 +149,14 @@ class Register:
         self._seen.clear()
         return [*self._lost, *self._missed.values()]
 
-    def own_keys(self):
-        """Return the keys of single clients, with what each may hold.
-
-        :rtype: dict
-        """
+    def own_keys(self) -> dict:
+        """Return the keys of single clients, with what each may hold."""
         return dict(self._possible)
 
-    def candidates(self, key):
+    def candidates(self, key) -> list:
         """Return what a shared key may hold when all writes have ended.
 
         :returns: values, the latest first
-        :rtype: list
         """
         return [write.value for write in self._writes(key)]
 

@@ -2,6 +2,7 @@
 """Application of a series and its overlay to a tree of somebody else."""
 
 import base64
+import collections.abc
 import csv
 import dataclasses
 import datetime
@@ -26,17 +27,11 @@ from keystone_crdb.series import tree
 class Plan:
     """What applying a series to a tree will change.
 
-    :type target: keystone_crdb.series.target.Target
-    :type reverse: bool
     :param placements: of each hunk, in the order of application
-    :type placements: list
     :param commits: keystone_crdb.series.git.Commit objects: one for each
         patch, with the overlay's files that come with it
-    :type commits: list
     :param skipped: (patch name, path) of what the tree has no place for
-    :type skipped: list
     :param laid: the overlay's files that are laid or taken away
-    :type laid: list
     """
 
     target: targets.Target
@@ -55,18 +50,18 @@ class Plan:
         return result
 
 
-def plan(target, only=(), fuzz=hunks.EXACT, reverse=False):
+def plan(
+    target: targets.Target,
+    only: collections.abc.Sequence = (),
+    fuzz: int = hunks.EXACT,
+    reverse: bool = False,
+) -> Plan:
     """Find out what applying a series to a tree will change.
 
-    :type target: keystone_crdb.series.target.Target
     :param only: as for select()
-    :type only: list
     :param fuzz: as for keystone_crdb.series.hunks.apply()
-    :type fuzz: int
     :param reverse: take the series back
-    :type reverse: bool
     :returns: the plan, with no commits when all of it is already done
-    :rtype: Plan
     :raises Failure: naming what does not apply
     """
     if target.kind is targets.Kind.CHECKOUT:
@@ -85,12 +80,11 @@ def plan(target, only=(), fuzz=hunks.EXACT, reverse=False):
     return result
 
 
-def _place(patches, laid, result, fuzz):
+def _place(patches, laid: dict, result, fuzz):
     """Apply patches, each with what it brings of the overlay.
 
     :param laid: the new text of the overlay's files; those that come with
         one of the patches are taken out
-    :type laid: dict
     """
     texts = hunks.Texts(result.target.read)
     owners = overlay.owners(patches)
@@ -108,14 +102,11 @@ def _place(patches, laid, result, fuzz):
         result.commits.append(commit(patch, texts, reverse, files))
 
 
-def select(project, only):
+def select(project: str, only: list) -> list:
     """Return the patches of a project, or those of them that are named.
 
-    :type project: str
     :param only: what is_called() takes; empty for all
-    :type only: list
     :returns: patches, in the order of the series
-    :rtype: list
     :raises Failure: naming one that is not in the series
     """
     patches = quilt.load(project)
@@ -132,14 +123,11 @@ def select(project, only):
     ]
 
 
-def is_called(patch, name):
+def is_called(patch: quilt.Patch, name: str) -> bool:
     """Say whether a name is one of a patch.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :param name: that of the file, with or without .patch, the number that
         it begins with, the patch's Kind, or the series of its Forwarded
-    :type name: str
-    :rtype: bool
     """
     fields = header.parse(patch)
     series = header.series(fields)
@@ -152,11 +140,10 @@ def is_called(patch, name):
     )
 
 
-def carry_out(plans):
+def carry_out(plans: list) -> None:
     """Change a tree: a checkout gets commits, others new files.
 
     :param plans: those of the projects in one tree
-    :type plans: list
     :raises Failure: when it can't be; then nothing is changed
     """
     texts = {}
@@ -227,16 +214,16 @@ def _needed_by_others(target, patches):
     return overlay.owners(there)
 
 
-def commit(patch, texts, reverse=False, laid=None):
+def commit(
+    patch: quilt.Patch,
+    texts: hunks.Texts,
+    reverse: bool = False,
+    laid: dict | None = None,
+) -> git.Commit:
     """Return the commit that applies a patch or takes it back.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :param texts: the tree after that
-    :type texts: keystone_crdb.series.hunks.Texts
-    :type reverse: bool
     :param laid: the new text of the overlay's files that come with it
-    :type laid: dict
-    :rtype: keystone_crdb.series.git.Commit
     """
     message = header.message(patch)
     if reverse:
@@ -256,15 +243,15 @@ def commit(patch, texts, reverse=False, laid=None):
     )
 
 
-def overlay_commit(texts, date, reverse=False):
+def overlay_commit(
+    texts: dict,
+    date: str,
+    reverse: bool = False,
+) -> git.Commit:
     """Return the commit of overlay files whose patches are there already.
 
     :param texts: the new text of each file by its path
-    :type texts: dict
     :param date: as YYYY-MM-DD
-    :type date: str
-    :type reverse: bool
-    :rtype: keystone_crdb.series.git.Commit
     """
     verb = 'Remove' if reverse else 'Add'
     return git.Commit(
@@ -276,12 +263,10 @@ def overlay_commit(texts, date, reverse=False):
     )
 
 
-def newest(patches):
+def newest(patches: list) -> str:
     """Return the newest Last-Update of patches.
 
-    :type patches: list
     :returns: as YYYY-MM-DD; today when there are no patches
-    :rtype: str
     """
     return max(
         (header.check(patch)['Last-Update'] for patch in patches),

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Judgement of a series on a tree that it was not made for."""
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import itertools
 import pathlib
 import shutil
 import tempfile
+import typing
 
 from keystone_crdb import paths
 from keystone_crdb.series import git
@@ -15,7 +18,11 @@ from keystone_crdb.series import overlay
 from keystone_crdb.series import protection
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
+from keystone_crdb.series import target as targets
 from keystone_crdb.series import tree
+
+if typing.TYPE_CHECKING:
+    import unidiff
 
 #: How far back a patch is looked for in a history without the pinned tag.
 COMMITS = 1000
@@ -35,18 +42,14 @@ class Judgement:
     """What became of one patch, or of one file of the overlay.
 
     :param name: of the patch or file
-    :type name: str
-    :type state: State
     :param placements: of its hunks
-    :type placements: list
     :param how: of what is upstreamed: how that was found
-    :type how: str
     """
 
     name: str
     state: State
     placements: tuple = ()
-    how: str = None
+    how: str | None = None
 
     @property
     def conflicts(self):
@@ -58,11 +61,8 @@ class Judgement:
         """Return by how many lines hunks moved, each number once."""
         return sorted({one.offset for one in self.placements if one.offset})
 
-    def summary(self):
-        """Say in a few words what there is to know beside the state.
-
-        :rtype: str
-        """
+    def summary(self) -> str:
+        """Say in a few words what there is to know beside the state."""
         if self.state is State.CONFLICTS:
             if not self.placements:
                 return 'upstream has a file of this name'
@@ -78,11 +78,8 @@ class Judgement:
             return ''
         return f'; {len(doubted)} hunks fit at more than one line'
 
-    def data(self):
-        """Return all of it for JSON; hunks only where they do not just fit.
-
-        :rtype: dict
-        """
+    def data(self) -> dict:
+        """Return all of it for JSON; hunks only where they do not just fit."""
         result = {'name': self.name, 'state': self.state.value}
         if self.how:
             result['how'] = self.how
@@ -105,18 +102,15 @@ def _range(offsets):
     return f'{offsets[0]:+} to {offsets[-1]:+}'
 
 
-def judge(target, history=None):
+def judge(target: targets.Target, history: History | None = None) -> tuple:
     """Judge a project's series and overlay on a tree.
 
     A patch that conflicts is applied as far as it goes, so that those after
     it are judged on what they would meet.
 
-    :type target: keystone_crdb.series.target.Target
     :param history: upstream's commits, to find patches in, or None
-    :type history: History
     :returns: a Judgement for each patch and each file of the overlay, and
         the tree's new texts
-    :rtype: tuple
     """
     texts = hunks.Texts(lambda path: tree.read(target.path / path))
     patches = [
@@ -131,13 +125,12 @@ def judge(target, history=None):
     return judgements, texts
 
 
-def _take_back(patches, texts):
+def _take_back(patches, texts) -> set:
     """Take back the patches that a tree has, last one first.
 
     Only so does the reverse of one apply that another has changed further.
 
     :returns: the names of those that were taken back
-    :rtype: set
     """
     there = set()
     for patch in reversed(patches):
@@ -200,15 +193,12 @@ def _judge_file(project, path, texts):
     return Judgement(name, State.CONFLICTS)
 
 
-def openers(target, texts):
+def openers(target: targets.Target, texts: hunks.Texts) -> list:
     """Return what opens a session in a tree, and what protects it.
 
-    :type target: keystone_crdb.series.target.Target
     :param texts: the tree's new texts, as judge() returns them
-    :type texts: keystone_crdb.series.hunks.Texts
     :returns: keystone_crdb.series.protection.Opener objects; none of a project
         that the gate does not know
-    :rtype: list
     """
     if target.project != 'keystone':
         return []
@@ -237,15 +227,11 @@ def _exempted(opener):
     )
 
 
-def is_there(hunk, text):
+def is_there(hunk: unidiff.Hunk, text: str) -> bool:
     """Say whether a text has the lines that a hunk adds, next to its context.
 
     White space and blank lines do not count; neither does all of the
     context, which upstream may have changed.
-
-    :type hunk: unidiff.Hunk
-    :type text: str
-    :rtype: bool
     """
     lines = _joined(text.splitlines())
     groups = [
@@ -290,22 +276,17 @@ def _joined(lines):
 class History:
     """Upstream's commits up to a revision.
 
-    :type repository: pathlib.Path
-    :type revision: str
     :param since: the tag of the release that the series is for
-    :type since: str
     """
 
-    repository: object
+    repository: pathlib.Path
     revision: str
     since: str
 
-    def find(self, patch):
+    def find(self, patch: quilt.Patch) -> str | None:
         """Return the commit that does to a patch's files what it does.
 
-        :type patch: keystone_crdb.series.quilt.Patch
         :returns: its hash, or None
-        :rtype: str
         """
         diff = ''.join(
             f'diff --git a/{file.path} b/{file.path}\n'

@@ -2,18 +2,20 @@
 """The part of a test module that some of its tests need."""
 
 import ast
+import collections.abc
+import typing
 
 
-def tests(text, module, wanted):
+def tests(
+    text: str,
+    module: str,
+    wanted: collections.abc.Callable[..., typing.Any],
+) -> str:
     """Leave out the tests that are not wanted, and what only these need.
 
     :param text: of the module
-    :type text: str
     :param module: its name
-    :type module: str
     :param wanted: called with the id of a test, says whether it stays
-    :type wanted: callable
-    :rtype: str
     """
     tree = ast.parse(text)
     dropped = set()

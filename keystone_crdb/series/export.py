@@ -9,6 +9,7 @@ import tempfile
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 from keystone_crdb.series import application
 from keystone_crdb.series import git
 from keystone_crdb.series import hunks
@@ -22,18 +23,15 @@ KOLLA_IMAGE = 'keystone-base'
 KOLLA_SITE_PACKAGES = 'var/lib/kolla/venv/lib/python3/site-packages'
 
 
-def mailbox(source, path):
+def mailbox(source: pins.Source, path: pathlib.Path) -> int:
     """Write a series as a mailbox for `git am`.
 
     Each of the overlay's files is new in the message of the first patch that
     needs it.
 
     :param source: the pinned release that the series is for
-    :type source: keystone_crdb.pins.Source
     :param path: the file to write
-    :type path: pathlib.Path
     :returns: how many messages it has
-    :rtype: int
     """
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
@@ -77,19 +75,19 @@ def _commits(source, scratch):
     return before, commits
 
 
-def kolla(projects, folder, site_packages=KOLLA_SITE_PACKAGES):
+def kolla(
+    projects: list,
+    folder: pathlib.Path,
+    site_packages: str = KOLLA_SITE_PACKAGES,
+) -> pathlib.Path:
     """Write the series into the folder that Kolla's `patches_path` names.
 
     Kolla runs `patch -p0` in the root of the image, for each patch that the
     image's own series names, so the paths are those of installed files.
 
     :param projects: whose series, in the order in which they are applied
-    :type projects: list
-    :type folder: pathlib.Path
     :param site_packages: where the packages lie in the image, below /
-    :type site_packages: str
     :returns: the folder of the image
-    :rtype: pathlib.Path
     :raises Failure: when there is such a folder already
     """
     place = folder / KOLLA_IMAGE

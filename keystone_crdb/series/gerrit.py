@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patches as commits that upstream's gerrit takes."""
 
+import collections.abc
 import dataclasses
 import hashlib
+import pathlib
 import re
 import shutil
 import tempfile
 import textwrap
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -15,7 +18,10 @@ from keystone_crdb.series import excerpt
 from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
+from keystone_crdb.series import origin as origins
 from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
+from keystone_crdb.series import target as targets
 from keystone_crdb.series import tree
 
 #: Where upstream's projects keep their release notes.
@@ -36,25 +42,18 @@ WIDTH = 72
 class Change:
     """One commit for gerrit.
 
-    :type patch: keystone_crdb.series.quilt.Patch
-    :type commit: keystone_crdb.series.git.Commit
     :param note: path of its release note, or None
-    :type note: str
     """
 
-    patch: object
+    patch: quilt.Patch
     commit: git.Commit
-    note: str
+    note: str | None
 
 
-def message(project, patch, bugs):
+def message(project: str, patch: quilt.Patch, bugs: list) -> str:
     """Return the message of a patch's commit.
 
-    :type project: str
-    :type patch: keystone_crdb.series.quilt.Patch
     :param bugs: trailers, such as `Closes-Bug: #1`
-    :type bugs: list
-    :rtype: str
     """
     fields = header.check(patch)
     title, _, why = fields['Description'].partition('\n')
@@ -72,13 +71,8 @@ def slug(patch):
     return re.sub(r'^\d+-', '', patch.path.stem)
 
 
-def wrapped(text, width):
-    """Return the paragraphs of a field, with lines of some length.
-
-    :type text: str
-    :type width: int
-    :rtype: list of str
-    """
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the paragraphs of a field, with lines of some length."""
     return [
         textwrap.fill(' '.join(one.split()), width, break_long_words=False,
                       break_on_hyphens=False)
@@ -87,15 +81,11 @@ def wrapped(text, width):
     ]
 
 
-def note(project, patch, numbers):
+def note(project: str, patch: quilt.Patch, numbers: list) -> tuple | None:
     """Return a patch's release note: its field's, or its Description's.
 
-    :type project: str
-    :type patch: keystone_crdb.series.quilt.Patch
     :param numbers: of the bugs
-    :type numbers: list
     :returns: path and text, or None where the field says that there is none
-    :rtype: tuple
     """
     fields = header.check(patch)
     section = SECTIONS[fields['Kind']]
@@ -120,15 +110,11 @@ def note(project, patch, numbers):
     )
 
 
-def bugs(patch, closes, related):
+def bugs(patch: quilt.Patch, closes: list, related: list) -> tuple[list, list]:
     """Return the trailers and the numbers of a patch's bugs.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :param closes: numbers of bugs that it closes
-    :type closes: list
     :param related: numbers of others
-    :type related: list
-    :rtype: tuple of list
     """
     closes = list(closes)
     if not closes and not related:
@@ -140,19 +126,19 @@ def bugs(patch, closes, related):
     )
 
 
-def changes(project, chosen, patches, read, bugs_of):
+def changes(
+    project: str,
+    chosen: list,
+    patches: list,
+    read: collections.abc.Callable[..., typing.Any],
+    bugs_of: collections.abc.Callable[..., typing.Any],
+) -> list[Change]:
     """Return a commit for each patch.
 
-    :type project: str
     :param chosen: patches that apply one after the other
-    :type chosen: list
     :param patches: all of the series
-    :type patches: list
     :param read: returns the text of a file of the tree by its path
-    :type read: callable
     :param bugs_of: called with a patch, returns what bugs() does
-    :type bugs_of: callable
-    :rtype: list of Change
     :raises Failure: naming a file of the overlay that upstream has
     """
     texts = hunks.Texts(read)
@@ -219,19 +205,19 @@ def _laid(project, path, done, patches):
     return excerpt.tests(text, module, re.compile(tests).search)
 
 
-def write(folder, origin, target, commits, branch):
+def write(
+    folder: pathlib.Path,
+    origin: origins.Origin,
+    target: targets.Target,
+    commits: list,
+    branch: str,
+) -> list:
     """Write a repository with commits on top of a tree.
 
     :param folder: the repository, which is not there yet
-    :type folder: pathlib.Path
     :param origin: where the tree is from
-    :type origin: keystone_crdb.series.origin.Origin
-    :type target: keystone_crdb.series.target.Target
     :param commits: keystone_crdb.series.git.Commit objects
-    :type commits: list
-    :type branch: str
     :returns: the names of the commits, the one below them first
-    :rtype: list
     """
     if folder.exists():
         raise errors.Failure(

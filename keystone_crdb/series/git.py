@@ -4,6 +4,7 @@
 import calendar
 import dataclasses
 import os
+import pathlib
 import subprocess
 import time
 
@@ -17,13 +18,9 @@ AUTHOR = 'keystone-crdb <keystone-crdb@localhost>'
 class Commit:
     """A commit to be made.
 
-    :type message: str
     :param author: as `NAME <MAIL>`
-    :type author: str
     :param date: as YYYY-MM-DD
-    :type date: str
     :param files: the new text of each file by its path, None to delete it
-    :type files: dict
     """
 
     message: str
@@ -32,18 +29,18 @@ class Commit:
     files: dict
 
 
-def run(repository, *words, stdin=None, env=None):
+def run(
+    repository: pathlib.Path,
+    *words: str,
+    stdin: bytes | None = None,
+    env: dict | None = None,
+) -> bytes:
     """Run a command of git.
 
-    :type repository: pathlib.Path
     :param words: the command and its arguments
-    :type words: str
     :param stdin: its input
-    :type stdin: bytes
     :param env: more environment
-    :type env: dict
     :returns: what it printed
-    :rtype: bytes
     :raises Failure: with what it printed on standard error
     """
     try:
@@ -67,13 +64,9 @@ def run(repository, *words, stdin=None, env=None):
     return result.stdout
 
 
-def show(repository, revision, path):
+def show(repository: pathlib.Path, revision: str, path: str) -> str:
     """Return the text of a committed file.
 
-    :type repository: pathlib.Path
-    :type revision: str
-    :type path: str
-    :rtype: str
     :raises FileNotFoundError: when that revision has no such file
     """
     try:
@@ -84,13 +77,10 @@ def show(repository, revision, path):
         raise
 
 
-def revision(repository, name):
+def revision(repository: pathlib.Path, name: str) -> str:
     """Return the hash of a commit.
 
-    :type repository: pathlib.Path
     :param name: any name of it
-    :type name: str
-    :rtype: str
     :raises Failure: when there is none
     """
     try:
@@ -104,13 +94,8 @@ def revision(repository, name):
     return found.decode().strip()
 
 
-def has(repository, name):
-    """Say whether there is a commit of some name.
-
-    :type repository: pathlib.Path
-    :type name: str
-    :rtype: bool
-    """
+def has(repository: pathlib.Path, name: str) -> bool:
+    """Say whether there is a commit of some name."""
     try:
         revision(repository, name)
     except errors.Failure:
@@ -118,37 +103,28 @@ def has(repository, name):
     return True
 
 
-def patch_ids(repository, diffs):
+def patch_ids(repository: pathlib.Path, diffs: bytes) -> dict:
     """Return what `git patch-id` calls diffs.
 
-    :type repository: pathlib.Path
     :param diffs: one patch, or the output of `git log --patch`
-    :type diffs: bytes
     :returns: the commit, or zeros, by the id of its diff
-    :rtype: dict
     """
     ids = run(repository, 'patch-id', '--stable', stdin=diffs).decode()
     return dict(line.split() for line in ids.splitlines())
 
 
-def describe(repository):
-    """Return what `git describe` calls HEAD, or None without a tag.
-
-    :type repository: pathlib.Path
-    :rtype: str
-    """
+def describe(repository: pathlib.Path) -> str | None:
+    """Return what `git describe` calls HEAD, or None without a tag."""
     try:
         return run(repository, 'describe', '--tags').decode().strip()
     except errors.Failure:
         return None
 
 
-def check_clean(repository, *within):
+def check_clean(repository: pathlib.Path, *within: str) -> None:
     """Check that a checkout has no changes that are not committed.
 
-    :type repository: pathlib.Path
     :param within: paths to look at, instead of all
-    :type within: str
     :raises Failure: naming the files that are changed
     """
     status = run(
@@ -163,17 +139,17 @@ def check_clean(repository, *within):
         )
 
 
-def commit(repository, commits, parent='HEAD', ref=None):
+def commit(
+    repository: pathlib.Path,
+    commits: list,
+    parent: str | None = 'HEAD',
+    ref: str | None = None,
+) -> str:
     """Make commits without touching the work tree.
 
-    :type repository: pathlib.Path
-    :type commits: list
     :param parent: the revision to put them on, None to begin a history
-    :type parent: str
     :param ref: the branch to put there, or None
-    :type ref: str
     :returns: the name of the last commit
-    :rtype: str
     """
     if parent:
         parent = revision(repository, parent)

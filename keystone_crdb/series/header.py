@@ -12,6 +12,7 @@ import email.parser
 import re
 
 from keystone_crdb import errors
+from keystone_crdb.series import quilt
 
 REQUIRED = (
     'Description', 'Origin', 'Last-Update', 'Kind', 'Risk', 'Drop-When',
@@ -30,13 +31,9 @@ _SERIES = re.compile(r'\bseries ([a-z0-9-]+), (\d+) of (\d+)\b')
 class Series:
     """The series of commits that a bug's patch is to be proposed in.
 
-    :type name: str
     :param position: in that series, from 1
-    :type position: int
     :param count: how many commits it has
-    :type count: int
     :param private: whether the vulnerability team has to see it first
-    :type private: bool
     """
 
     name: str
@@ -45,23 +42,19 @@ class Series:
     private: bool
 
 
-def parse(patch):
+def parse(patch: quilt.Patch) -> dict:
     """Return the fields of a patch's header.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :returns: the text of each field by its name
-    :rtype: dict
     """
     message = email.parser.Parser().parsestr(patch.header, headersonly=True)
     return {name: value.strip() for name, value in message.items()}
 
 
-def check(patch):
+def check(patch: quilt.Patch) -> dict:
     """Check a patch's header.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :returns: the fields, as parse() gives them
-    :rtype: dict
     :raises Failure: naming the patch and the field
     """
     fields = parse(patch)
@@ -120,12 +113,10 @@ def _forwarded(fields):
     )
 
 
-def series(fields):
+def series(fields: dict) -> Series | None:
     """Return the series that Forwarded names, or None.
 
     :param fields: as parse() returns them
-    :type fields: dict
-    :rtype: Series
     """
     text = _forwarded(fields)
     found = _SERIES.search(text)
@@ -137,10 +128,9 @@ def series(fields):
     )
 
 
-def check_series(patches):
+def check_series(patches: list) -> None:
     """Check that each series of commits is whole.
 
-    :type patches: list
     :raises Failure: naming a series whose patches are not numbered from 1
     """
     found = {}
@@ -156,22 +146,16 @@ def check_series(patches):
             )
 
 
-def title(patch):
-    """Return the first line of the Description.
-
-    :type patch: keystone_crdb.series.quilt.Patch
-    :rtype: str
-    """
+def title(patch: quilt.Patch) -> str:
+    """Return the first line of the Description."""
     return check(patch)['Description'].partition('\n')[0]
 
 
-def message(patch):
+def message(patch: quilt.Patch) -> str:
     """Return a patch's header as the message of a commit.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :returns: title, body, and the other fields as trailers; Patch-Name has
         the name in the series
-    :rtype: str
     """
     fields = check(patch)
     first, _, body = fields.pop('Description').partition('\n')
@@ -181,22 +165,14 @@ def message(patch):
     return '\n\n'.join([first, body, '\n'.join(trailers)]) + '\n'
 
 
-def paragraphs(text):
-    """Return the lines of a field without what DEP-3 puts before them.
-
-    :type text: str
-    :rtype: str
-    """
+def paragraphs(text: str) -> str:
+    """Return the lines of a field without what DEP-3 puts before them."""
     return '\n'.join(
         '' if line.strip() == '.' else line.removeprefix(' ')
         for line in text.splitlines()
     )
 
 
-def escaped(text):
-    """Return a text as reStructuredText that reads the same.
-
-    :type text: str
-    :rtype: str
-    """
+def escaped(text: str) -> str:
+    """Return a text as reStructuredText that reads the same."""
     return re.sub(r'([\\*`|_])', r'\\\1', text)

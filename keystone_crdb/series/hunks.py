@@ -5,14 +5,21 @@
 is some lines off; here fuzz and offset are both errors unless asked for.
 """
 
+from __future__ import annotations
+
+import collections.abc
 import dataclasses
 import difflib
 import io
+import typing
 
 from unidiff import constants
 
 from keystone_crdb import errors
 from keystone_crdb.series import quilt
+
+if typing.TYPE_CHECKING:
+    import unidiff
 
 #: The fuzz that takes a hunk at its own line only.
 EXACT = None
@@ -22,34 +29,25 @@ EXACT = None
 class Placement:
     """Where one hunk of a patch stands in a file.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :param path: of the file, relative to the tree
-    :type path: str
     :param number: of the hunk in that file, from 1
-    :type number: int
     :param line: where it stands, from 1, or None when it does not apply
-    :type line: int
     :param offset: how many lines that is below the line it names
-    :type offset: int
     :param fuzz: how many lines of context at either end were ignored
-    :type fuzz: int
     :param others: further lines that it would fit at
-    :type others: list
     :param problem: why it does not apply, or None
-    :type problem: str
     :param details: where the nearest match is, or None
-    :type details: str
     """
 
     patch: quilt.Patch
     path: str
     number: int
-    line: int = None
+    line: int | None = None
     offset: int = 0
     fuzz: int = 0
     others: tuple = ()
-    problem: str = None
-    details: str = None
+    problem: str | None = None
+    details: str | None = None
 
     @property
     def where(self):
@@ -70,12 +68,14 @@ class Texts(dict):
 
     :param read: called with a path relative to the tree, returns the text of
         that file with its line ends, raises FileNotFoundError
-    :type read: callable
 
     A file that is not there is None.
     """
 
-    def __init__(self, read):
+    def __init__(
+        self,
+        read: collections.abc.Callable[..., typing.Any],
+    ) -> None:
         super().__init__()
         self._read = read
 
@@ -95,19 +95,19 @@ class Texts(dict):
         return self[path]
 
 
-def apply(patches, texts, fuzz=EXACT, reverse=False):
+def apply(
+    patches: list,
+    texts: Texts,
+    fuzz: int = EXACT,
+    reverse: bool = False,
+) -> list:
     """Apply patches one after the other, or take them back, last one first.
 
     :param patches: keystone_crdb.series.quilt.Patch objects in their order
-    :type patches: list
     :param texts: the tree; changed in place
-    :type texts: Texts
     :param fuzz: EXACT, or how many lines of context at either end of a hunk
         may differ; then it may stand at any line
-    :type fuzz: int
-    :type reverse: bool
     :returns: a Placement for each hunk
-    :rtype: list
     :raises Failure: naming patch, file, hunk and the nearest match
     """
     placements = []
@@ -118,11 +118,10 @@ def apply(patches, texts, fuzz=EXACT, reverse=False):
     return placements
 
 
-def check(placements):
+def check(placements: list) -> None:
     """Check that every hunk applies.
 
     :param placements: as attempt() returns them
-    :type placements: list
     :raises Failure: naming patch, file, hunk and the nearest match
     """
     for placement in placements:
@@ -134,17 +133,17 @@ def check(placements):
             )
 
 
-def attempt(patch, texts, fuzz=EXACT, reverse=False):
+def attempt(
+    patch: quilt.Patch,
+    texts: Texts,
+    fuzz: int = EXACT,
+    reverse: bool = False,
+) -> list:
     """Apply those hunks of a patch that fit, or take them back.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :param texts: the tree; changed in place
-    :type texts: Texts
     :param fuzz: as for apply()
-    :type fuzz: int
-    :type reverse: bool
     :returns: a Placement for each hunk
-    :rtype: list
     """
     placements = []
     for file in patch.files:
@@ -215,12 +214,10 @@ def _apply_file(patch, file, text, fuzz, reverse):
     return placements, ''.join(result)
 
 
-def sides(hunk):
+def sides(hunk: unidiff.Hunk) -> tuple:
     """Return the lines that a hunk expects, and those it leaves.
 
-    :type hunk: unidiff.Hunk
     :returns: two lists of lines with their line ends
-    :rtype: tuple
     """
     before = []
     after = []
@@ -250,12 +247,11 @@ def _trim(hunk, fuzz):
     return min(fuzz, head), min(fuzz, tail)
 
 
-def _find(source, hunk, before, wanted_at, done, fuzz):
+def _find(source, hunk, before, wanted_at, done, fuzz) -> tuple | None:
     """Find the place of a hunk that is nearest to where it is expected.
 
     :returns: the index it starts at or None, the fuzz that was needed, the
         other lines it would fit at as well
-    :rtype: tuple
     """
     if not before:
         return wanted_at, 0, ()
@@ -285,11 +281,8 @@ def _matches(source, wanted):
     ]
 
 
-def _nearest(source, wanted):
-    """Say where a hunk's lines stand, or stand most alike.
-
-    :rtype: str
-    """
+def _nearest(source, wanted) -> str:
+    """Say where a hunk's lines stand, or stand most alike."""
     size = len(wanted)
     matches = _matches(source, wanted)
     if matches:

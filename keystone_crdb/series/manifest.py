@@ -5,18 +5,15 @@ import json
 
 from keystone_crdb import download
 from keystone_crdb import paths
+from keystone_crdb import pins as pins_module
 from keystone_crdb.series import header
 from keystone_crdb.series import quilt
 
 FILE = paths.BUILD / 'patches.json'
 
 
-def entries(pins):
-    """Return what is known of each patch, in the order of application.
-
-    :type pins: keystone_crdb.pins.Pins
-    :rtype: list
-    """
+def entries(pins: pins_module.Pins) -> list:
+    """Return what is known of each patch, in the order of application."""
     return [
         {
             'project': project,
@@ -33,10 +30,7 @@ def entries(pins):
     ]
 
 
-def write(pins):
-    """Write the list to build/patches.json.
-
-    :type pins: keystone_crdb.pins.Pins
-    """
+def write(pins: pins_module.Pins) -> None:
+    """Write the list to build/patches.json."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(entries(pins), indent=2) + '\n')

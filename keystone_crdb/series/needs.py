@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The patches of a series without which others do not apply."""
 
+import collections.abc
 import re
+import typing
 
 from keystone_crdb import errors
 from keystone_crdb.series import hunks
@@ -10,20 +12,20 @@ _DEFINED = re.compile(r'^\s*(?:class|def) (\w+)', re.MULTILINE)
 _WORD = re.compile(r'\w+')
 
 
-def find(chosen, patches, read):
+def find(
+    chosen: list,
+    patches: list,
+    read: collections.abc.Callable[..., typing.Any],
+) -> dict:
     """Find the patches without which others do not apply, by trying.
 
     What uses a class or a function that another one brings needs that, too.
 
     :param chosen: patches, in the order of the series
-    :type chosen: list
     :param patches: all of the series
-    :type patches: list
     :param read: returns the text of a file of the tree by its path
-    :type read: callable
     :returns: for each patch of the result, in the order of the series, those
         of the others that it needs
-    :rtype: dict
     :raises Failure: naming one that does not even apply with all before it
     """
     base = hunks.Texts(read)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trees by the name that a person gives: a release, an sdist, a git ref."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import pathlib
@@ -8,6 +9,7 @@ import tempfile
 
 from keystone_crdb import download
 from keystone_crdb import errors
+from keystone_crdb import pins
 from keystone_crdb.series import drift
 from keystone_crdb.series import git
 from keystone_crdb.series import target
@@ -21,26 +23,20 @@ class Origin:
     """A tree on disk, and where it came from.
 
     :param name: as messages give it
-    :type name: str
     :param targets: keystone_crdb.series.target.Target objects in it
-    :type targets: list
     :param repository: where its history is, or None
-    :type repository: pathlib.Path
     :param revision: in that repository
-    :type revision: str
     """
 
     name: str
     targets: list
-    repository: pathlib.Path = None
-    revision: str = None
+    repository: pathlib.Path | None = None
+    revision: str | None = None
 
-    def history(self, pinned):
+    def history(self, pinned: pins.Source) -> drift.History | None:
         """Return the commits to look for patches in, or None.
 
         :param pinned: the release that the series is for
-        :type pinned: keystone_crdb.pins.Source
-        :rtype: keystone_crdb.series.drift.History
         """
         if self.repository is None:
             return None
@@ -48,15 +44,15 @@ class Origin:
 
 
 @contextlib.contextmanager
-def find(name, pinned):
+def find(
+    name: str,
+    pinned: pins.Pins,
+) -> collections.abc.Iterator[contextlib.AbstractContextManager]:
     """Make a tree readable for as long as the context lasts.
 
     :param name: PROJECT==VERSION of the Python index, a folder, an sdist, or
         REPOSITORY@REF with the folder or URL of a git repository
-    :type name: str
-    :type pinned: keystone_crdb.pins.Pins
     :returns: yields the Origin
-    :rtype: contextlib.AbstractContextManager
     :raises Failure: when there is no such tree
     """
     with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:

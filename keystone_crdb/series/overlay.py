@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that upstream does not have, laid over the patched tree."""
 
+import pathlib
 import shutil
 
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.series import header
+from keystone_crdb.series import quilt
 
 
-def files(project):
+def files(project: str) -> list:
     """Return the overlay's files, as paths relative to the tree.
 
-    :type project: str
-    :rtype: list
     :raises Failure: naming an entry that is no regular file
     """
     folder = paths.OVERLAY / project
@@ -27,23 +27,19 @@ def files(project):
     return result
 
 
-def needed(patch):
+def needed(patch: quilt.Patch) -> list:
     """Return the files of the overlay that a patch needs.
 
-    :type patch: keystone_crdb.series.quilt.Patch
     :returns: their paths, as its header has them
-    :rtype: list
     """
     return header.parse(patch).get('Overlay', '').split()
 
 
-def owners(patches):
+def owners(patches: list) -> dict:
     """Say with which patch each file of the overlay comes.
 
     :param patches: in the order in which they are applied
-    :type patches: list
     :returns: the first patch that needs it, by its path
-    :rtype: dict
     """
     result = {}
     for patch in patches:
@@ -52,12 +48,10 @@ def owners(patches):
     return result
 
 
-def check_owners(project, patches):
+def check_owners(project: str, patches: list) -> None:
     """Check that headers name all of the overlay, and nothing else.
 
-    :type project: str
     :param patches: all patches of the project
-    :type patches: list
     :raises Failure: naming a file that no patch needs, or that is not there
     """
     owned = owners(patches)
@@ -76,12 +70,9 @@ def check_owners(project, patches):
             )
 
 
-def check(project, tree):
+def check(project: str, tree: pathlib.Path) -> None:
     """Check that a tree has none of the overlay's files.
 
-    :type project: str
-    :param tree: the tree
-    :type tree: pathlib.Path
     :raises Failure: naming a file that upstream has
     """
     for path in files(project):
@@ -92,14 +83,11 @@ def check(project, tree):
             )
 
 
-def lay(project, tree):
+def lay(project: str, tree: pathlib.Path) -> list:
     """Copy the overlay over a tree.
 
-    :type project: str
     :param tree: the patched tree
-    :type tree: pathlib.Path
     :returns: what was laid, as files() gives it
-    :rtype: list
     :raises Failure: naming a file that upstream has; then none is laid
     """
     laid = files(project)

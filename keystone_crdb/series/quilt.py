@@ -24,11 +24,8 @@ class Patch:
     """One patch of a series.
 
     :param path: its file
-    :type path: pathlib.Path
     :param header: what stands before the first file's diff
-    :type header: str
     :param files: the diffs, one a file
-    :type files: unidiff.PatchSet
     """
 
     path: pathlib.Path
@@ -41,26 +38,20 @@ class Patch:
         return '/'.join(self.path.parts[-3:])
 
 
-def diff(file, before, after):
+def diff(file: unidiff.PatchedFile, before: str, after: str) -> str:
     """Return the diff of one file of a patch, under other names.
 
-    :type file: unidiff.PatchedFile
     :param before: the name after `---`
-    :type before: str
     :param after: the name after `+++`
-    :type after: str
-    :rtype: str
     """
     hunks = ''.join(str(hunk) for hunk in file)
     return f'--- {before}\n+++ {after}\n{hunks}'
 
 
-def names(folder):
+def names(folder: pathlib.Path) -> list:
     """Return the names in a series file, in order.
 
     :param folder: where it lies
-    :type folder: pathlib.Path
-    :rtype: list
     :raises Failure: when there is no series file
     """
     series = folder / 'series'
@@ -72,14 +63,11 @@ def names(folder):
     return [word for word in words if word]
 
 
-def load(project, folder=None):
+def load(project: str, folder: pathlib.Path | None = None) -> list:
     """Read all patches of a project.
 
-    :type project: str
     :param folder: where they lie, or None for patches/
-    :type folder: pathlib.Path
     :returns: the patches in their order
-    :rtype: list
     :raises Failure: naming the patch that is missing or can't be read
     """
     folder = folder or paths.PATCHES / project
@@ -87,11 +75,9 @@ def load(project, folder=None):
     return [read(folder / name) for name in names(folder)]
 
 
-def read(path):
+def read(path: pathlib.Path) -> Patch:
     """Read one patch file.
 
-    :type path: pathlib.Path
-    :rtype: Patch
     :raises Failure: naming the file and what is wrong with it
     """
     try:
@@ -125,10 +111,9 @@ def read(path):
     return patch
 
 
-def check_files(folder):
+def check_files(folder: pathlib.Path) -> None:
     """Check that each file in a folder is in its series, once.
 
-    :type folder: pathlib.Path
     :raises Failure: naming the file
     """
     listed = names(folder)
@@ -145,17 +130,13 @@ def check_files(folder):
             )
 
 
-def run(tree, patches, *words):
+def run(tree: pathlib.Path, patches: pathlib.Path, *words: str) -> str:
     """Run a command of quilt, whatever the user's own settings are.
 
     :param tree: the folder that is patched
-    :type tree: pathlib.Path
     :param patches: the folder with the series
-    :type patches: pathlib.Path
     :param words: the command and its options
-    :type words: str
     :returns: what quilt printed
-    :rtype: str
     :raises Failure: with the end of what it printed
     """
     env = dict(

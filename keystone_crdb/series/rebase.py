@@ -17,6 +17,7 @@ import tempfile
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 from keystone_crdb.series import application
 from keystone_crdb.series import git
 from keystone_crdb.series import header
@@ -44,25 +45,24 @@ class Result:
 
     :param texts: of the files in the project's folder of patches/ that
         change, by their name; None for a patch that is dropped
-    :type texts: dict
     :param outcomes: what became of each patch, by its name: 'as it was',
         'moved', 'merged' or 'dropped: upstream has it'
-    :type outcomes: dict
     """
 
     texts: dict
     outcomes: dict
 
 
-def begin(repository, old, new):
+def begin(
+    repository: pathlib.Path,
+    old: pins.Source,
+    new: pins.Source,
+) -> None:
     """Make the scratch repository.
 
     :param repository: the folder to make
-    :type repository: pathlib.Path
     :param old: the release that the series is for
-    :type old: keystone_crdb.pins.Source
     :param new: the release to go to
-    :type new: keystone_crdb.pins.Source
     :raises Failure: when the series does not apply to the old release
     """
     staged = repository.with_name(f'.{repository.name}.new')
@@ -104,12 +104,10 @@ def _series(project, folder):
     return commits
 
 
-def go_on(repository, command):
+def go_on(repository: pathlib.Path, command: str) -> None:
     """Rebase the series, or go on with it, to the end or the next conflict.
 
-    :type repository: pathlib.Path
     :param command: what to type to go on, for the message
-    :type command: str
     :raises Failure: at a conflict, naming patch and files and what to do
     """
     if not _is_under_way(repository):
@@ -178,13 +176,10 @@ def _conflict(repository, command):
     )
 
 
-def result(repository, source):
+def result(repository: pathlib.Path, source: pins.Source) -> Result:
     """Return the rebased series.
 
-    :type repository: pathlib.Path
     :param source: the release that it is on now
-    :type source: keystone_crdb.pins.Source
-    :rtype: Result
     :raises Failure: when a commit is of no patch, or adds a file
     """
     folder = paths.PATCHES / source.project

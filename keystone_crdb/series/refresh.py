@@ -8,6 +8,7 @@ import tempfile
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
 from keystone_crdb.series import quilt
@@ -17,16 +18,13 @@ from keystone_crdb.series import tree
 FORMAT = ('-p', 'ab', '--no-timestamps', '--no-index')
 
 
-def changes(source, folder=None):
+def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
     """Push and refresh each patch of a series in a scratch tree.
 
     :param source: the release that the series is for
-    :type source: keystone_crdb.pins.Source
     :param folder: the series, or None for the one in patches/
-    :type folder: pathlib.Path
     :returns: the new text of each patch that is not as quilt writes it, by
         its file name
-    :rtype: dict
     :raises Failure: naming a hunk that matches nowhere
     """
     folder = folder or paths.PATCHES / source.project

@@ -14,16 +14,14 @@ STAGED = '.keystone-crdb-new'
 SAVED = '.keystone-crdb-old'
 
 
-def files(folder, texts):
+def files(folder: pathlib.Path, texts: dict) -> None:
     """Give files a new text, create or delete them.
 
     Each is written beside its place first. When a step fails, or Ctrl-C is
     pressed, all is put back as it was.
 
-    :type folder: pathlib.Path
     :param texts: the new text of each file by its path relative to the
         folder, None to delete it
-    :type texts: dict
     :raises Failure: when the folder can't be written to
     """
     places = {

@@ -8,13 +8,11 @@ from keystone_crdb.series import manifest
 from keystone_crdb.series import tree
 
 
-def make(force=False):
+def make(force: bool = False) -> dict:
     """Make the patched trees of all pinned projects.
 
     :param force: throw away changes that are in no patch
-    :type force: bool
     :returns: the trees by project
-    :rtype: dict
     """
     pinned = pins.load()
     system.require('source')

@@ -7,6 +7,7 @@ tools come from the Python index instead, and look at the same files.
 
 import dataclasses
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -53,11 +54,8 @@ MENDING = ('ruff', 'bandit')
 class Hook:
     """A hook of pre-commit.
 
-    :type name: str
     :param revision: the tag of its repository, without a v
-    :type revision: str
     :param text: its settings
-    :type text: str
     """
 
     name: str
@@ -73,12 +71,8 @@ class Hook:
             words = found[1].replace('- ', '').splitlines() if found else []
         return [word.strip(' \'"') for word in words if word.strip(' \'"')]
 
-    def matches(self, name):
-        """Say whether it looks at a file.
-
-        :type name: str
-        :rtype: bool
-        """
+    def matches(self, name: str) -> bool:
+        """Say whether it looks at a file."""
         wanted = self._pattern('files') or TOOLS[self.name][2]
         excluded = self._pattern('exclude')
         return bool(re.search(wanted, name)) and not (
@@ -93,12 +87,8 @@ class Hook:
         return found and found[1].strip('\'"')
 
 
-def hooks(text):
-    """Return the hooks of a .pre-commit-config.yaml.
-
-    :type text: str
-    :rtype: list of Hook
-    """
+def hooks(text: str) -> list[Hook]:
+    """Return the hooks of a .pre-commit-config.yaml."""
     text = re.sub(r'^ *#.*\n', '', text, flags=re.MULTILINE)
     result = []
     for repository in re.split(r'^ *- repo: ', text, flags=re.MULTILINE)[1:]:
@@ -110,16 +100,16 @@ def hooks(text):
     return result
 
 
-def check(repository, base, commit):
+def check(
+    repository: pathlib.Path,
+    base: str,
+    commit: str,
+) -> tuple[list, list]:
     """Check the files that one commit changes.
 
     :param repository: with that commit in its work tree
-    :type repository: pathlib.Path
     :param base: the commit before
-    :type base: str
-    :type commit: str
     :returns: what ran, and what can't be had here
-    :rtype: tuple of list
     :raises Failure: with what does not please a tool
     """
     git.run(repository, 'checkout', '--quiet', '--detach', commit)

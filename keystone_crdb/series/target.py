@@ -11,6 +11,7 @@ import tomllib
 
 from keystone_crdb import errors
 from keystone_crdb.series import git
+from keystone_crdb.series import quilt
 from keystone_crdb.series import tree
 
 
@@ -26,20 +27,15 @@ class Kind(enum.Enum):
 class Target:
     """One project in a tree.
 
-    :type path: pathlib.Path
-    :type project: str
     :param version: what the tree says of itself, or None
-    :type version: str
-    :type kind: Kind
     :param metadata: the .dist-info or .egg-info of an installed package
-    :type metadata: pathlib.Path
     """
 
     path: pathlib.Path
     project: str
-    version: str
+    version: str | None
     kind: Kind
-    metadata: pathlib.Path = None
+    metadata: pathlib.Path | None = None
 
     def __str__(self):
         return (
@@ -52,15 +48,13 @@ class Target:
         """Return the folder that is the Python package."""
         return self.project.replace('.', '_')
 
-    def has_place_for(self, path):
+    def has_place_for(self, path: str) -> bool:
         """Say whether a file of the source belongs into this tree.
 
         An installed package has none of the source around it, and
         distributions install packages without their tests.
 
         :param path: relative to the source
-        :type path: str
-        :rtype: bool
         """
         if self.kind is not Kind.INSTALLED:
             return True
@@ -69,22 +63,18 @@ class Target:
             return False
         return path.startswith(f'{self.package}/')
 
-    def placeable(self, patch):
+    def placeable(self, patch: quilt.Patch) -> quilt.Patch | None:
         """Return a patch without the files that have no place in this tree.
 
-        :type patch: keystone_crdb.series.quilt.Patch
         :returns: the patch, or None when nothing of it is left
-        :rtype: keystone_crdb.series.quilt.Patch
         """
         kept = [file for file in patch.files if self.has_place_for(file.path)]
         return dataclasses.replace(patch, files=kept) if kept else None
 
-    def read(self, path):
+    def read(self, path: str) -> str:
         """Return the text of a file: in a checkout, what is committed.
 
         :param path: relative to the tree
-        :type path: str
-        :rtype: str
         :raises FileNotFoundError: when there is no such file
         """
         if self.kind is Kind.CHECKOUT:
@@ -92,15 +82,12 @@ class Target:
         return tree.read(self.path / path)
 
 
-def identify(path, projects):
+def identify(path: pathlib.Path, projects: list) -> list:
     """Say what lies in a folder.
 
-    :type path: pathlib.Path
     :param projects: the projects to look for
-    :type projects: list
     :returns: a Target for each project that is there: one, or more in a
         site-packages
-    :rtype: list
     :raises Failure: when none of them is there
     """
     path = pathlib.Path(path).resolve()
@@ -129,12 +116,10 @@ def identify(path, projects):
     return found
 
 
-def canonical(name):
+def canonical(name: str) -> str:
     """Return the name of a project as pins.toml has it.
 
     :param name: any of its spellings, such as oslo_db
-    :type name: str
-    :rtype: str
     """
     return re.sub(r'[-_.]+', '.', name).lower()
 

@@ -11,6 +11,7 @@ from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import pins
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
@@ -21,18 +22,15 @@ LEAVINGS = {'.pc', '.stestr', '.tox', '.venv', '__pycache__'}
 LEAVINGS_SUFFIXES = {'.egg-info', '.pyc'}
 
 
-def make(source, force=False):
+def make(source: pins.Source, force: bool = False) -> pathlib.Path:
     """Bring a project's tree up to date with its sdist, series and overlay.
 
     Nothing happens when none of these and nothing in the tree changed. The
     new tree is made beside the old one and takes its place as the last step.
 
     :param source: the pinned release
-    :type source: keystone_crdb.pins.Source
     :param force: throw away changes that are in no patch
-    :type force: bool
     :returns: the tree
-    :rtype: pathlib.Path
     :raises Failure: when a patch or overlay file is out of place, or the
         tree has changes that would be lost
     """
@@ -86,12 +84,10 @@ def _make_new(source, patches, new):
     return overlay.lay(source.project, new)
 
 
-def tracked_files(tree):
+def tracked_files(tree: pathlib.Path) -> list:
     """Return the files of a made tree, without what tools left in it.
 
-    :type tree: pathlib.Path
     :returns: paths relative to the tree
-    :rtype: list
     """
     return sorted(_recorded(tree)['files'])
 
@@ -146,12 +142,8 @@ def _changes(tree, recorded):
     )
 
 
-def read(path):
-    """Return the text of a file with its own line ends.
-
-    :type path: pathlib.Path
-    :rtype: str
-    """
+def read(path: pathlib.Path) -> str:
+    """Return the text of a file with its own line ends."""
     with open(path, encoding='utf-8', newline='') as stream:
         return stream.read()
 

@@ -82,11 +82,10 @@ async def _serve(cluster, url_file, certs):
     server.stop()
 
 
-def main():
+def main() -> int:
     """Run the stand-in.
 
     :returns: exit status
-    :rtype: int
     """
     parser = argparse.ArgumentParser(
         prog='python -m keystone_crdb.standin', description=__doc__

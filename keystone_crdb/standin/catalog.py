@@ -2,6 +2,7 @@
 """What the proxy looks up in PostgreSQL's catalogue to reword an error."""
 
 import dataclasses
+import pathlib
 
 import psycopg
 
@@ -45,9 +46,7 @@ class Constraint:
     """A constraint or unique index that was violated.
 
     :param types: of its columns, in order, in PostgreSQL's words
-    :type types: tuple
     :param expression: of a CHECK, else None
-    :type expression: str
     """
 
     types: tuple
@@ -58,21 +57,24 @@ class Catalog:
     """Reads the catalogues of a cluster's databases.
 
     :param socket_folder: where the cluster's socket lies
-    :type socket_folder: pathlib.Path
     :param user: to connect as
-    :type user: str
     """
 
-    def __init__(self, socket_folder, user):
+    def __init__(self, socket_folder: pathlib.Path, user: str) -> None:
         self._socket_folder = socket_folder
         self._user = user
 
-    async def constraint(self, database, schema, table, name):
+    async def constraint(
+        self,
+        database,
+        schema,
+        table,
+        name,
+    ) -> Constraint | None:
         """Look up what an error names.
 
         :returns: None when it is not there, as what an open transaction
             made is not
-        :rtype: Constraint
         """
         try:
             connection = await psycopg.AsyncConnection.connect(

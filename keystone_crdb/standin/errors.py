@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 
+from keystone_crdb.standin import catalog
 from keystone_crdb.standin import literals
 
 #: Release whose texts were recorded.
@@ -33,16 +34,13 @@ class Context:
     """What an ErrorResponse does not say.
 
     :param statement: text of the client's last statement
-    :type statement: str
     :param database: name of the session's database
-    :type database: str
     :param constraint: what was violated, or None if it is not known
-    :type constraint: catalog.Constraint
     """
 
     statement: str = ''
     database: str = ''
-    constraint: object = None
+    constraint: catalog.Constraint | None = None
 
     @property
     def verb(self):
@@ -61,12 +59,10 @@ class Context:
         return self.constraint and self.constraint.types
 
 
-def needs_constraint(fields):
+def needs_constraint(fields: dict) -> bool:
     """Say whether rewording takes a look at the catalogue.
 
     :param fields: of PostgreSQL's ErrorResponse
-    :type fields: dict
-    :rtype: bool
     """
     return (
         fields.get('C') in ('23503', '23505', '23514')
@@ -75,15 +71,12 @@ def needs_constraint(fields):
     )
 
 
-def reword(fields, context):
+def reword(fields: dict, context: Context) -> dict:
     """Put an ErrorResponse into CockroachDB's words.
 
     :param fields: of PostgreSQL's ErrorResponse, by their letters
-    :type fields: dict
-    :type context: Context
     :returns: fields of the new one: severity, SQLSTATE and message, and
         detail, hint and constraint name where there is any
-    :rtype: dict
     """
     old = {key: fields[key] for key in 'CMDH' if key in fields}
     new = None
@@ -441,7 +434,7 @@ _text('57014', 'canceling statement due to statement timeout',
 _text('57P01', 'terminating connection .*', 'server is shutting down')
 
 
-def _restart(cause, status='PENDING', anchor=''):
+def _restart(cause, status: str = 'PENDING', anchor: str = ''):
     """Return a serialization failure, its identifiers invented."""
     now = time.time()
     timestamp = f'{now:.9f},0'
@@ -489,11 +482,10 @@ def _deadlock(found, fields, context):
 
 # Syntax.
 
-def _source(statement, position):
+def _source(statement, position: int):
     """Return the detail that points into a statement.
 
     :param position: of a character, from 0
-    :type position: int
     """
     column = position - (statement.rfind('\n', 0, position) + 1)
     return f'source SQL:\n{statement}\n{" " * column}^'

@@ -16,14 +16,11 @@ _INTEGERS = ('smallint', 'integer', 'bigint')
 _UNQUOTED = _INTEGERS + ('numeric', 'real', 'double precision')
 
 
-def quote(text):
+def quote(text: str) -> str:
     """Return a string literal as CockroachDB prints it.
 
     Plain ASCII stays as it is between quotes; anything else makes it an
     escaped literal.
-
-    :type text: str
-    :rtype: str
     """
     escaped = ''.join(map(_escape, text))
     return f"'{text}'" if escaped == text else f"e'{escaped}'"
@@ -40,15 +37,12 @@ def _escape(character):
     return f'\\u{code:04X}' if code <= 0xFFFF else f'\\U{code:08X}'
 
 
-def literal(text, type_name):
+def literal(text: str, type_name: str | None) -> str:
     """Return a value as CockroachDB prints it.
 
     :param text: as PostgreSQL prints it
-    :type text: str
     :param type_name: of its column, in PostgreSQL's words, or None when it
         is not known; then digits are taken for a number
-    :type type_name: str
-    :rtype: str
     """
     if text == 'null':
         return 'NULL'
@@ -81,20 +75,20 @@ def _split(values, types):
     return found.groups() if found else values.split(', ')
 
 
-def key(columns, values, types, separator):
+def key(
+    columns: str,
+    values: str,
+    types: tuple | None,
+    separator: str,
+) -> tuple:
     """Return the columns and the values of a key, as two lists in text.
 
     :param columns: PostgreSQL's list
-    :type columns: str
     :param values: PostgreSQL's list, of plain texts
-    :type values: str
     :param types: of the columns, in PostgreSQL's words, or None when they
         are not known
-    :type types: tuple
     :param separator: to put into both lists
-    :type separator: str
     :returns: the two lists; the columns are without quotes
-    :rtype: tuple
     """
     names = [name.strip('"') for name in columns.split(', ')]
     types = types or (None,) * len(names)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private PostgreSQL cluster from the system's packages."""
 
+import collections.abc
 import os
 import pathlib
 import pwd
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+import typing
 
 import psycopg
 
@@ -54,11 +56,10 @@ local all all scram-sha-256
 _HBA_OF_SECURE = 'local all all trust\n'
 
 
-def find_programs():
+def find_programs() -> pathlib.Path:
     """Find the newest PostgreSQL that is installed.
 
     :returns: the folder that has initdb and postgres
-    :rtype: pathlib.Path
     :raises Failure: when there is none, or only too old ones
     """
     folders = list(_DEBIAN.glob('*/bin'))
@@ -93,11 +94,10 @@ def _major(folder):
     return int(re.search(r'\d+', version)[0])
 
 
-def _unprivileged():
+def _unprivileged() -> dict:
     """Return whom to run as: PostgreSQL refuses to be run by root.
 
     :returns: arguments for subprocess, empty when we are not root
-    :rtype: dict
     """
     if os.geteuid() != 0:
         return {}
@@ -121,12 +121,10 @@ class Cluster:
     """A cluster below a folder, from initdb to its end.
 
     :param folder: made by the caller, empty
-    :type folder: pathlib.Path
     :param secure: whether users show the proxy who they are
-    :type secure: bool
     """
 
-    def __init__(self, folder, secure=False):
+    def __init__(self, folder: pathlib.Path, secure: bool = False) -> None:
         self.folder = folder
         self.socket_folder = folder / 'socket'
         self.socket = self.socket_folder / f'.s.PGSQL.{_PORT}'
@@ -136,11 +134,13 @@ class Cluster:
         self._hba = _HBA_OF_SECURE if secure else _HBA
         self._run_as = _unprivileged()
 
-    def start(self, remember):
+    def start(
+        self,
+        remember: collections.abc.Callable[..., typing.Any],
+    ) -> None:
         """Make the cluster and start it.
 
         :param remember: called with the server's process id once it runs
-        :type remember: callable
         :raises Failure: with the end of PostgreSQL's log
         """
         programs = find_programs()
@@ -193,7 +193,7 @@ class Cluster:
         if result.returncode:
             raise self._failure('initdb failed')
 
-    def _prepare(self):
+    def _prepare(self) -> None:
         with self._connect('template1') as connection:
             connection.execute(_TEMPLATE.read_text())
         with self._connect('postgres') as connection:
@@ -227,7 +227,7 @@ class Cluster:
             details='\n'.join(log.splitlines()[-10:]),
         )
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop the server at once and remove its data."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)

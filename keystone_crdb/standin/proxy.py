@@ -5,11 +5,14 @@ Bytes are passed on as they come; only a client's statements and the
 server's errors are looked at.
 """
 
+from __future__ import annotations
+
 import asyncio
 import collections
 import logging
 import ssl
 
+from keystone_crdb.standin import catalog as catalogs
 from keystone_crdb.standin import errors
 from keystone_crdb.standin import sql
 from keystone_crdb.standin import tls
@@ -38,14 +41,14 @@ class _Half(asyncio.Protocol):
     :param peer: the other half, once there is one
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.transport = None
         self.peer = None
 
-    def connection_made(self, transport):
+    def connection_made(self, transport) -> None:
         self.transport = transport
 
-    def data_received(self, data):
+    def data_received(self, data) -> None:
         try:
             self.receive(data)
         except wire.ProtocolError as exc:
@@ -59,21 +62,21 @@ class _Half(asyncio.Protocol):
         """
         raise NotImplementedError
 
-    def abort(self):
+    def abort(self) -> None:
         """End both connections at once."""
         for half in (self, self.peer):
             if half and half.transport:
                 half.transport.abort()
 
-    def connection_lost(self, exc):
+    def connection_lost(self, exc) -> None:
         if self.peer and self.peer.transport:
             self.peer.transport.close()
 
-    def pause_writing(self):
+    def pause_writing(self) -> None:
         if self.peer and self.peer.transport:
             self.peer.transport.pause_reading()
 
-    def resume_writing(self):
+    def resume_writing(self) -> None:
         if self.peer and self.peer.transport:
             self.peer.transport.resume_reading()
 
@@ -82,10 +85,9 @@ class _Client(_Half):
     """A client's connection.
 
     :param proxy: the server it belongs to
-    :type proxy: Proxy
     """
 
-    def __init__(self, proxy):
+    def __init__(self, proxy: Proxy) -> None:
         super().__init__()
         self.proxy = proxy
         self.database = DEFAULT_DATABASE
@@ -96,15 +98,15 @@ class _Client(_Half):
         self._task = None
         self._splitter = wire.Splitter(_FROM_CLIENT)
 
-    def connection_made(self, transport):
+    def connection_made(self, transport) -> None:
         super().connection_made(transport)
         self.proxy.clients.add(self)
 
-    def connection_lost(self, exc):
+    def connection_lost(self, exc) -> None:
         self.proxy.clients.discard(self)
         super().connection_lost(exc)
 
-    def data_received(self, data):
+    def data_received(self, data) -> None:
         if isinstance(self.transport, tls.Transport):
             try:
                 data = self.transport.decrypt(data)
@@ -114,7 +116,7 @@ class _Client(_Half):
                 return
         super().data_received(data)
 
-    def receive(self, data):
+    def receive(self, data) -> None:
         if self.peer is None:
             self._startup += data
             self._take_startup()
@@ -141,7 +143,7 @@ class _Client(_Half):
         self.peer.idle = False
         self.peer.transport.write(message)
 
-    def _take_startup(self):
+    def _take_startup(self) -> None:
         if self._task is not None:
             return
         while taken := wire.take_startup(self._startup):
@@ -253,7 +255,7 @@ class _Client(_Half):
         )
 
 
-def _untyped(types):
+def _untyped(types: bytes) -> bytes:
     """Leave the type of text parameters to the server.
 
     psycopg's adapters for CockroachDB declare each string and each NULL as
@@ -261,8 +263,6 @@ def _untyped(types):
     so only with a parameter of unknown type.
 
     :param types: number and OIDs of a Parse message's parameters
-    :type types: bytes
-    :rtype: bytes
     """
     oids = [types[i:i + 4] for i in range(2, len(types), 4)]
     return types[:2] + b''.join(
@@ -274,10 +274,9 @@ class _Server(_Half):
     """A client's connection to PostgreSQL.
 
     :param client: the other half
-    :type client: _Client
     """
 
-    def __init__(self, client):
+    def __init__(self, client: _Client) -> None:
         super().__init__()
         self.peer = client
         #: Whether it has answered everything and is in no transaction.
@@ -289,12 +288,12 @@ class _Server(_Half):
         self._rewording = None
         self._lost = False
 
-    def receive(self, data):
+    def receive(self, data) -> None:
         self._pieces.extend(self._splitter.feed(data))
         if self._rewording is None:
             self._pass_on()
 
-    def _pass_on(self):
+    def _pass_on(self) -> None:
         """Send on what came, up to an error that takes a look-up."""
         ready = []
         while self._pieces:
@@ -344,7 +343,7 @@ class _Server(_Half):
             LOG.exception('error not reworded: %s', fields)
         return wire.error_response(fields)
 
-    def connection_lost(self, exc):
+    def connection_lost(self, exc) -> None:
         self._lost = True
         if self._rewording is None:
             super().connection_lost(exc)
@@ -354,28 +353,27 @@ class Proxy:
     """The server.
 
     :param socket: PostgreSQL's
-    :type socket: str
     :param catalog: to look up constraints in
-    :type catalog: catalog.Catalog
     :param context: of TLS; each client then needs its user's certificate
-    :type context: ssl.SSLContext
     """
 
-    def __init__(self, socket, catalog, context=None):
+    def __init__(
+        self,
+        socket: str,
+        catalog: catalogs.Catalog,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.socket = socket
         self.catalog = catalog
         self.context = context
         self.clients = set()
         self._server = None
 
-    async def start(self, host='127.0.0.1', port=0):
+    async def start(self, host: str = '127.0.0.1', port: int = 0) -> int:
         """Listen.
 
-        :type host: str
         :param port: 0 for any free one
-        :type port: int
         :returns: the port
-        :rtype: int
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
@@ -383,7 +381,7 @@ class Proxy:
         )
         return self._server.sockets[0].getsockname()[1]
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop to listen, and drop all clients."""
         self._server.close()
         for client in list(self.clients):

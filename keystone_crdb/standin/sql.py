@@ -57,14 +57,12 @@ def _widen(found):
     return b'BIGINT' if found['integer'] else b'BIGSERIAL'
 
 
-def rewrite(statement):
+def rewrite(statement: bytes) -> bytes:
     """Translate one statement.
 
     :param statement: text as the client sent it
-    :type statement: bytes
     :returns: text for PostgreSQL; the very same object where nothing is to
         be done
-    :rtype: bytes
     """
     # The functions of PostgreSQL's catalogue take 4 bytes.
     if _MAY_HAVE_TYPE.search(statement) and b'pg_catalog' not in statement:

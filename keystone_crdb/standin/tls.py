@@ -5,20 +5,20 @@ asyncio's own drops the alert that tells a client why its certificate was
 refused; here the client gets it.
 """
 
+import asyncio
+import pathlib
 import ssl
 
 _CHUNK = 65536
 
 
-def context(certs):
+def context(certs: pathlib.Path) -> ssl.SSLContext:
     """Return the context of a server that verifies clients' certificates.
 
     A client need not have one: it is refused with a message of the protocol.
 
     :param certs: folder with ca.crt, node.crt and node.key, as `cockroach
         cert` names them
-    :type certs: pathlib.Path
-    :rtype: ssl.SSLContext
     :raises OSError: when they can't be used
     """
     made = ssl.create_default_context(
@@ -30,13 +30,13 @@ def context(certs):
 
 
 class Transport:
-    """Encrypts what is written to a transport, and stands in its place.
+    """Encrypts what is written to a transport, and stands in its place."""
 
-    :type transport: asyncio.Transport
-    :type context: ssl.SSLContext
-    """
-
-    def __init__(self, transport, context):
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        context: ssl.SSLContext,
+    ) -> None:
         self._transport = transport
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -48,19 +48,14 @@ class Transport:
     def __getattr__(self, name):
         return getattr(self._transport, name)
 
-    def write(self, data):
-        """Send bytes, encrypted.
-
-        :type data: bytes
-        """
+    def write(self, data: bytes) -> None:
+        """Send bytes, encrypted."""
         self._tls.write(data)
         self._flush()
 
-    def decrypt(self, data):
+    def decrypt(self, data: bytes) -> bytes:
         """Take what came, the handshake at first.
 
-        :type data: bytes
-        :rtype: bytes
         :raises ssl.SSLError: when the peer has been refused, and told why
         """
         self._incoming.write(data)
@@ -79,15 +74,14 @@ class Transport:
             self._flush()
         return plain
 
-    def _flush(self):
+    def _flush(self) -> None:
         if self._outgoing.pending:
             self._transport.write(self._outgoing.read())
 
-    def user(self):
+    def user(self) -> str | None:
         """Return the name that the client's certificate is for.
 
         :returns: its common name, None without a certificate
-        :rtype: str
         """
         certificate = self._tls.getpeercert() or {}
         for parts in certificate.get('subject', ()):

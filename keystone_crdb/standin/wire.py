@@ -32,22 +32,19 @@ class Splitter:
     """Cuts a stream into the messages that matter and all the rest.
 
     :param kinds: first bytes of the messages that are wanted whole
-    :type kinds: frozenset
     """
 
-    def __init__(self, kinds):
+    def __init__(self, kinds: frozenset) -> None:
         self._kinds = kinds
         self._rest = b''
         self._skip = 0
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> list | None:
         """Take the next bytes of the stream.
 
-        :type data: bytes
         :returns: pairs in the stream's order: the kind and all bytes of a
             wanted message, or None and bytes that belong to others; those
             need not end where a message ends
-        :rtype: list
         :raises ProtocolError: on an impossible length
         """
         if self._rest:
@@ -80,24 +77,19 @@ class Splitter:
         return pieces
 
 
-def message(kind, body):
+def message(kind: int, body: bytes) -> bytes:
     """Return a whole message.
 
     :param kind: its first byte
-    :type kind: int
-    :type body: bytes
-    :rtype: bytes
     """
     return _HEADER.pack(kind, len(body) + 4) + body
 
 
-def take_startup(data):
+def take_startup(data: bytes) -> tuple | None:
     """Cut the first message, which has no kind, off a connection's bytes.
 
-    :type data: bytes
     :returns: (code, whole message, what follows), or None when there are
         too few bytes yet
-    :rtype: tuple
     :raises ProtocolError: when it can't be such a message
     """
     if len(data) < 4:
@@ -111,12 +103,8 @@ def take_startup(data):
     return code, data[:length], data[length:]
 
 
-def startup_parameters(startup):
-    """Return the names and values in a startup message.
-
-    :type startup: bytes
-    :rtype: dict
-    """
+def startup_parameters(startup: bytes) -> dict:
+    """Return the names and values in a startup message."""
     words = startup[8:].decode(errors='replace').split('\0')
     return {
         name: value
@@ -125,26 +113,18 @@ def startup_parameters(startup):
     }
 
 
-def startup_message(startup, parameters):
-    """Return a startup message of the same version, other parameters.
-
-    :type startup: bytes
-    :type parameters: dict
-    :rtype: bytes
-    """
+def startup_message(startup: bytes, parameters: dict) -> bytes:
+    """Return a startup message of the same version, other parameters."""
     body = b''.join(
         word.encode() + b'\0' for pair in parameters.items() for word in pair
     )
     return struct.pack('!I', len(body) + 9) + startup[4:8] + body + b'\0'
 
 
-def strings(body, count):
+def strings(body: bytes, count: int) -> list:
     """Cut strings, which end with a zero byte, off a message's body.
 
-    :type body: bytes
-    :type count: int
     :returns: the strings, and what follows
-    :rtype: list
     :raises ProtocolError: when there are fewer
     """
     parts = body.split(b'\0', count)
@@ -153,24 +133,20 @@ def strings(body, count):
     return parts
 
 
-def parse_error(response):
+def parse_error(response: bytes) -> dict:
     """Return the fields of an ErrorResponse.
 
     :param response: the whole message
-    :type response: bytes
     :returns: text by one-letter field type
-    :rtype: dict
     """
     fields = response[5:].decode(errors='replace').split('\0')
     return {field[0]: field[1:] for field in fields if field}
 
 
-def error_response(fields):
+def error_response(fields: dict) -> bytes:
     """Return an ErrorResponse.
 
     :param fields: text by one-letter field type
-    :type fields: dict
-    :rtype: bytes
     """
     body = b''.join(
         f'{kind}{text}\0'.encode() for kind, text in fields.items()

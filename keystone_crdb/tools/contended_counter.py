@@ -41,6 +41,7 @@ from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.checks import bench
+from keystone_crdb.databases import database as database_module
 
 RATIO_WANTED = 10
 _DATABASE = 'contended_counter'
@@ -137,7 +138,7 @@ def _with_savepoint(engine, exception, work):
     return increment
 
 
-def contend(name, engine, increment, clients, increments, think):
+def contend(name, engine, increment, clients, increments, think) -> Result:
     """Have clients increment the counter at the same time.
 
     :param name: of the way of retrying
@@ -146,7 +147,6 @@ def contend(name, engine, increment, clients, increments, think):
     :param clients: number of threads
     :param increments: number of increments by all of them together
     :param think: seconds between two increments of a client, on average
-    :rtype: Result
     """
     with engine.begin() as connection:
         connection.execute(counter.delete())
@@ -193,13 +193,12 @@ def contend(name, engine, increment, clients, increments, think):
     return Result(name, latencies, failures, seconds, value, len(begun))
 
 
-def time_alone(engine, transactions):
+def time_alone(engine, transactions) -> tuple:
     """Time transactions that meet no other, with the savepoint and without.
 
     They take turns, so that whatever else the machine does hits both.
 
     :returns: the median without and the median with the savepoint, in seconds
-    :rtype: tuple
     """
     times = {False: [], True: []}
     for number in range(2 * transactions):
@@ -230,17 +229,22 @@ def _report(result):
     )
 
 
-def run(database, clients, increments, think, work, transactions):
+def run(
+    database: database_module.Database,
+    clients,
+    increments,
+    think,
+    work,
+    transactions,
+) -> bool:
     """Measure on a database, and print.
 
-    :type database: keystone_crdb.databases.database.Database
     :param clients: number of threads
     :param increments: number of increments of each way of retrying
     :param think: seconds between two increments of a client, on average
     :param work: seconds between reading and writing
     :param transactions: number of transactions of the client that is alone
     :returns: whether it is as wanted
-    :rtype: bool
     """
     api, exception, engines = _oslo_db()
     print(database.describe())
@@ -325,11 +329,10 @@ def _measure(args):
         )
 
 
-def main():
+def main() -> int:
     """Read the command line and measure.
 
     :returns: the exit status
-    :rtype: int
     """
     parser = bench.parser('contended_counter', __doc__)
     bench.add_load(parser, clients=16, think=0.3)

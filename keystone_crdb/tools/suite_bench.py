@@ -36,11 +36,10 @@ LIVE_LIMIT = 1.5
 CLEANING_LIMIT = 20
 
 
-def _time(title, runner, folder, tests, workers):
+def _time(title, runner, folder, tests, workers) -> tuple:
     """Run some of a tree's tests.
 
     :returns: the sum of their times, and the wall-clock time, in seconds
-    :rtype: tuple
     """
     progress = report.Progress(len(tests))
     start = time.monotonic()
@@ -128,13 +127,11 @@ def _part(text):
     return int(number), int(count)
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the comparison.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status: 0 within the limits, 1 not so
-    :rtype: int
     """
     parser = bench.parser('suite', __doc__)
     parser.add_argument(

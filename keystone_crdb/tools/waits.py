@@ -36,11 +36,13 @@ each success than waits up to 0.1 s do, or lets more clients fail, in any of
 the situations.
 """
 
+import collections.abc
 import dataclasses
 import heapq
 import itertools
 import random
 import sys
+import typing
 
 from keystone_crdb import commands
 from keystone_crdb import console
@@ -68,26 +70,16 @@ class Result:
     latencies: list = dataclasses.field(default_factory=list)
     failures: int = 0
 
-    def attempts_per_success(self):
-        """Return how many attempts were made for each success.
-
-        :rtype: float
-        """
+    def attempts_per_success(self) -> float:
+        """Return how many attempts were made for each success."""
         return self.attempts / max(1, len(self.latencies))
 
-    def failed(self):
-        """Return the share of the transactions that were given up.
-
-        :rtype: float
-        """
+    def failed(self) -> float:
+        """Return the share of the transactions that were given up."""
         return self.failures / max(1, self.failures + len(self.latencies))
 
-    def percentile(self, percent):
-        """Return a percentile of the latency, in seconds.
-
-        :type percent: int
-        :rtype: float
-        """
+    def percentile(self, percent: int) -> float:
+        """Return a percentile of the latency, in seconds."""
         latencies = sorted(self.latencies)
         if not latencies:
             return float('nan')
@@ -109,17 +101,19 @@ class Simulation:
     :param wait: how they wait: a function of the number of retries so far,
         the seconds since the first refusal and the seconds that the attempt
         took; returns seconds, or None to give up
-    :type wait: callable
     :param locking: whether the database locks, and is not optimistic
-    :type locking: bool
     :param duration: of an attempt that nobody is in the way of, in seconds,
         on average
-    :type duration: float
     :param think: seconds between two transactions of a client, on average
-    :type think: float
     """
 
-    def __init__(self, wait, locking, duration, think):
+    def __init__(
+        self,
+        wait: collections.abc.Callable[..., typing.Any] | None,
+        locking: bool,
+        duration: float,
+        think: float,
+    ) -> None:
         self._wait = wait
         self._locking = locking
         self._duration = duration
@@ -132,14 +126,11 @@ class Simulation:
         self._waiting = []
         self.result = Result()
 
-    def run(self, clients, seconds):
+    def run(self, clients: int, seconds: float) -> Result:
         """Let the time pass.
 
         :param clients: number of clients
-        :type clients: int
         :param seconds: to simulate
-        :type seconds: float
-        :rtype: Result
         """
         for _ in range(clients):
             self._next(_Client())
@@ -247,12 +238,10 @@ def _limited(wait, retries):
     return limited
 
 
-def ways(retries=None):
+def ways(retries: int | None = None) -> dict:
     """Return the ways to wait that are compared, by name.
 
     :param retries: how many the caller of wrap_db_retry gives, if it does
-    :type retries: int
-    :rtype: dict
     """
     tree = paths.SOURCES / 'oslo.db'
     if not tree.is_dir():
@@ -281,12 +270,10 @@ def ways(retries=None):
     return {**limited, 'ours': ours.restricted_to(retries, last).wait}
 
 
-def wrong(results):
+def wrong(results: dict[str, Result]) -> list[str]:
     """Return what is not as wanted in one situation.
 
     :param results: by the name of the way
-    :type results: dict of Result
-    :rtype: list of str
     """
     ours, fixed = results['ours'], results['up to 0.1 s']
     lines = []
@@ -354,11 +341,10 @@ def _simulate(args):
     return not lines
 
 
-def main():
+def main() -> int:
     """Read the command line and simulate.
 
     :returns: the exit status
-    :rtype: int
     """
     parser = commands.parser('python -m keystone_crdb.tools.waits', __doc__)
     parser.add_argument(

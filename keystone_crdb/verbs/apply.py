@@ -28,7 +28,7 @@ from keystone_crdb.series import hunks
 from keystone_crdb.series import target
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'tree', nargs='?', metavar='TREE', type=pathlib.Path,
@@ -80,7 +80,7 @@ def _lines(text):
     return int(text)
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb.
 
     :raises Failure: when something does not apply; then nothing is changed

@@ -14,7 +14,7 @@ from keystone_crdb.series import quilt
 from keystone_crdb.verbs import run as run_verb
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     image.add_arguments(parser)
     run_verb.add_database_arguments(parser)
@@ -27,7 +27,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb."""
     port = run_verb.free_port(args.port)
     engine = image.find_engine(args.engine, args.engine_option)
@@ -39,16 +39,16 @@ def run(args):
         console.say(line)
 
 
-def summary(pinned, built, description, proof):
+def summary(
+    pinned: pins.Pins,
+    built: image.Built,
+    description: str,
+    proof: run_verb.Proof,
+) -> list:
     """Say what was built from what, and what to do with it.
 
-    :type pinned: keystone_crdb.pins.Pins
-    :type built: keystone_crdb.images.image.Built
     :param description: the database of the proof, for people
-    :type description: str
-    :type proof: keystone_crdb.verbs.run.Proof
     :returns: lines
-    :rtype: list
     """
     lines = ['', 'Built']
     for project, source in pinned.sources.items():

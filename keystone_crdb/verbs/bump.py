@@ -30,7 +30,7 @@ from keystone_crdb.series import replace
 from keystone_crdb.verbs import lock
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument('project', metavar='PROJECT', help='in pins.toml')
     parser.add_argument('version', metavar='VERSION', help='to go to')
@@ -39,7 +39,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb.
 
     :raises Failure: at a conflict, with what to do
@@ -196,7 +196,7 @@ def _new_requirements(old, new):
     return texts
 
 
-def _renew_locks():
+def _renew_locks() -> None:
     try:
         lock.renew()
     except errors.Failure as exc:

@@ -42,7 +42,7 @@ STATUS = {
 }
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'targets', nargs='*', metavar='TARGET', help='what to look at'
@@ -58,11 +58,10 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> int:
     """Run this verb.
 
     :returns: exit status
-    :rtype: int
     :raises Failure: when a target can't be read
     """
     pinned = pins.load()

@@ -41,7 +41,7 @@ from keystone_crdb.series import style
 OURS = re.compile(r'\boverlay\b|\bquilt\b|\b0\d{3}\b')
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'patches', nargs='*', metavar='PATCH', help='what to export'
@@ -96,7 +96,7 @@ def _bug(text):
     return number, bug
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb.
 
     :raises Failure: when something may not or can't be exported; then there

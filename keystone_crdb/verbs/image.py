@@ -11,12 +11,12 @@ from keystone_crdb import console
 from keystone_crdb.images import image
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     image.add_arguments(parser)
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb."""
     engine = image.find_engine(args.engine, args.engine_option)
     built = image.make(engine, args.base_image)

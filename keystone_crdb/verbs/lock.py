@@ -20,7 +20,7 @@ from keystone_crdb import pins
 STOCK = ('rally',)
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'names', nargs='*', metavar='NAME', help='a file in requirements/'
@@ -32,7 +32,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb."""
     known = _known()
     for name in args.names:
@@ -44,13 +44,11 @@ def run(args):
     renew(args.names or known, args.upgrade)
 
 
-def renew(names=None, upgrade=False):
+def renew(names: list | None = None, upgrade: bool = False) -> None:
     """Renew locks.
 
     :param names: files in requirements/, without suffix; None for all
-    :type names: list
     :param upgrade: take the newest versions
-    :type upgrade: bool
     :raises Failure: with what uv said
     """
     for name in names or _known():

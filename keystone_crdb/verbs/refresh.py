@@ -22,7 +22,7 @@ from keystone_crdb.series import replace
 from keystone_crdb.series import tree
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         '--check', action='store_true',
@@ -30,7 +30,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb.
 
     :raises Failure: with --check, naming the patches that would change

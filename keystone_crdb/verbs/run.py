@@ -9,6 +9,7 @@ bootstrap changes nothing and a duplicate is answered with 409; then all is
 ended.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -28,6 +29,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.images import engine as engines
 from keystone_crdb.images import image
 from keystone_crdb.images import wheelhouse
 
@@ -38,7 +40,7 @@ START_LIMIT = 120
 OPENRC = paths.BUILD / 'admin-openrc'
 
 
-def add_database_arguments(parser):
+def add_database_arguments(parser) -> None:
     """Declare the options that choose a database."""
     parser.add_argument(
         '--provider',
@@ -54,7 +56,7 @@ def add_database_arguments(parser):
     )
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     image.add_engine_arguments(parser)
     add_database_arguments(parser)
@@ -71,7 +73,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb."""
     port = free_port(args.port)
     engine = image.find_engine(args.engine, args.engine_option)
@@ -84,13 +86,11 @@ def run(args):
         _foreground(Keystone(engine, built.reference, url, port))
 
 
-def free_port(port):
+def free_port(port: int) -> int:
     """Make sure that a port of 127.0.0.1 can be listened on.
 
     :param port: its number, or 0 for any
-    :type port: int
     :returns: its number
-    :rtype: int
     :raises Failure: when something else listens there
     """
     with socket.socket() as probe:
@@ -107,11 +107,10 @@ def free_port(port):
 
 
 @contextlib.contextmanager
-def database(args):
+def database(args: argparse.Namespace):
     """Provide an empty database, or the one that a URL names.
 
     :param args: with the options of add_database_arguments()
-    :type args: argparse.Namespace
     :returns: as context: what it is, for people, and its URL
     :raises Failure: when there is none
     """
@@ -138,18 +137,20 @@ def database(args):
 class Keystone:
     """A container of the image that serves.
 
-    :type engine: keystone_crdb.images.engine.Engine
     :param reference: of the image
-    :type reference: str
     :param database_url: SQLAlchemy's
-    :type database_url: str
     :param port: of 127.0.0.1
-    :type port: int
     :param options: further settings, such as Keystone's OS_<GROUP>__<OPTION>
-    :type options: dict
     """
 
-    def __init__(self, engine, reference, database_url, port, options=None):
+    def __init__(
+        self,
+        engine: engines.Engine,
+        reference: str,
+        database_url: str,
+        port: int,
+        options: dict | None = None,
+    ) -> None:
         self._engine = engine
         self._reference = reference
         self._name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
@@ -167,11 +168,10 @@ class Keystone:
         self._container = None
 
     @contextlib.contextmanager
-    def running(self, log='keystone'):
+    def running(self, log: str = 'keystone'):
         """Run it.
 
         :param log: name of the log below build/logs
-        :type log: str
         :returns: as context: seconds from its start to its first token
         :raises Failure: with the end of its log, when it does not serve
         """
@@ -184,11 +184,10 @@ class Keystone:
             self._wait(start + START_LIMIT)
             yield time.monotonic() - start
 
-    def wait(self):
+    def wait(self) -> int:
         """Wait until it ends by itself.
 
         :returns: the engine's exit status
-        :rtype: int
         """
         return self._container.process.wait()
 
@@ -220,10 +219,9 @@ class Keystone:
         )
         return urllib.request.urlopen(request, timeout=30)  # noqa: S310
 
-    def issue_token(self):
+    def issue_token(self) -> str:
         """Issue a token for the admin, by plain HTTP.
 
-        :rtype: str
         :raises OSError: when there is none
         """
         user = {
@@ -237,19 +235,17 @@ class Keystone:
         with self._request('POST', {}, body) as response:
             return response.headers['X-Subject-Token']
 
-    def validate_token(self, token):
+    def validate_token(self, token: str) -> str:
         """Validate a token, by plain HTTP.
 
-        :type token: str
         :returns: name of the user whose token it is
-        :rtype: str
         :raises OSError: when it is not valid
         """
         headers = {'X-Auth-Token': token, 'X-Subject-Token': token}
         with self._request('GET', headers) as response:
             return json.load(response)['token']['user']['name']
 
-    def bootstrap(self):
+    def bootstrap(self) -> None:
         """Run the verb bootstrap in the container that serves.
 
         :raises Failure: when it fails
@@ -258,11 +254,8 @@ class Keystone:
             self._container.exec_command('bootstrap'), log='bootstrap'
         )
 
-    def credentials(self):
-        """Return the environment that makes `openstack` its admin's.
-
-        :rtype: dict
-        """
+    def credentials(self) -> dict:
+        """Return the environment that makes `openstack` its admin's."""
         return {
             'OS_AUTH_URL': self.url,
             'OS_IDENTITY_API_VERSION': '3',
@@ -327,26 +320,24 @@ class Proof:
     """What was proved.
 
     :param first_token: seconds from the container's start to its first token
-    :type first_token: float
     :param facts: a line for each
-    :type facts: list
     """
 
     first_token: float
     facts: list
 
 
-def prove(engine, reference, database_url, port):
+def prove(
+    engine: engines.Engine,
+    reference: str,
+    database_url: str,
+    port: int,
+) -> Proof:
     """Prove that the image works on a database, and end it.
 
-    :type engine: keystone_crdb.images.engine.Engine
     :param reference: of the image
-    :type reference: str
     :param database_url: SQLAlchemy's, of an empty database
-    :type database_url: str
     :param port: of 127.0.0.1
-    :type port: int
-    :rtype: Proof
     :raises Failure: naming what does not work
     """
     with console.step('Client: python-openstackclient'):

@@ -10,7 +10,7 @@ match at exactly its line. A second run does nothing.
 from keystone_crdb.series import sources
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         '--force',
@@ -19,6 +19,6 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb."""
     sources.make(force=args.force)

@@ -19,22 +19,22 @@ from keystone_crdb.images import image
 from keystone_crdb.series import sources
 
 
-def _make_source():
+def _make_source() -> None:
     sources.make()
     system.require('stand-in')
 
 
-def _make_image():
+def _make_image() -> None:
     image.make(image.find_engine())
     system.require('stand-in')
 
 
-def _make_test_image():
+def _make_test_image() -> None:
     image.make_test(image.find_engine())
     system.require('stand-in')
 
 
-def _make_faults():
+def _make_faults() -> None:
     _make_image()
     system.require('faults')
 
@@ -66,7 +66,7 @@ VERDICTS = {
 }
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'environments',
@@ -76,7 +76,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb.
 
     :raises Failure: naming the environments that failed

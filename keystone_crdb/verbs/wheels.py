@@ -13,6 +13,6 @@ def add_arguments(parser):
     """Declare the options of this verb."""
 
 
-def run(args):
+def run(args) -> None:
     """Run this verb."""
     wheels.make()

@@ -9,6 +9,7 @@ are compared to the byte: status, headers and body, with no exception.
 In build/answers are the differences, Tempest's log and its tests' stream.
 """
 
+import argparse
 import contextlib
 import datetime
 import os
@@ -66,12 +67,10 @@ def _serving(name, tree, folder, password, endpoint, start):
             process.terminate()
 
 
-def compare(args):
+def compare(args: argparse.Namespace) -> bool:
     """Let Tempest ask both, and report how often they differ.
 
-    :type args: argparse.Namespace
     :returns: whether all answers were the same, and no test failed
-    :rtype: bool
     :raises Failure: when one of the two, or Tempest, does not start
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -124,13 +123,11 @@ def compare(args):
     return not both.different and not counts['Failed']
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status: 0 all the same, 1 not so
-    :rtype: int
     """
     parser = commands.parser('tox -e answers --', __doc__)
     command.add_regexes(parser)

@@ -14,23 +14,16 @@ class Derived:
     what it gets itself.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.begin('start')
 
-    def begin(self, request):
-        """Go on to a request.
-
-        :type request: str
-        """
+    def begin(self, request: str) -> None:
+        """Go on to a request."""
         self._request = request
         self._counters = collections.defaultdict(itertools.count)
 
-    def urandom(self, size):
-        """Return bytes.
-
-        :type size: int
-        :rtype: bytes
-        """
+    def urandom(self, size: int) -> bytes:
+        """Return bytes."""
         module = self._module()
         number = next(self._counters[module])
         text = f'{self._request} {module} {number}'

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A proxy that asks two servers the same, and compares what they answer."""
 
+import collections.abc
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -9,6 +10,7 @@ import difflib
 import http.client
 import http.server
 import threading
+import typing
 
 #: Seconds, for one answer.
 TIMEOUT = 60
@@ -21,11 +23,7 @@ _HOP_BY_HOP = {'connection', 'keep-alive', 'transfer-encoding'}
 class Answer:
     """What a server answered.
 
-    :type status: int
-    :type reason: str
     :param headers: pairs, as they came
-    :type headers: tuple
-    :type body: bytes
     """
 
     status: int
@@ -33,11 +31,8 @@ class Answer:
     headers: tuple
     body: bytes
 
-    def lines(self):
-        """Return it for people.
-
-        :rtype: list of str
-        """
+    def lines(self) -> list[str]:
+        """Return it for people."""
         return [
             f'{self.status} {self.reason}',
             *(f'{name}: {value}' for name, value in self.headers),
@@ -46,16 +41,16 @@ class Answer:
         ]
 
 
-def ask(port, method, path, headers, body):
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    headers: dict,
+    body: bytes,
+) -> Answer:
     """Send a request to a server of this machine.
 
-    :type port: int
-    :type method: str
-    :type path: str
-    :type headers: dict
-    :type body: bytes
     :returns: its answer; status 502 when it gave none
-    :rtype: Answer
     """
     connection = http.client.HTTPConnection('127.0.0.1', port, TIMEOUT)
     try:
@@ -79,15 +74,17 @@ class Tee:
 
     :param ports: of the servers by their names; the last one's answers are
         passed on
-    :type ports: dict
     :param numbered: names of the headers that tell the number of a request
         and its time
-    :type numbered: tuple
     :param record: called with each difference, a text
-    :type record: callable
     """
 
-    def __init__(self, ports, numbered, record):
+    def __init__(
+        self,
+        ports: dict,
+        numbered: tuple,
+        record: collections.abc.Callable[..., typing.Any],
+    ) -> None:
         self._ports = ports
         self._numbered = numbered
         self._record = record
@@ -95,15 +92,14 @@ class Tee:
         self.requests = 0
         self.different = 0
 
-    def ask(self, method, path, headers, body):
-        """Ask both at the same time, and compare.
-
-        :type method: str
-        :type path: str
-        :type headers: dict
-        :type body: bytes
-        :rtype: Answer
-        """
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict,
+        body: bytes,
+    ) -> Answer:
+        """Ask both at the same time, and compare."""
         self.requests += 1
         now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         values = str(self.requests), now.isoformat()
@@ -126,7 +122,7 @@ class Tee:
 
 def _handler(tee):
     class Handler(http.server.BaseHTTPRequestHandler):
-        def _pass_on(self):
+        def _pass_on(self) -> None:
             length = int(self.headers.get('Content-Length', 0))
             answer = tee.ask(
                 self.command,
@@ -149,18 +145,15 @@ def _handler(tee):
 class Proxy:
     """The proxy's side of the clients; it takes one request at a time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._server = http.server.HTTPServer(
             ('127.0.0.1', 0), http.server.BaseHTTPRequestHandler
         )
         self.port = self._server.server_port
 
     @contextlib.contextmanager
-    def serving(self, tee):
-        """Serve, from here to the end of the context.
-
-        :type tee: Tee
-        """
+    def serving(self, tee: Tee) -> collections.abc.Iterator[None]:
+        """Serve, from here to the end of the context."""
         self._server.RequestHandlerClass = _handler(tee)
         thread = threading.Thread(target=self._server.serve_forever)
         thread.start()

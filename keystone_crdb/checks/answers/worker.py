@@ -28,7 +28,7 @@ def _header(name):
     return 'HTTP_' + name.upper().replace('-', '_')
 
 
-def main():
+def main() -> None:
     """Serve, until the process is ended."""
     folder, endpoint, start = sys.argv[1:]
     # Keystone would read these as its own.

@@ -18,6 +18,7 @@ when a write is lost, or something else is not as it should be. What can't be
 run here is reported with the reason.
 """
 
+import argparse
 import sys
 
 from keystone_crdb import commands
@@ -58,11 +59,10 @@ def _chosen(names, whole):
     return scenarios.ALL if whole else QUICK
 
 
-def _run(chosen, stage):
+def _run(chosen, stage) -> dict:
     """Run scenarios.
 
     :returns: Result, NotRun or Failure of each, by name
-    :rtype: dict
     """
     results = {}
     for scenario in chosen:
@@ -91,11 +91,10 @@ def _cells(found):
     ]
 
 
-def is_good(found):
+def is_good(found) -> bool:
     """Return whether a scenario's outcome is as it should be.
 
     :param found: Result, NotRun or Failure
-    :rtype: bool
     """
     if isinstance(found, stages.NotRun):
         return True
@@ -129,12 +128,10 @@ def _command(args):
     return 'tox -e faults -- --all' if args.all else 'tox -e faults'
 
 
-def _prove(args):
+def _prove(args: argparse.Namespace) -> bool:
     """Run what the arguments ask for, and report it.
 
-    :type args: argparse.Namespace
     :returns: whether all is as it should be
-    :rtype: bool
     :raises Failure: when there is nothing to run it on
     """
     chosen = _chosen(args.scenarios, args.all)
@@ -154,11 +151,10 @@ def _prove(args):
     return all(map(is_good, results.values()))
 
 
-def main():
+def main() -> int:
     """Read the command line and run the scenarios.
 
     :returns: the exit status
-    :rtype: int
     """
     parser = commands.parser('python -m keystone_crdb.checks.faults', __doc__)
     parser.add_argument('scenarios', nargs='*', metavar='SCENARIO')

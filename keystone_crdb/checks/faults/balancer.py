@@ -2,6 +2,7 @@
 """haproxy before Keystones, with the configuration of compose/."""
 
 import contextlib
+import pathlib
 import re
 import shutil
 import subprocess
@@ -22,16 +23,12 @@ def why_not():
     return None
 
 
-def configuration(text, port, servers):
+def configuration(text: str, port: int, servers: list) -> str:
     """Put other addresses into a configuration.
 
     :param text: that of compose/haproxy.cfg
-    :type text: str
     :param port: of 127.0.0.1, to listen on
-    :type port: int
     :param servers: ports of the Keystones
-    :type servers: list
-    :rtype: str
     """
     text = re.sub(r'^resolvers .*?\n\n', '', text, flags=re.M | re.S)
     text = re.sub(' resolvers docker init-addr .*', '', text)
@@ -44,13 +41,11 @@ def configuration(text, port, servers):
 
 
 @contextlib.contextmanager
-def running(folder, servers):
+def running(folder: pathlib.Path, servers: list):
     """Run haproxy.
 
     :param folder: for its configuration
-    :type folder: pathlib.Path
     :param servers: ports of the Keystones
-    :type servers: list
     :returns: as context: Keystone's URL there
     :raises Failure: with its output, when it does not run
     """

@@ -3,6 +3,7 @@
 
 import datetime
 import ipaddress
+import pathlib
 import ssl
 
 from cryptography import x509
@@ -25,29 +26,27 @@ _SIGNS = x509.KeyUsage(
 )
 
 
-def name(text):
-    """Return a distinguished name that is but a common name.
-
-    :type text: str
-    :rtype: cryptography.x509.Name
-    """
+def name(text: str) -> x509.Name:
+    """Return a distinguished name that is but a common name."""
     return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, text)])
 
 
-def sign(subject, key, issuer, issuer_key, end, extensions):
+def sign(
+    subject: x509.Name,
+    key,
+    issuer: x509.Name,
+    issuer_key,
+    end: datetime.datetime,
+    extensions: list,
+) -> bytes:
     """Sign a certificate that X509_V_FLAG_X509_STRICT takes, too.
 
-    :type subject: cryptography.x509.Name
     :param key: of the subject
     :param issuer: the subject, for a CA
-    :type issuer: cryptography.x509.Name
     :param issuer_key: of the issuer
     :param end: until when it is valid
-    :type end: datetime.datetime
     :param extensions: further ones
-    :type extensions: list
     :returns: the certificate in PEM
-    :rtype: bytes
     """
     extensions = [
         *extensions,
@@ -79,10 +78,9 @@ def sign(subject, key, issuer, issuer_key, end, extensions):
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def write_key(path, key, *certificates):
+def write_key(path: pathlib.Path, key, *certificates) -> None:
     """Write a key, and certificates after it, for its owner only.
 
-    :type path: pathlib.Path
     :param certificates: in PEM
     """
     path.touch(0o600)
@@ -100,10 +98,9 @@ class Authority:
     """A CA, and the certificates that it makes for 127.0.0.1.
 
     :param folder: for its files
-    :type folder: pathlib.Path
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: pathlib.Path) -> None:
         self.certificate = folder / 'ca.crt'
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -116,13 +113,11 @@ class Authority:
             )
         )  # fmt: skip
 
-    def context(self, days):
+    def context(self, days: int) -> ssl.SSLContext:
         """Make a certificate.
 
         :param days: until it expires; negative ones since then
-        :type days: int
         :returns: what a server needs to use it
-        :rtype: ssl.SSLContext
         """
         key = ec.generate_private_key(ec.SECP256R1())
         address = x509.IPAddress(ipaddress.ip_address('127.0.0.1'))

@@ -19,17 +19,19 @@ class Link:
     """A proxy on a port of its own, in a thread of its own.
 
     :param host: of the database
-    :type host: str
     :param port: of the database
-    :type port: int
     :param listen: address to listen on
-    :type listen: str
     :param tls: what to offer clients who ask for TLS, which ends here;
         without it their TLS goes through
-    :type tls: ssl.SSLContext
     """
 
-    def __init__(self, host, port, listen='127.0.0.1', tls=None):
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        listen: str = '127.0.0.1',
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.tls = tls
         self.port = None
         #: Of the commits that come, each so manieth one is cut; 0 is none.
@@ -58,29 +60,29 @@ class Link:
     def _do(self, coroutine):
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
-    def refuse(self):
+    def refuse(self) -> None:
         """Drop all connections, and refuse new ones."""
         self._do(self._close())
 
-    def restore(self):
+    def restore(self) -> None:
         """Listen, after refuse() on the same port again."""
         self._do(self._open())
 
-    def drop(self):
+    def drop(self) -> None:
         """Drop all connections that there are."""
         self._do(self._drop())
 
-    async def _open(self):
+    async def _open(self) -> None:
         self._server = await asyncio.start_server(
             self._serve, self._listen, self.port or 0
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _close(self):
+    async def _close(self) -> None:
         self._server.close()
         await self._drop()
 
-    async def _drop(self):
+    async def _drop(self) -> None:
         for writer in list(self._writers):
             writer.transport.abort()
 
@@ -143,13 +145,13 @@ class Link:
 class _Session:
     """A client's connection and the one to the database."""
 
-    def __init__(self, link, client, server):
+    def __init__(self, link, client, server) -> None:
         self._link = link
         self._client = client
         self._server = server
         self._swallow = False
 
-    async def up(self, reader):
+    async def up(self, reader) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if _COMMIT in data:
@@ -160,7 +162,7 @@ class _Session:
                 self._server.write(data)
                 await self._server.drain()
 
-    async def down(self, reader):
+    async def down(self, reader) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if self._swallow:

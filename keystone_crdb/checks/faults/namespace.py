@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network namespace whose way to the database can be cut."""
 
+import collections.abc
 import contextlib
 import os
 import shutil
@@ -46,31 +47,26 @@ def why_not():
 
 
 class Namespace:
-    """A namespace with two cables: one for clients, one for the database.
+    """A namespace with two cables: one for clients, one for the database."""
 
-    :type name: str
-    """
-
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.name = name
         # A device's name has 15 characters at most.
         self._cable = f'd{name[-8:]}'
 
-    def cut(self):
+    def cut(self) -> None:
         """Pull the cable to the database: what is sent into it is gone."""
         _ip('link', 'set', self._cable, 'down')
 
-    def heal(self):
+    def heal(self) -> None:
         """Plug it in again."""
         _ip('link', 'set', self._cable, 'up')
 
 
 @contextlib.contextmanager
-def namespace(name):
+def namespace(name: str) -> collections.abc.Iterator[Namespace]:
     """Make a namespace, and remove it at the end.
 
-    :type name: str
-    :returns: as context: Namespace
     :raises Failure: when it can't be made
     """
     made = Namespace(name)

@@ -98,7 +98,7 @@ def _signal(process, number):
         os.kill(process, number)
 
 
-def _to_leaseholder(stage, act, note=''):
+def _to_leaseholder(stage, act, note: str = ''):
     """Let something happen to the node that serves a table.
 
     :param act: called with the keystone_crdb.checks.faults.cluster.Node

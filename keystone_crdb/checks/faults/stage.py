@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scenarios share, and the load under which a fault happens."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import pathlib
@@ -15,6 +16,7 @@ from keystone_crdb.checks.faults import link as links
 from keystone_crdb.databases import cluster as clusters
 from keystone_crdb.databases import database as databases
 from keystone_crdb.databases import providers
+from keystone_crdb.images import engine as engines
 from keystone_crdb.keystone import container as keystones
 from keystone_crdb.load import clients
 
@@ -48,13 +50,15 @@ class Result:
     note: str = ''
 
 
-def result(load, moment, wrong=(), note=''):
+def result(
+    load: clients.Load,
+    moment: float,
+    wrong=(),
+    note: str = '',
+) -> Result:
     """Check a load's writes, and sum it up.
 
-    :type load: keystone_crdb.load.clients.Load
     :param moment: of the fault, by time.monotonic()
-    :type moment: float
-    :rtype: Result
     """
     for reason, number in load.record.reasons()[:4]:
         console.note(f'{number} times {reason}')
@@ -72,19 +76,21 @@ def result(load, moment, wrong=(), note=''):
 class Stage:
     """Where scenarios happen.
 
-    :type database: keystone_crdb.databases.database.Database
-    :type engine: keystone_crdb.images.engine.Engine
     :param reference: of the image
-    :type reference: str
     :param folder: for what scenarios need
-    :type folder: pathlib.Path
     :param clients: of the load
-    :type clients: int
     :param pause: seconds that a fault lasts which is a pause
-    :type pause: float
     """
 
-    def __init__(self, database, engine, reference, folder, clients, pause):
+    def __init__(
+        self,
+        database: databases.Database,
+        engine: engines.Engine,
+        reference: str,
+        folder: pathlib.Path,
+        clients: int,
+        pause: float,
+    ) -> None:
         self.database = database
         self.engine = engine
         self.reference = reference
@@ -128,37 +134,33 @@ class Stage:
         finally:
             self.database.drop_database(name)
 
-    def url_by(self, link, url, host='127.0.0.1', **query):
-        """Return the URL of a database by a link.
-
-        :type link: keystone_crdb.checks.faults.link.Link
-        :type url: sqlalchemy.URL
-        :rtype: str
-        """
+    def url_by(
+        self,
+        link: links.Link,
+        url: sqlalchemy.URL,
+        host: str = '127.0.0.1',
+        **query,
+    ) -> str:
+        """Return the URL of a database by a link."""
         by_link = url.set(host=host, port=link.port)
         by_link = by_link.update_query_dict(query)
         return by_link.render_as_string(hide_password=False)
 
-    def keystone(self, url, volume, **kwargs):
+    def keystone(self, url: str, volume: str, **kwargs) -> keystones.Keystone:
         """Return a container that is not started yet.
 
         :param url: of its database
-        :type url: str
         :param volume: of its keys
-        :type volume: str
-        :rtype: keystone_crdb.keystone.container.Keystone
         """
         return keystones.Keystone(
             kwargs.pop('engine', self.engine), self.reference, url,
             ('--volume', f'{volume}:/var/lib/keystone'), **kwargs,
         )
 
-    def shared(self):
+    def shared(self) -> tuple:
         """Return the Keystone and the link that many scenarios use.
 
         It is started by the first one.
-
-        :rtype: tuple
         """
         if self._shared is None:
             enter = self._stack.enter_context
@@ -170,12 +172,11 @@ class Stage:
             self._shared = keystone, link
         return self._shared
 
-    def cluster(self):
+    def cluster(self) -> tuple:
         """Return three nodes, a Keystone on them, and its database's name.
 
         They are started by the first scenario that wants them.
 
-        :rtype: tuple
         :raises NotRun: where there is no CockroachDB
         """
         if self.database.product != 'CockroachDB':
@@ -193,16 +194,17 @@ class Stage:
         return self._cluster
 
     @contextlib.contextmanager
-    def load(self, keystone, url=None):
+    def load(
+        self,
+        keystone: keystones.Keystone,
+        url: str | None = None,
+    ) -> collections.abc.Iterator[clients.Load]:
         """Load a Keystone before, while and after something happens.
 
         At the end a write has to succeed that was sent after the context's
         body; then the load goes on for a moment.
 
-        :type keystone: keystone_crdb.keystone.container.Keystone
         :param url: of the balancer before it
-        :type url: str
-        :returns: as context: keystone_crdb.load.clients.Load
         :raises Failure: when no write succeeds any more
         """
         load = clients.Load(
@@ -226,11 +228,10 @@ class Stage:
                 time.sleep(0.05)
             time.sleep(CALM)
 
-    def server_processes(self):
+    def server_processes(self) -> list:
         """Return the ids of the stand-in's PostgreSQL processes.
 
         :returns: the postmaster's, which is the first, and its children's
-        :rtype: list
         :raises NotRun: on another database
         """
         if self.database.provider != 'standin':

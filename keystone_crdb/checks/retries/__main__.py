@@ -16,6 +16,7 @@ Stock Keystone runs the same tests under the same failures with --stock.
 What is attached to a test that failed is in build/retries/RUN/failures.
 """
 
+import argparse
 import pathlib
 import shutil
 import sys
@@ -43,20 +44,20 @@ SQL_BACKED = (
 )
 
 
-def without_failures(name, tree, outcome, workers):
+def without_failures(
+    name: str,
+    tree: stestr_run.Tree,
+    outcome: runs.Outcome,
+    workers: int,
+) -> list:
     """Tell which failed tests do not fail when no transaction does.
 
     What has no result then counts too: a fixture of a class, whose id no run
     can be asked for, or a test that such a fixture keeps from running.
 
     :param name: of the run
-    :type name: str
-    :type tree: keystone_crdb.keystone.stestr_run.Tree
-    :type outcome: runs.Outcome
     :param workers: number of processes, 0 for one for each CPU
-    :type workers: int
     :returns: ids of the tests that the injected failures broke, sorted
-    :rtype: list
     """
     tests = sorted(filter(runs.is_test, outcome.failed))
     if not tests:
@@ -68,12 +69,10 @@ def without_failures(name, tree, outcome, workers):
     return sorted(outcome.failed - again.failed)
 
 
-def patched_tree(folder):
+def patched_tree(folder: pathlib.Path) -> stestr_run.Tree:
     """Return what is to bear the failures, on the patched oslo.db.
 
     :param folder: the source of Keystone
-    :type folder: pathlib.Path
-    :rtype: keystone_crdb.keystone.stestr_run.Tree
     :raises Failure: when there is none
     """
     if not (folder / 'keystone').is_dir():
@@ -114,21 +113,17 @@ def _add_arguments(parser):
     )  # fmt: skip
 
 
-def _regexes(args, mode):
-    """Return what selects a mode's tests.
-
-    :rtype: list
-    """
+def _regexes(args, mode) -> list:
+    """Return what selects a mode's tests."""
     if args.regex:
         return [args.regex]
     return [] if args.whole or mode == MODES[0] else [SQL_BACKED]
 
 
-def _report(outcomes):
+def _report(outcomes: dict) -> None:
     """Print how many tests passed.
 
     :param outcomes: by mode and 'ours' or 'stock'
-    :type outcomes: dict
     """
     console.table(
         ['mode', '', 'passed', 'failed', 'injected failures'],
@@ -145,11 +140,10 @@ def _report(outcomes):
         console.note(f'{test}: {reason}')
 
 
-def _keep(args, outcomes):
+def _keep(args, outcomes: dict):
     """Keep the result of a run that validates all there is.
 
     :param outcomes: by mode and 'ours' or 'stock'
-    :type outcomes: dict
     """
     if args.regex or not args.whole or args.modes or not args.stock:
         return
@@ -164,10 +158,9 @@ def _keep(args, outcomes):
     )
 
 
-def prove(args):
+def prove(args: argparse.Namespace) -> None:
     """Run what the arguments ask for, and report it.
 
-    :type args: argparse.Namespace
     :raises Failure: when a test of the patched tree can't bear the failures
     """
     trees = {'ours': patched_tree(args.tree)}
@@ -202,13 +195,11 @@ def prove(args):
     _keep(args, outcomes)
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own
-    :type argv: list
     :returns: exit status
-    :rtype: int
     """
     parser = commands.parser('python -m keystone_crdb.checks.retries', __doc__)
     _add_arguments(parser)

@@ -74,10 +74,9 @@ class _Transaction:
 
     :param place: file and line that opened it: what runs it again is there.
         None: it is spared
-    :type place: tuple
     """
 
-    def __init__(self, place):
+    def __init__(self, place: tuple) -> None:
         self.place = place
         self.statements = 0
         self.lost = False
@@ -87,23 +86,18 @@ class Injector:
     """Decides what fails, and raises it.
 
     :param mode: one of MODES
-    :type mode: str
     :param seed: of the mode random
-    :type seed: str
     """
 
-    def __init__(self, mode, seed='0'):
+    def __init__(self, mode: str, seed: str = '0') -> None:
         self.mode = mode
         self.seed = seed
         self.injected = 0
         self._thread = threading.local()
         self.start_test('')
 
-    def start_test(self, test_id):
-        """Begin anew, so that a test meets the same failures in any run.
-
-        :type test_id: str
-        """
+    def start_test(self, test_id: str) -> None:
+        """Begin anew, so that a test meets the same failures in any run."""
         self._random = random.Random(  # noqa: S311 - nothing is secret
             f'{self.seed}:{test_id}'
         )
@@ -115,13 +109,15 @@ class Injector:
         return getattr(self._thread, 'transaction', None)
 
     @contextlib.contextmanager
-    def session(self, session, place):
+    def session(
+        self,
+        session: contextlib.AbstractContextManager,
+        place: tuple | None,
+    ):
         """Cover a session; one inside another is part of its transaction.
 
         :param session: what enginefacade opens
-        :type session: contextlib.AbstractContextManager
         :param place: file and line that opened it, or None to spare it
-        :type place: tuple
         """
         if self._current is not None:
             with session as opened:
@@ -138,11 +134,10 @@ class Injector:
             if current.statements and not current.lost:
                 self._in_a_row.pop(current.place, None)
 
-    def statement(self, dbapi):
+    def statement(self, dbapi: types.ModuleType) -> None:
         """Raise what a statement meets, if anything.
 
         :param dbapi: the driver's module
-        :type dbapi: module
         """
         current = self._current
         if current is None or current.place is None:
@@ -154,11 +149,10 @@ class Injector:
         ):
             self._maybe_fail(dbapi)
 
-    def commit(self, dbapi):
+    def commit(self, dbapi: types.ModuleType) -> None:
         """Raise what a COMMIT meets, if anything.
 
         :param dbapi: the driver's module
-        :type dbapi: module
         """
         current = self._current
         if current is None or current.place is None:
@@ -184,15 +178,15 @@ class Injector:
         raise _driver_error(dbapi, 'SerializationFailure', '40001')
 
 
-def _driver_error(dbapi, name, sqlstate):
+def _driver_error(
+    dbapi: types.ModuleType,
+    name: str,
+    sqlstate: str,
+) -> Exception:
     """Make an error as the driver would.
 
     :param dbapi: the driver's module
-    :type dbapi: module
     :param name: of the class in the drivers of PostgreSQL's protocol
-    :type name: str
-    :type sqlstate: str
-    :rtype: Exception
     """
     lost = sqlstate == '25P02'
     base = getattr(
@@ -204,12 +198,10 @@ def _driver_error(dbapi, name, sqlstate):
     return error(_LOST if lost else _MESSAGE)
 
 
-def _decorated(frame):
+def _decorated(frame: types.FrameType) -> types.CodeType | None:
     """Return the code of the function that enginefacade's decorator calls.
 
-    :type frame: types.FrameType
     :returns: None when the frame is not the decorator's
-    :rtype: types.CodeType
     """
     if frame.f_globals.get('__name__') != _FACADE:
         return None
@@ -217,13 +209,11 @@ def _decorated(frame):
     return getattr(function, '__code__', None)
 
 
-def _opened_at(package):
+def _opened_at(package: str) -> tuple | None:
     """Return where in Keystone the session is being opened.
 
     :param package: Keystone's folder
-    :type package: str
     :returns: file and line, or None when a test opens it
-    :rtype: tuple
     """
     helpers = tuple(
         os.path.join(package, 'common', 'sql', name)
@@ -243,16 +233,13 @@ def _opened_at(package):
     return None
 
 
-def _cover(manager, injector, package):
+def _cover(manager: type, injector: Injector, package: str) -> None:
     """Cover each session of enginefacade.
 
     Its using() and its decorators open them in the same way.
 
     :param manager: enginefacade's class
-    :type manager: type
-    :type injector: Injector
     :param package: Keystone's folder
-    :type package: str
     """
     scope = manager._transaction_scope
 
@@ -262,11 +249,8 @@ def _cover(manager, injector, package):
     manager._transaction_scope = covered_scope
 
 
-def install(injector):
-    """Put an injector between Keystone and the driver.
-
-    :type injector: Injector
-    """
+def install(injector: Injector) -> None:
+    """Put an injector between Keystone and the driver."""
     import keystone
     from oslo_db import api
     from oslo_db import exception
@@ -329,7 +313,7 @@ def install(injector):
     testtools.TestCase.run = run_test
 
 
-def install_from_environment():
+def install_from_environment() -> None:
     """Install what the environment asks for, if anything."""
     mode = os.environ.get(MODE)
     if not mode:
@@ -345,11 +329,9 @@ def install_from_environment():
         )
 
 
-def counted(folder):
+def counted(folder: pathlib.Path) -> int:
     """Return how many failures the processes injected in all.
 
     :param folder: what COUNTS named
-    :type folder: pathlib.Path
-    :rtype: int
     """
     return sum(json.loads(file.read_text()) for file in folder.glob('*.json'))

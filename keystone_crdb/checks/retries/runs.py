@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of Keystone's own unit tests, with failures or without."""
 
+import collections.abc
 import dataclasses
 import io
 import pathlib
 import re
 import shutil
 import subprocess
+import typing
 
 import subunit
 import testtools
@@ -31,13 +33,9 @@ class Outcome:
     """What became of the tests of one run.
 
     :param passed: ids of tests that passed
-    :type passed: frozenset
     :param failed: ids of tests that failed, and of fixtures of a class
-    :type failed: frozenset
     :param injected: number of failures that the tests met
-    :type injected: int
     :param unloaded: names of modules that could not be imported
-    :type unloaded: frozenset
     """
 
     passed: frozenset
@@ -46,15 +44,11 @@ class Outcome:
     unloaded: frozenset = frozenset()
 
 
-def _settings(mode, seed, counts):
+def _settings(mode: str | None, seed: str, counts: pathlib.Path) -> dict:
     """Return the environment that covers a process.
 
     :param mode: of the injection, or None for no failures
-    :type mode: str
-    :type seed: str
     :param counts: folder for the numbers of failures
-    :type counts: pathlib.Path
-    :rtype: dict
     """
     return {
         injection.MODE: mode or '',
@@ -63,23 +57,20 @@ def _settings(mode, seed, counts):
     }
 
 
-def is_test(result_id):
-    """Tell whether an id is a test's, and not that of a fixture of many.
-
-    :type result_id: str
-    :rtype: bool
-    """
+def is_test(result_id: str) -> bool:
+    """Tell whether an id is a test's, and not that of a fixture of many."""
     return _SHARED.match(result_id) is None
 
 
-def _check_complete(name, tests, results):
+def _check_complete(
+    name: str,
+    tests: collections.abc.Iterable,
+    results: list,
+) -> None:
     """Fail unless each test, or a fixture of its class, has a result.
 
     :param name: of the run
-    :type name: str
     :param tests: ids of the tests that were to run
-    :type tests: collections.abc.Iterable
-    :type results: list
     :raises Failure: naming some that have none
     """
     ids = {result.test for result in results}
@@ -98,27 +89,24 @@ def _check_complete(name, tests, results):
 
 
 def run_tests(
-    name, tree, mode=None, seed='0', regexes=(), tests=None, workers=0,
-    name_failures=True,
-):  # fmt: skip
+    name: str,
+    tree: stestr_run.Tree,
+    mode: str | None = None,
+    seed: str = '0',
+    regexes: collections.abc.Sequence = (),
+    tests: collections.abc.Iterable | None = None,
+    workers: int = 0,
+    name_failures: bool = True,
+) -> Outcome:
     """Run tests in a tree.
 
     :param name: of the run, and of its folder below build/retries
-    :type name: str
     :param tree: Keystone's source, stock or patched
-    :type tree: keystone_crdb.keystone.stestr_run.Tree
     :param mode: of the injection, or None for no failures
-    :type mode: str
-    :type seed: str
     :param regexes: of which a test has to match one, if there are any
-    :type regexes: collections.abc.Sequence
     :param tests: ids of tests, in the place of regexes
-    :type tests: collections.abc.Iterable
     :param workers: number of processes, 0 for one for each CPU
-    :type workers: int
     :param name_failures: whether to print which tests fail as they do
-    :type name_failures: bool
-    :rtype: Outcome
     :raises Failure: when tests can't be imported, one never ran, or none met
         a failure
     """
@@ -156,17 +144,17 @@ def run_tests(
     return outcome
 
 
-def run_modules(name, tree, modules, regex):
+def run_modules(
+    name: str,
+    tree: stestr_run.Tree,
+    modules: list,
+    regex: str,
+) -> Outcome:
     """Run tests of a few modules, without importing all the others.
 
     :param name: of the run, and of its folder below build/retries
-    :type name: str
-    :type tree: keystone_crdb.keystone.stestr_run.Tree
     :param modules: names of modules
-    :type modules: list
     :param regex: which of their tests to run
-    :type regex: str
-    :rtype: Outcome
     :raises Failure: when no test matches, though all modules can be imported
     """
     folder = WORK / name
@@ -206,14 +194,14 @@ def run_modules(name, tree, modules, regex):
     )
 
 
-def _listed(run, modules):
+def _listed(
+    run: collections.abc.Callable[..., typing.Any],
+    modules: list,
+) -> tuple:
     """Return the tests of modules, and the modules that can't be imported.
 
     :param run: runs a module of Python, and returns output and exit status
-    :type run: callable
-    :type modules: list
     :returns: ids, and names of modules
-    :rtype: tuple
     """
     output, status = run('testtools.run', '--list', *modules)
     if not status:
@@ -232,12 +220,10 @@ def _listed(run, modules):
     )
 
 
-def _statuses(stream):
+def _statuses(stream: bytes) -> dict:
     """Return how the tests of a run ended, by their ids.
 
     :param stream: in subunit
-    :type stream: bytes
-    :rtype: dict
     """
     statuses = {}
     result = testtools.StreamToDict(

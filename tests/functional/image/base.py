@@ -4,6 +4,7 @@
 import contextlib
 import functools
 import json
+import pathlib
 import subprocess
 import tempfile
 import time
@@ -42,10 +43,9 @@ class Server(fixtures.Fixture):
     """A database server, started once for a class of tests.
 
     :param certs: see `databases.start`
-    :type certs: pathlib.Path
     """
 
-    def __init__(self, certs=None):
+    def __init__(self, certs: pathlib.Path | None = None):
         super().__init__()
         self._certs = certs
 

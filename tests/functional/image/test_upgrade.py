@@ -57,21 +57,24 @@ def head(tree, branch):
 
 
 class Client:
-    """The admin's requests to a replica, and those of users.
+    """The admin's requests to a replica, and those of users."""
 
-    :type keystone: tests.functional.image.base.Keystone
-    """
-
-    def __init__(self, keystone):
+    def __init__(self, keystone: base.Keystone):
         self._keystone = keystone
         self._token = keystone.token(PASSWORD)
 
-    def request(self, method, path, body=None, token=None, subject=None):
+    def request(
+        self,
+        method,
+        path,
+        body=None,
+        token=None,
+        subject=None,
+    ) -> tuple:
         """Send a request.
 
         :returns: the response's headers, and its JSON without the replica's
             port, so that replicas can be compared
-        :rtype: tuple
         """
         headers = {'X-Auth-Token': token or self._token}
         if subject:
@@ -118,10 +121,9 @@ class Entities:
     Among them are those of the tables that migrations change since Antelope.
 
     :param client: by whom they are written
-    :type client: Client
     """
 
-    def __init__(self, client):
+    def __init__(self, client: Client):
         self.name = uuid.uuid4().hex
         mine = {'name': self.name, 'domain_id': 'default'}
         self._password = 'first'
