@@ -75,6 +75,18 @@ class Pins:
         """Return the PEP 440 local version that the project's wheel has."""
         return f'{self.sources[project].version}+crdb.{self.revision}'
 
+    def source(self, project: str) -> Source:
+        """Return the pinned release of a project.
+
+        :raises Failure: for an unknown project
+        """
+        if project not in self.sources:
+            raise errors.Failure(
+                f'{project} is no project of ours',
+                remedy=f'one of: {", ".join(self.sources)}',
+            )
+        return self.sources[project]
+
     def find(self, project: str, version: str) -> Source | None:
         """Return a release whose hash is known, or None."""
         known = [self.sources[project], *self.releases.get(project, ())]

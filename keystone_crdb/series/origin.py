@@ -84,11 +84,7 @@ def _origin(name, path, pinned, repository=None, revision=None):
 def _release(name, pinned, scratch):
     project, _, version = name.partition('==')
     project = target.canonical(project)
-    if project not in pinned.sources:
-        raise errors.Failure(
-            f'{name}: {project} is no project of ours',
-            remedy=f'one of: {", ".join(pinned.sources)}',
-        )
+    pinned.source(project)
     source = pinned.find(project, version)
     if source is None:
         source = download.release(project, version)

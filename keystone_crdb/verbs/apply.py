@@ -86,11 +86,8 @@ def run(args) -> None:
     :raises Failure: when something does not apply; then nothing is changed
     """
     pinned = pins.load()
-    if args.project and args.project not in pinned.sources:
-        raise errors.Failure(
-            f'{args.project} is no project of ours',
-            remedy=f'one of: {", ".join(pinned.sources)}',
-        )
+    if args.project:
+        pinned.source(args.project)
     wanted = [args.project] if args.project else list(pinned.sources)
     destinations = [args.tree, args.mailbox, args.kolla]
     if sum(one is not None for one in destinations) != 1:

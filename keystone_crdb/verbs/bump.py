@@ -46,11 +46,7 @@ def run(args) -> None:
     """
     project, version = args.project, args.version
     pinned = pins.load()
-    if project not in pinned.sources:
-        raise errors.Failure(
-            f'{project} is no project of ours',
-            remedy=f'one of: {", ".join(pinned.sources)}',
-        )
+    old = pinned.source(project)
     scratch = paths.BUILD / 'bump' / project
     if args.abort:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -58,7 +54,6 @@ def run(args) -> None:
         return
     system.require('source')
     system.require('bump')
-    old = pinned.sources[project]
     new = _under_way(scratch, project, version)
     if new is None:
         if old.version == version:

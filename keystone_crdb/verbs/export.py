@@ -104,15 +104,11 @@ def run(args) -> None:
     """
     pinned = pins.load()
     project = args.project or _project(args.patches, pinned)
-    if project not in pinned.sources:
-        raise errors.Failure(
-            f'{project} is no project of ours',
-            remedy=f'one of: {", ".join(pinned.sources)}',
-        )
+    source = pinned.source(project)
     series = quilt.load(project)
     overlay.check_owners(project, series)
     wanted = application.select(project, args.patches or ['upstream bug'])
-    name = args.onto or f'{project}=={pinned.sources[project].version}'
+    name = args.onto or f'{project}=={source.version}'
     with origin.find(name, pinned) as found:
         target = _target(found, project)
         chosen = _complete(wanted, series, target, args.with_needed)
