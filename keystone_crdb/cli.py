@@ -18,6 +18,7 @@ VERBS = {
     'apply': 'apply the patches to a tree of your own',
     'export': 'write patches as commits to propose upstream',
     'drift': 'say what becomes of the patches on other trees',
+    'quilt': "change patches with quilt, with the project's settings",
     'refresh': 'refresh every patch, byte-stably',
     'bump': 'raise a pin, and take the patches along',
     'lock': 'renew the locked Python dependencies',

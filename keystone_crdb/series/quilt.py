@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import re
+import subprocess
 
 import unidiff
 
@@ -13,6 +14,9 @@ from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 
+#: How quilt writes a patch, and shows one: the same bytes each time, without
+#: time stamps and Index lines.
+_FORMAT = '-p ab --no-timestamps --no-index'
 #: How quilt names a file where nobody told it `-p ab`.
 _DEFAULT_NAMES = re.compile(
     r'^--- [^/\n]+\.orig/(.*)\n\+\+\+ [^/\n]+/', re.MULTILINE
@@ -131,7 +135,7 @@ def check_files(folder: pathlib.Path) -> None:
 
 
 def run(tree: pathlib.Path, patches: pathlib.Path, *words: str) -> str:
-    """Run a command of quilt, whatever the user's own settings are.
+    """Run a command of quilt with the project's settings.
 
     :param tree: the folder that is patched
     :param patches: the folder with the series
@@ -139,11 +143,52 @@ def run(tree: pathlib.Path, patches: pathlib.Path, *words: str) -> str:
     :returns: what quilt printed
     :raises Failure: with the end of what it printed
     """
-    env = dict(
-        os.environ, QUILT_PATCHES=str(patches), QUILT_SERIES='series',
-        QUILT_PC='.pc', LC_ALL='C',
-    )
     return console.run(
-        ['quilt', '--quiltrc=-', *words],
-        log=f'quilt-{patches.name}', cwd=tree, env=env,
+        _command(words), log=f'quilt-{patches.name}', cwd=tree,
+        env=_settings(patches),
     )
+
+
+def run_at_terminal(
+    tree: pathlib.Path, patches: pathlib.Path, *words: str
+) -> int:
+    """Run a command of quilt that the user sees, and may answer.
+
+    :param tree: the folder that is patched
+    :param patches: the folder with the series
+    :param words: the command and its options
+    :returns: quilt's exit status
+    """
+    # quilt prefers this file to QUILT_PATCHES, and the checkout may have been
+    # moved or copied since the tree was made.
+    recorded = tree / '.pc' / '.quilt_patches'
+    if recorded.exists():
+        recorded.write_text(f'{patches}\n')
+    return subprocess.run(
+        _command(words), cwd=tree, env=_settings(patches)
+    ).returncode
+
+
+def _command(words: tuple[str, ...]) -> list[str]:
+    return ['quilt', '--quiltrc=-', *words]
+
+
+def _settings(patches: pathlib.Path) -> dict[str, str]:
+    """Return an environment without any setting that the user has for quilt.
+
+    Messages are in English, since diff writes one of them into patches.
+    """
+    users = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith('QUILT')
+    }
+    return {
+        **users,
+        'QUILT_PATCHES': str(patches),
+        'QUILT_SERIES': 'series',
+        'QUILT_PC': '.pc',
+        'QUILT_DIFF_ARGS': _FORMAT,
+        'QUILT_REFRESH_ARGS': _FORMAT,
+        'LC_ALL': 'C.UTF-8',
+    }

@@ -14,9 +14,6 @@ from keystone_crdb.series import hunks
 from keystone_crdb.series import quilt
 from keystone_crdb.series import tree
 
-#: No time stamps and no Index lines: the same bytes each time.
-FORMAT = ('-p', 'ab', '--no-timestamps', '--no-index')
-
 
 def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
     """Push and refresh each patch of a series in a scratch tree.
@@ -41,7 +38,7 @@ def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
         shutil.copytree(folder, copies)
         for _ in patches:
             quilt.run(scratch / 'tree', copies, 'push', '--fuzz=0')
-            quilt.run(scratch / 'tree', copies, 'refresh', *FORMAT)
+            quilt.run(scratch / 'tree', copies, 'refresh')
         for path, text in texts.items():
             if text is not None and text != tree.read(
                 scratch / 'tree' / path

@@ -54,7 +54,8 @@ def make(source: pins.Source, force: bool = False) -> pathlib.Path:
             raise errors.Failure(
                 f'{tree} has changes that are in no patch',
                 details='\n'.join(changes[:10]),
-                remedy='quilt refresh them, or throw them away with --force',
+                remedy=f'./build.sh quilt {source.project} refresh keeps them '
+                'in the topmost patch, --force throws them away',
             )
         _replace(tree, new)
     finally:

@@ -3,8 +3,8 @@
 
 The result lies in build/src/keystone and build/src/oslo.db: the sdist that
 pins.toml names, with the series of patches/ and the files of overlay/.
-quilt can go on working there (quilt pop, push, refresh). Every hunk has to
-match at exactly its line. A second run does nothing.
+./build.sh quilt changes the patches there. Every hunk has to match at exactly
+its line. A second run does nothing.
 """
 
 from keystone_crdb.series import sources

@@ -1,4 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+import shutil
+import subprocess
+import sys
+
+from keystone_crdb import paths
 from tests.functional.series import base
 
 
@@ -8,3 +14,73 @@ class RefreshTest(base.SeriesTestCase):
     def test_series_is_as_quilt_writes_it(self):
         self.assertIn('every patch is as quilt writes it',
                       self.call('refresh', '--check'))
+
+
+class ChangeTest(base.SeriesTestCase):
+    """The guide to changing a patch, in a copy of the checkout."""
+
+    #: Its comment and this line are context of the later patch.
+    EARLY = '0080-ids-in-portions.patch'
+    LATER = '0360-lock-user-row.patch'
+    FILE = 'keystone/common/sql/core.py'
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.path / 'checkout'
+        for one in (
+            paths.ROOT / 'keystone_crdb', paths.PATCHES, paths.OVERLAY,
+            paths.PINS, paths.ROOT / 'bindep.txt',
+        ):
+            self.root.mkdir(exist_ok=True)
+            copy = shutil.copytree if one.is_dir() else shutil.copy
+            copy(one, self.root / one.name)
+        self.before = base.content(self.root / 'patches')
+        self.editor = self.path / 'editor'
+        self.editor.write_text(
+            '#!/bin/sh\n'
+            'sed -i "s/^PORTION = /# As many as fit.\\n&/" "$1"\n'
+        )
+        self.editor.chmod(0o755)
+
+    def build(self, *words, status=0):
+        """Run the copy's build.sh, which has other folders than this one."""
+        done = subprocess.run(
+            [sys.executable, '-m', 'keystone_crdb', *words],
+            cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
+            env=dict(os.environ, PYTHONPATH=str(self.root),
+                     EDITOR=str(self.editor)),
+        )
+        self.assertEqual(status, done.returncode, done.stdout)
+        return done.stdout
+
+    def edit(self):
+        self.build('source')
+        self.build('quilt', 'keystone', 'pop', self.EARLY)
+        self.build('quilt', 'keystone', 'edit', self.FILE)
+        self.build('quilt', 'keystone', 'refresh')
+
+    def assert_changed(self):
+        self.build('source')
+        self.assertIn('# As many as fit.\nPORTION = ', (
+            self.root / 'build/src/keystone' / self.FILE).read_text())
+        after = base.content(self.root / 'patches')
+        self.assertEqual(self.before.keys(), after.keys())
+        for name, added in ((self.EARLY, '+'), (self.LATER, ' ')):
+            self.assertIn(f'\n{added}# As many as fit.\n'.encode(),
+                          after[f'keystone/{name}'])
+
+    def test_unchanged_series(self):
+        self.build('source')
+        for project in self.pinned.sources:
+            self.build('quilt', project, 'pop', '-a')
+            self.build('quilt', project, 'push', '-a', '--refresh')
+        self.assertEqual(
+            self.before, base.content(self.root / 'patches')
+        )
+
+    def test_push_refreshes_later_patches(self):
+        self.edit()
+        self.build('quilt', 'keystone', 'push', '-a', '--refresh')
+        self.build('refresh', '--check')
+        self.assert_changed()
