@@ -147,7 +147,7 @@ def changes(
     result = []
     for patch in chosen:
         placed = hunks.attempt(patch, texts, fuzz=0)
-        hunks.check(placed)
+        hunks.check(placed, exact=False)
         for one in placed:
             if one.others:
                 console.warn(f'{one.where} also fits at {one.others[0]}')

@@ -113,23 +113,27 @@ def apply(
     placements = []
     for patch in reversed(patches) if reverse else patches:
         placed = attempt(patch, texts, fuzz, reverse)
-        check(placed)
+        check(placed, exact=fuzz is EXACT)
         placements.extend(placed)
     return placements
 
 
-def check(placements: list) -> None:
+def check(placements: list, exact: bool = True) -> None:
     """Check that every hunk applies.
 
     :param placements: as attempt() returns them
+    :param exact: they had to fit at their own lines
     :raises Failure: naming patch, file, hunk and the nearest match
     """
     for placement in placements:
         if placement.problem:
+            remedy = 'resolve it: see ./build.sh quilt --help'
+            if exact:
+                remedy = 'run ./build.sh refresh'
             raise errors.Failure(
                 f'{placement.where} {placement.problem}',
                 details=placement.details,
-                remedy='refresh the patch with quilt in build/src',
+                remedy=remedy,
             )
 
 
@@ -244,7 +248,10 @@ def _trim(hunk, fuzz):
         return 0, 0
     head = context.index(False)
     tail = context[::-1].index(False)
-    return min(fuzz, head), min(fuzz, tail)
+    # As patch does, it ignores the surplus of the end that has more context,
+    # and only then lines at both ends.
+    kept = max(max(head, tail) - fuzz, 0)
+    return max(head - kept, 0), max(tail - kept, 0)
 
 
 def _find(source, hunk, before, wanted_at, done, fuzz) -> tuple | None:

@@ -188,8 +188,8 @@ def result(repository: pathlib.Path, source: pins.Source) -> Result:
         shutil.copytree(folder, staged)
         diffs = _diffs(repository)
         _write(staged, diffs)
-        for name, text in refresh.changes(source, staged).items():
-            (staged / name).write_text(text)
+        for name, change in refresh.changes(source, staged).items():
+            (staged / name).write_text(change.text)
         outcomes = {}
         for name in quilt.names(folder):
             outcomes[name] = _outcome(folder / name, staged / name)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patches as quilt writes them: with today's lines, and the same each time."""
 
+import dataclasses
 import pathlib
 import shutil
 import tempfile
@@ -14,15 +15,35 @@ from keystone_crdb.series import hunks
 from keystone_crdb.series import quilt
 from keystone_crdb.series import tree
 
+#: How many lines of context an edit of an earlier patch may have changed at
+#: either end of a hunk: as many as quilt itself takes.
+FUZZ = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What refreshing changes in one patch.
+
+    :param text: of the patch as quilt writes it
+    :param placements: of its hunks
+    """
+
+    text: str
+    placements: list
+
 
 def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
     """Push and refresh each patch of a series in a scratch tree.
 
+    A hunk whose context has changed is taken with fuzz, if it fits in one
+    place only.
+
     :param source: the release that the series is for
     :param folder: the series, or None for the one in patches/
-    :returns: the new text of each patch that is not as quilt writes it, by
-        its file name
-    :raises Failure: naming a hunk that matches nowhere
+    :returns: a Change of each patch that is not as quilt writes it, by its
+        file name
+    :raises Failure: naming a hunk that matches nowhere, or in several places
+        with fuzz
     """
     folder = folder or paths.PATCHES / source.project
     patches = quilt.load(source.project, folder)
@@ -33,11 +54,12 @@ def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
         scratch = pathlib.Path(scratch)
         download.unpack(download.sdist(source), scratch / 'tree')
         texts = hunks.Texts(lambda path: tree.read(scratch / 'tree' / path))
-        hunks.apply(patches, texts, fuzz=0)
+        placements = hunks.apply(patches, texts, FUZZ)
+        _check_unambiguous(placements)
         copies = scratch / folder.name
         shutil.copytree(folder, copies)
         for _ in patches:
-            quilt.run(scratch / 'tree', copies, 'push', '--fuzz=0')
+            quilt.run(scratch / 'tree', copies, 'push', f'--fuzz={FUZZ}')
             quilt.run(scratch / 'tree', copies, 'refresh')
         for path, text in texts.items():
             if text is not None and text != tree.read(
@@ -45,8 +67,21 @@ def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
             ):
                 raise errors.Failure(f'quilt made another {path} than we did')
         return {
-            patch.path.name: text
+            patch.path.name: Change(
+                text, [one for one in placements if one.patch is patch]
+            )
             for patch in patches
             if (text := tree.read(copies / patch.path.name))
             != tree.read(patch.path)
         }
+
+
+def _check_unambiguous(placements: list) -> None:
+    for placed in placements:
+        if placed.fuzz and placed.others:
+            raise errors.Failure(
+                f'{placed.where} fits with fuzz {placed.fuzz} at line '
+                f'{placed.line}, and also at line {placed.others[0]}',
+                remedy='push, correct and refresh it: see ./build.sh quilt '
+                '--help',
+            )

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refresh every patch of the series, as quilt writes them.
 
-Pushes and refreshes each patch on the pinned source, in a scratch tree: lines
-that moved are put right, and the bytes are the same whoever does it. Patches
-that match nowhere are an error, and nothing is written then.
+Pushes and refreshes each patch on the pinned source, in a scratch tree: line
+numbers and context that an edit of an earlier patch has changed are put right,
+and the bytes are the same whoever does it. Each hunk that fits only with fuzz
+is named, to be looked at. A hunk that fits nowhere, or with fuzz in several
+places, is an error, and nothing is written then.
 
 --check writes to build/refreshed instead of patches/, and fails when there is
 a difference. CI runs it, and keeps that folder.
@@ -39,15 +41,27 @@ def run(args) -> None:
     changed = {}
     for project, source in pins.load().sources.items():
         with console.step(f'Refresh of patches/{project}'):
-            for name, text in refresh.changes(source).items():
-                console.note(f'{name} changes')
-                changed[f'{project}/{name}'] = text
+            for name, change in refresh.changes(source).items():
+                _report(name, change)
+                changed[f'{project}/{name}'] = change.text
     if not changed:
         console.say('every patch is as quilt writes it')
     elif args.check:
         raise _difference(changed)
     else:
         replace.files(paths.PATCHES, changed)
+
+
+def _report(name: str, change: refresh.Change) -> None:
+    """Say what changes in a patch, and name each hunk that needs fuzz."""
+    moved = sum(bool(placed.offset) for placed in change.placements)
+    lines = f'; hunks at other lines: {moved}' if moved else ''
+    console.note(f'{name} changes{lines}')
+    for placed in change.placements:
+        if placed.fuzz:
+            console.note(
+                f'  {placed.path}: hunk {placed.number} at line {placed}'
+            )
 
 
 def _difference(changed):

@@ -84,3 +84,13 @@ class ChangeTest(base.SeriesTestCase):
         self.build('quilt', 'keystone', 'push', '-a', '--refresh')
         self.build('refresh', '--check')
         self.assert_changed()
+
+    def test_refresh_takes_later_patches_with_fuzz(self):
+        self.edit()
+        self.build('quilt', 'keystone', 'push', '-a')
+        self.assertIn(f'{self.LATER}: {self.FILE}: hunk 1 does not match',
+                      self.build('source', status=1))
+        printed = self.build('refresh')
+        self.assertIn(f'{self.LATER} changes', printed)
+        self.assertRegex(printed, rf'{self.FILE}: hunk 1 at line .*fuzz 1\)')
+        self.assert_changed()

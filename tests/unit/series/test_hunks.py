@@ -56,6 +56,24 @@ class HunksTest(base.ProjectTestCase):
         self.assertIn('the nearest match is at line 7: 6 of 7', message)
         self.assertIn('lime 7', message)
 
+    def test_fuzz_takes_the_longer_context_first(self):
+        head = ' line 1\n'
+        diff = (
+            '--- a/thing/__init__.py\n+++ b/thing/__init__.py\n'
+            f'@@ -1,5 +1,5 @@\n{head}-line 2\n+changed 2\n line 3\n'
+            ' line 4\n line 5\n'
+        )
+        for changed, fuzz in ((' line 5', 1), (' line 4', 2), (head, 3)):
+            self.series(one=diff.replace(changed, f' lime{changed}'))
+            texts = hunks.Texts(lambda path: self.FILES[path])
+            [patch] = quilt.load(self.PROJECT)
+            [placed] = hunks.attempt(patch, texts, fuzz)
+            self.assertEqual((None, fuzz), (placed.problem, placed.fuzz))
+            [placed] = hunks.attempt(
+                patch, hunks.Texts(lambda path: self.FILES[path]), fuzz - 1
+            )
+            self.assertIn('does not match', placed.problem)
+
     def test_second_hunk_is_counted_and_may_follow_a_growing_one(self):
         growing = self.diff(10).replace('-7,7 +7,7', '-7,7 +7,8').replace(
             '+changed 10\n', '+changed 10\n+more\n'

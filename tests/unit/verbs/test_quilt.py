@@ -96,6 +96,17 @@ class QuiltTest(base.ProjectTestCase):
         self.assertIn('changed ten\n', (self.tree / 'thing/__init__.py')
                       .read_text())
 
+    def test_source_refuses_until_the_series_is_refreshed(self):
+        self.make()
+        self.edit('changed ten')
+        self.quilt('push', '-a')
+        self.assertEqual(1, self.make())
+        self.assertIn('two.patch: thing/__init__.py: hunk 1 does not match',
+                      self.output.getvalue())
+        self.assertIn('-> run ./build.sh refresh', self.output.getvalue())
+        self.assertEqual(0, cli.main(['refresh']), self.output.getvalue())
+        self.assertEqual(0, self.make(), self.output.getvalue())
+
     def test_conflict_is_resolved_in_the_file(self):
         two = self.diff(11).replace(' line 10\n', ' changed 10\n')
         self.series(one=self.diff(10), two=two, three=self.diff(20))

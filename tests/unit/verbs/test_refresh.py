@@ -35,6 +35,28 @@ class RefreshTest(base.ProjectTestCase):
         self.assertEqual(0, self.refresh())
         self.assertEqual(good, self.snapshot())
 
+    def test_context_that_an_earlier_patch_changed(self):
+        good = self.snapshot()
+        for lines, fuzz in ((' line 17\n', 1), (' line 17\n line 18\n', 2)):
+            changed = lines.replace('line', 'lime')
+            self.series(
+                one=self.diff(10), two=self.diff(20).replace(lines, changed)
+            )
+            self.assertEqual(1, cli.main(['source']))
+            self.assertEqual(1, self.refresh('--check'))
+            self.assertEqual(0, self.refresh(), self.output.getvalue())
+            self.assertEqual(good, self.snapshot())
+            self.assertIn(
+                'two.patch changes\n      thing/__init__.py: hunk 1 at line '
+                f'17 (fuzz {fuzz})\n', self.output.getvalue(),
+            )
+
+    def test_hunks_at_other_lines_are_counted(self):
+        self.series(one=self.diff(10), two=self.diff(20, offset=2))
+        self.refresh()
+        self.assertIn('two.patch changes; hunks at other lines: 1\n',
+                      self.output.getvalue())
+
     def test_same_bytes_from_any_form(self):
         good = self.snapshot()
         path = self.folder / 'one.patch'
@@ -70,4 +92,20 @@ class RefreshTest(base.ProjectTestCase):
         self.assertEqual(1, self.refresh())
         self.assertIn('two.patch: thing/__init__.py: hunk 1 does not match',
                       self.output.getvalue())
+        self.assertIn('see ./build.sh quilt --help', self.output.getvalue())
         self.assertEqual(before, self.snapshot())
+
+
+class AmbiguousTest(base.ProjectTestCase):
+    FILES = {'thing/__init__.py': 'first\n' + 2 * base.numbered(10)}
+
+    def test_fuzz_in_several_places_writes_nothing(self):
+        self.useFixture(fixtures.MockPatchObject(system, 'require'))
+        diff = self.diff(5).replace(' line 2\n', ' lime 2\n')
+        self.series(one=diff)
+        self.assertEqual(1, cli.main(['refresh']))
+        self.assertIn(
+            'one.patch: thing/__init__.py: hunk 1 fits with fuzz 1 at line 3, '
+            'and also at line 13', self.output.getvalue(),
+        )
+        self.assertIn(diff, (paths.PATCHES / 'thing/one.patch').read_text())
