@@ -25,7 +25,7 @@ VERBS = {
 }
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='build.sh',
         description='Keystone and oslo.db for CockroachDB: from pinned '
@@ -44,7 +44,7 @@ def _parser():
     return parser
 
 
-def main(argv: list | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run a verb.
 
     :param argv: the words after the program's name

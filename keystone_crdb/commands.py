@@ -27,9 +27,9 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 def status(
     name: str,
-    work: collections.abc.Callable[..., typing.Any],
-    *args,
-) -> int | None:
+    work: collections.abc.Callable[..., int | bool | None],
+    *args: typing.Any,
+) -> int:
     """Do the work of a command, and end it as all of them end.
 
     :param name: of the command, for what it says on standard error

@@ -13,7 +13,7 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 
 #: (title, seconds) of every step that ended, in order, for the summary.
-finished_steps = []
+finished_steps: list[tuple[str, float]] = []
 
 
 def say(text: str = '') -> None:
@@ -21,30 +21,33 @@ def say(text: str = '') -> None:
     print(text, flush=True)
 
 
-def note(text) -> None:
+def note(text: str) -> None:
     """Print a line that belongs to the step above it."""
     say(f'    {text}')
 
 
-def warn(text) -> None:
+def warn(text: str) -> None:
     """Print a line that wants attention, on standard error."""
     print(f'warning: {text}', file=sys.stderr, flush=True)
 
 
-def table(heads: list, rows: list) -> None:
+def table(
+    heads: collections.abc.Sequence[str],
+    rows: collections.abc.Iterable[collections.abc.Iterable[object]],
+) -> None:
     """Print rows below heads, each column as wide as its longest cell.
 
     :param heads: the titles of the columns
     :param rows: lists of cells
     """
-    rows = [heads, *([str(cell) for cell in row] for row in rows)]
+    lines = [[str(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(
-        *rows, strict=True)]
-    rows.insert(1, ['-' * width for width in widths])
-    for row in rows:
+        *lines, strict=True)]
+    lines.insert(1, ['-' * width for width in widths])
+    for line in lines:
         cells = (
             cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
+            for cell, width in zip(line, widths, strict=True)
         )
         say('  '.join(cells).rstrip())
 
@@ -64,11 +67,11 @@ def step(title: str) -> collections.abc.Iterator[None]:
 
 
 def run(
-    command: list,
+    command: collections.abc.Iterable[object],
     log: str,
     cwd: pathlib.Path | None = None,
-    env: dict | None = None,
-    stdin: typing.IO | None = None,
+    env: dict[str, str] | None = None,
+    stdin: typing.IO[typing.Any] | None = None,
 ) -> str:
     """Run a command with its output in a log file.
 

@@ -96,7 +96,7 @@ def unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
         ) from exc
 
 
-def _fetch(source, folder):
+def _fetch(source: pins.Source, folder: str) -> str:
     requirement = os.path.join(folder, 'requirement.txt')
     with open(requirement, 'w') as stream:
         stream.write(
@@ -120,7 +120,7 @@ def _fetch(source, folder):
     return shutil.move(fetched, fetched + '.verified')
 
 
-def _download(folder, project, *words):
+def _download(folder: str, project: str, *words: str) -> None:
     console.run(
         [
             sys.executable, '-m', 'pip', 'download',
@@ -132,7 +132,7 @@ def _download(folder, project, *words):
     )
 
 
-def _explained(source, failure):
+def _explained(source: pins.Source, failure: errors.Failure) -> errors.Failure:
     log = paths.LOGS / f'download-{source.project}.log'
     got = re.search(r'Got\s+([0-9a-f]{64})', log.read_text())
     if got:
@@ -149,7 +149,7 @@ def _explained(source, failure):
     )
 
 
-def unpack_pinned(folder: pathlib.Path) -> dict:
+def unpack_pinned(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Unpack the pinned sdists of all projects, as upstream made them.
 
     :param folder: an empty one

@@ -30,7 +30,7 @@ class Failure(Exception):
         self.remedy = remedy
         self.details = details
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [self.what]
         if self.details:
             lines.extend(f'    {line}' for line in self.details.splitlines())

@@ -51,7 +51,7 @@ class CockroachDB:
     :param image: reference of the container image that the tests take
     """
 
-    releases: list
+    releases: list[str]
     image: str
 
 
@@ -66,8 +66,8 @@ class Pins:
 
     revision: int
     source_date_epoch: int
-    sources: dict
-    releases: dict
+    sources: dict[str, Source]
+    releases: dict[str, list[Source]]
     image: Image
     cockroachdb: CockroachDB
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Server programs that write the URL they listen on to a file."""
 
+import collections.abc
 import contextlib
 import pathlib
 import subprocess
@@ -14,13 +15,13 @@ _STOP_SECONDS = 30
 
 @contextlib.contextmanager
 def serving(
-    command: list,
+    command: list[str],
     name: str,
     folder: pathlib.Path,
     url_file: pathlib.Path,
     seconds: float,
-    env: dict | None = None,
-):
+    env: dict[str, str] | None = None,
+) -> collections.abc.Iterator[str]:
     """Run a server, from its start to its end.
 
     :param command: program and arguments
@@ -55,7 +56,13 @@ def serving(
         _stop(process)
 
 
-def _wait_for_url(process, name, url_file, seconds, log):
+def _wait_for_url(
+    process: subprocess.Popen[bytes],
+    name: str,
+    url_file: pathlib.Path,
+    seconds: float,
+    log: pathlib.Path,
+) -> str:
     deadline = time.monotonic() + seconds
     while True:
         status = process.poll()
@@ -76,8 +83,9 @@ def _wait_for_url(process, name, url_file, seconds, log):
         time.sleep(0.02)
 
 
-def _stop(process):
-    process.stdin.close()
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        process.stdin.close()
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

@@ -8,6 +8,7 @@ that a process id which was given to another process in the meantime is
 never mistaken, and containers by id.
 """
 
+import collections.abc
 import contextlib
 import fcntl
 import os
@@ -52,7 +53,7 @@ def root() -> pathlib.Path:
     return folder
 
 
-def _start_time(pid):
+def _start_time(pid: int) -> str | None:
     """Return when a process started, None when there is no such process.
 
     In clock ticks since boot, field 22 of /proc/PID/stat; see proc(5).
@@ -86,14 +87,14 @@ def remember_container(
         containers.write(f'{engine} {container}\n')
 
 
-def _lines(file):
+def _lines(file: pathlib.Path) -> list[list[str]]:
     try:
         return [line.split() for line in file.read_text().splitlines()]
     except FileNotFoundError:
         return []
 
 
-def _end_process(pid, started):
+def _end_process(pid: int, started: str) -> None:
     deadline = time.monotonic() + _END_SECONDS
     number = signal.SIGTERM
     while _start_time(pid) == started:
@@ -104,7 +105,7 @@ def _end_process(pid, started):
         time.sleep(0.05)
 
 
-def _remove(folder):
+def _remove(folder: pathlib.Path) -> None:
     """End what a folder's run started, and remove the folder."""
     for pid, started in _lines(folder / _PROCESSES):
         _end_process(int(pid), started)
@@ -118,7 +119,7 @@ def _remove(folder):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep() -> list:
+def sweep() -> list[pathlib.Path]:
     """Remove what killed runs left.
 
     :returns: the folders that were removed
@@ -141,7 +142,7 @@ def sweep() -> list:
 
 
 @contextlib.contextmanager
-def folder(provider: str):
+def folder(provider: str) -> collections.abc.Iterator[pathlib.Path]:
     """Make a scratch folder; at the end all that was started is ended.
 
     :param provider: name to start the folder's name with

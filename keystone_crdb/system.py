@@ -13,7 +13,7 @@ from keystone_crdb import paths
 BINDEP = paths.ROOT / 'bindep.txt'
 
 
-def missing(profile: str) -> list:
+def missing(profile: str) -> list[str]:
     """Return the packages of a bindep profile that are not installed.
 
     :param profile: a profile of bindep.txt

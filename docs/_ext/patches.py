@@ -28,13 +28,13 @@ KINDS = {
 }
 
 
-def setup(app: application.Sphinx) -> dict:
+def setup(app: application.Sphinx) -> dict[str, bool]:
     """Have the pages made before Sphinx looks for documents."""
     app.connect('builder-inited', _write_pages)
     return {'parallel_read_safe': True}
 
 
-def _write_pages(app):
+def _write_pages(app: application.Sphinx) -> None:
     folder = pathlib.Path(app.srcdir) / 'patches'
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -46,11 +46,11 @@ def _write_pages(app):
             path.write_text(page(project, patch))
 
 
-def _heading(text, line):
+def _heading(text: str, line: str) -> list[str]:
     return [text, line * len(text), '']
 
 
-def _index(sources):
+def _index(sources: dict[str, pins.Source]) -> str:
     lines = _heading('The patches', '=')
     lines += [
         'By what they are for, and then in the order in which they are '
@@ -99,7 +99,7 @@ def page(project: str, patch: quilt.Patch) -> str:
     return '\n'.join(lines)
 
 
-def _fields(fields, *names):
+def _fields(fields: dict[str, str], *names: str) -> list[str]:
     lines = []
     for name in names:
         if name in fields:
@@ -108,11 +108,11 @@ def _fields(fields, *names):
     return [*lines, '']
 
 
-def _is_test(path):
+def _is_test(path: str) -> bool:
     return '/tests/' in path
 
 
-def _risk(patch, fields):
+def _risk(patch: quilt.Patch, fields: dict[str, str]) -> list[str]:
     """Return what the header says, and how much code is touched."""
     code = [file for file in patch.files if not _is_test(file.path)]
     lines = [header.escaped(header.paragraphs(fields['Risk'])), '']
@@ -125,7 +125,7 @@ def _risk(patch, fields):
     return lines
 
 
-def _tests(patch, fields):
+def _tests(patch: quilt.Patch, fields: dict[str, str]) -> list[str]:
     """Return the tests that the header names, or else that the patch adds."""
     named = ' '.join(fields.get('Test', '').split())
     if named.startswith('none'):

@@ -28,21 +28,21 @@ class Plan:
     """What applying a series to a tree will change.
 
     :param placements: of each hunk, in the order of application
-    :param commits: keystone_crdb.series.git.Commit objects: one for each
-        patch, with the overlay's files that come with it
+    :param commits: one for each patch, with the overlay's files that come with
+        it
     :param skipped: (patch name, path) of what the tree has no place for
     :param laid: the overlay's files that are laid or taken away
     """
 
     target: targets.Target
     reverse: bool
-    placements: list = dataclasses.field(default_factory=list)
-    commits: list = dataclasses.field(default_factory=list)
-    skipped: list = dataclasses.field(default_factory=list)
-    laid: list = dataclasses.field(default_factory=list)
+    placements: list[hunks.Placement] = dataclasses.field(default_factory=list)
+    commits: list[git.Commit] = dataclasses.field(default_factory=list)
+    skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    laid: list[str] = dataclasses.field(default_factory=list)
 
     @property
-    def texts(self):
+    def texts(self) -> dict[str, str | None]:
         """Return the new text of each file by its path, None to delete."""
         result = {}
         for commit in self.commits:
@@ -52,8 +52,8 @@ class Plan:
 
 def plan(
     target: targets.Target,
-    only: collections.abc.Sequence = (),
-    fuzz: int = hunks.EXACT,
+    only: collections.abc.Sequence[str] = (),
+    fuzz: int | None = hunks.EXACT,
     reverse: bool = False,
 ) -> Plan:
     """Find out what applying a series to a tree will change.
@@ -80,7 +80,12 @@ def plan(
     return result
 
 
-def _place(patches, laid: dict, result, fuzz):
+def _place(
+    patches: list[quilt.Patch],
+    laid: dict[str, str | None],
+    result: Plan,
+    fuzz: int | None,
+) -> None:
     """Apply patches, each with what it brings of the overlay.
 
     :param laid: the new text of the overlay's files; those that come with
@@ -102,7 +107,10 @@ def _place(patches, laid: dict, result, fuzz):
         result.commits.append(commit(patch, texts, reverse, files))
 
 
-def select(project: str, only: list) -> list:
+def select(
+    project: str,
+    only: collections.abc.Sequence[str],
+) -> list[quilt.Patch]:
     """Return the patches of a project, or those of them that are named.
 
     :param only: what is_called() takes; empty for all
@@ -140,13 +148,13 @@ def is_called(patch: quilt.Patch, name: str) -> bool:
     )
 
 
-def carry_out(plans: list) -> None:
+def carry_out(plans: list[Plan]) -> None:
     """Change a tree: a checkout gets commits, others new files.
 
     :param plans: those of the projects in one tree
     :raises Failure: when it can't be; then nothing is changed
     """
-    texts = {}
+    texts: dict[str, str | None] = {}
     for plan in plans:
         target = plan.target
         if target.kind is targets.Kind.CHECKOUT:
@@ -159,7 +167,7 @@ def carry_out(plans: list) -> None:
     replace.files(plans[0].target.path, texts)
 
 
-def _placeable(patches, result):
+def _placeable(patches: list[quilt.Patch], result: Plan) -> list[quilt.Patch]:
     """Leave out the files that the tree has no place for, and note them."""
     target = result.target
     result.skipped += [
@@ -171,9 +179,13 @@ def _placeable(patches, result):
     return [kept for patch in patches if (kept := target.placeable(patch))]
 
 
-def _overlay(target, result, patches):
+def _overlay(
+    target: targets.Target,
+    result: Plan,
+    patches: list[quilt.Patch],
+) -> dict[str, str | None]:
     """Return the new text of the overlay's files that patches need."""
-    texts = {}
+    texts: dict[str, str | None] = {}
     kept = _needed_by_others(target, patches) if result.reverse else ()
     for path in overlay.owners(patches):
         if not target.has_place_for(path):
@@ -197,7 +209,10 @@ def _overlay(target, result, patches):
     return texts
 
 
-def _needed_by_others(target, patches):
+def _needed_by_others(
+    target: targets.Target,
+    patches: list[quilt.Patch],
+) -> dict[str, quilt.Patch]:
     """Return the overlay's files that a tree's other patches need."""
     texts = hunks.Texts(target.read)
     names = {patch.name for patch in patches}
@@ -218,7 +233,7 @@ def commit(
     patch: quilt.Patch,
     texts: hunks.Texts,
     reverse: bool = False,
-    laid: dict | None = None,
+    laid: collections.abc.Mapping[str, str | None] | None = None,
 ) -> git.Commit:
     """Return the commit that applies a patch or takes it back.
 
@@ -244,7 +259,7 @@ def commit(
 
 
 def overlay_commit(
-    texts: dict,
+    texts: dict[str, str | None],
     date: str,
     reverse: bool = False,
 ) -> git.Commit:
@@ -263,7 +278,7 @@ def overlay_commit(
     )
 
 
-def newest(patches: list) -> str:
+def newest(patches: list[quilt.Patch]) -> str:
     """Return the newest Last-Update of patches.
 
     :returns: as YYYY-MM-DD; today when there are no patches
@@ -274,7 +289,11 @@ def newest(patches: list) -> str:
     )
 
 
-def _fits(target, patches, reverse):
+def _fits(
+    target: targets.Target,
+    patches: list[quilt.Patch],
+    reverse: bool,
+) -> bool:
     """Say whether patches fit at any line, all of them."""
     try:
         hunks.apply(patches, hunks.Texts(target.read), 0, reverse)
@@ -283,7 +302,13 @@ def _fits(target, patches, reverse):
     return True
 
 
-def _explained(target, patches, placed, fuzz, reverse):
+def _explained(
+    target: targets.Target,
+    patches: list[quilt.Patch],
+    placed: list[hunks.Placement],
+    fuzz: int | None,
+    reverse: bool,
+) -> errors.Failure:
     """Say why a patch does not apply: by the state of the tree, if it can."""
     there = _applied(target, patches)
     if there and len(there) < len(patches):
@@ -316,7 +341,10 @@ def _explained(target, patches, placed, fuzz, reverse):
     return errors.Failure(what, details=first.details, remedy=remedy)
 
 
-def _missing(target, patches):
+def _missing(
+    target: targets.Target,
+    patches: list[quilt.Patch],
+) -> list[quilt.Patch]:
     """Return the first patch that needs others, and these, or nothing."""
     series = [
         kept
@@ -337,14 +365,17 @@ def _missing(target, patches):
     return [first, *missing]
 
 
-def _remedy_half(there, reverse):
+def _remedy_half(there: list[quilt.Patch], reverse: bool) -> str:
     names = ' '.join(f'--only {patch.path.stem}' for patch in there)
     if reverse:
         return f'take back those only: --reverse {names}'
     return f'take them back first: apply --reverse {names}'
 
 
-def _applied(target, patches):
+def _applied(
+    target: targets.Target,
+    patches: list[quilt.Patch],
+) -> list[quilt.Patch]:
     """Return the patches that a tree has: the first ones, or single ones."""
     for count in range(len(patches) - 1, 0, -1):
         if _fits(target, patches[:count], reverse=True):
@@ -354,7 +385,10 @@ def _applied(target, patches):
     ]
 
 
-def _record(target, texts):
+def _record(
+    target: targets.Target,
+    texts: dict[str, str | None],
+) -> dict[str, str | None]:
     """Return the RECORD of an installed package with the new hashes.
 
     The format is that of

@@ -48,16 +48,16 @@ class Judgement:
 
     name: str
     state: State
-    placements: tuple = ()
+    placements: tuple[hunks.Placement, ...] = ()
     how: str | None = None
 
     @property
-    def conflicts(self):
+    def conflicts(self) -> list[hunks.Placement]:
         """Return the placements that have a problem."""
         return [one for one in self.placements if one.problem]
 
     @property
-    def offsets(self):
+    def offsets(self) -> list[int]:
         """Return by how many lines hunks moved, each number once."""
         return sorted({one.offset for one in self.placements if one.offset})
 
@@ -72,15 +72,17 @@ class Judgement:
             return f'by {_range(self.offsets)} lines{self._doubts()}'
         return self.how or ''
 
-    def _doubts(self):
+    def _doubts(self) -> str:
         doubted = [one for one in self.placements if one.others]
         if not doubted:
             return ''
         return f'; {len(doubted)} hunks fit at more than one line'
 
-    def data(self) -> dict:
+    def data(self) -> dict[str, object]:
         """Return all of it for JSON; hunks only where they do not just fit."""
-        result = {'name': self.name, 'state': self.state.value}
+        result: dict[str, object] = {
+            'name': self.name, 'state': self.state.value,
+        }
         if self.how:
             result['how'] = self.how
         moved = [one for one in self.placements if one.offset or one.problem]
@@ -96,13 +98,16 @@ class Judgement:
         return result
 
 
-def _range(offsets):
+def _range(offsets: list[int]) -> str:
     if len(offsets) == 1:
         return f'{offsets[0]:+}'
     return f'{offsets[0]:+} to {offsets[-1]:+}'
 
 
-def judge(target: targets.Target, history: History | None = None) -> tuple:
+def judge(
+    target: targets.Target,
+    history: History | None = None,
+) -> tuple[list[Judgement], hunks.Texts]:
     """Judge a project's series and overlay on a tree.
 
     A patch that conflicts is applied as far as it goes, so that those after
@@ -125,7 +130,7 @@ def judge(target: targets.Target, history: History | None = None) -> tuple:
     return judgements, texts
 
 
-def _take_back(patches, texts) -> set:
+def _take_back(patches: list[quilt.Patch], texts: hunks.Texts) -> set[str]:
     """Take back the patches that a tree has, last one first.
 
     Only so does the reverse of one apply that another has changed further.
@@ -147,7 +152,12 @@ def _take_back(patches, texts) -> set:
     return there
 
 
-def _judge(patch, texts, there, history):
+def _judge(
+    patch: quilt.Patch,
+    texts: hunks.Texts,
+    there: set[str],
+    history: History | None,
+) -> Judgement:
     forward, with_it = _trial(patch, texts, reverse=False)
     name = patch.path.stem
     if patch.name in there:
@@ -173,16 +183,24 @@ def _judge(patch, texts, there, history):
     return Judgement(name, State.CONFLICTS, tuple(forward))
 
 
-def _trial(patch, texts, reverse):
+def _trial(
+    patch: quilt.Patch,
+    texts: hunks.Texts,
+    reverse: bool,
+) -> tuple[list[hunks.Placement], hunks.Texts]:
     trial = hunks.Texts(texts.__getitem__)
     return hunks.attempt(patch, trial, fuzz=0, reverse=reverse), trial
 
 
-def _distance(placements):
+def _distance(placements: list[hunks.Placement]) -> int:
     return sum(abs(one.offset) for one in placements)
 
 
-def _judge_file(project, path, texts):
+def _judge_file(
+    project: str,
+    path: pathlib.Path,
+    texts: hunks.Texts,
+) -> Judgement:
     ours = tree.read(paths.OVERLAY / project / path)
     name = f'overlay/{path}'
     if texts[str(path)] is None:
@@ -193,7 +211,10 @@ def _judge_file(project, path, texts):
     return Judgement(name, State.CONFLICTS)
 
 
-def openers(target: targets.Target, texts: hunks.Texts) -> list:
+def openers(
+    target: targets.Target,
+    texts: hunks.Texts,
+) -> list[protection.Opener]:
     """Return what opens a session in a tree, and what protects it.
 
     :param texts: the tree's new texts, as judge() returns them
@@ -202,8 +223,8 @@ def openers(target: targets.Target, texts: hunks.Texts) -> list:
     """
     if target.project != 'keystone':
         return []
-    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
-        scratch = pathlib.Path(scratch)
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as temporary:
+        scratch = pathlib.Path(temporary)
         shutil.copytree(target.path / target.package,
                         scratch / target.package)
         replace.files(
@@ -218,7 +239,7 @@ def openers(target: targets.Target, texts: hunks.Texts) -> list:
         ]
 
 
-def _exempted(opener):
+def _exempted(opener: protection.Opener) -> protection.Opener:
     reason = protection.EXEMPT.get(opener.path, {}).get(opener.name)
     if reason is None:
         return opener
@@ -244,7 +265,7 @@ def is_there(hunk: unidiff.Hunk, text: str) -> bool:
     for number, (kind, run) in enumerate(groups):
         if kind not in '+-':
             continue
-        before = next(
+        before: list[str] = next(
             (group[-1:] for sort, group in reversed(groups[:number])
              if sort == ' '), []
         )
@@ -267,7 +288,7 @@ def is_there(hunk: unidiff.Hunk, text: str) -> bool:
     return True
 
 
-def _joined(lines):
+def _joined(lines: list[str]) -> str:
     words = (' '.join(line.split()) for line in lines)
     return ''.join(f'\n{line}\n' for line in words if line)
 

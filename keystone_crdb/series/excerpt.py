@@ -3,13 +3,12 @@
 
 import ast
 import collections.abc
-import typing
 
 
 def tests(
     text: str,
     module: str,
-    wanted: collections.abc.Callable[..., typing.Any],
+    wanted: collections.abc.Callable[[str], object],
 ) -> str:
     """Leave out the tests that are not wanted, and what only these need.
 
@@ -18,7 +17,7 @@ def tests(
     :param wanted: called with the id of a test, says whether it stays
     """
     tree = ast.parse(text)
-    dropped = set()
+    dropped: set[ast.stmt] = set()
     rooted = set()
     classes = {
         one.name: one for one in tree.body if isinstance(one, ast.ClassDef)
@@ -46,7 +45,7 @@ def tests(
     return _without(text, tree, dropped)
 
 
-def _tests(one):
+def _tests(one: ast.ClassDef) -> list[ast.FunctionDef]:
     return [
         method
         for method in one.body
@@ -55,7 +54,10 @@ def _tests(one):
     ]
 
 
-def _heirs(one, classes):
+def _heirs(
+    one: ast.ClassDef,
+    classes: collections.abc.Iterable[ast.ClassDef],
+) -> set[str]:
     """Return the names of a class and of those that inherit from it."""
     names = {one.name}
     for other in classes:
@@ -65,7 +67,7 @@ def _heirs(one, classes):
     return names
 
 
-def _bound(node):
+def _bound(node: ast.stmt) -> set[str]:
     """Return the names that a statement of a module defines."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return {
@@ -84,7 +86,10 @@ def _bound(node):
     return set()
 
 
-def _walk(node, dropped):
+def _walk(
+    node: ast.AST,
+    dropped: collections.abc.Collection[ast.AST],
+) -> collections.abc.Iterator[ast.AST]:
     """Yield the nodes below a node, but those that are dropped."""
     for child in ast.iter_child_nodes(node):
         if child not in dropped:
@@ -92,7 +97,11 @@ def _walk(node, dropped):
             yield from _walk(child, dropped)
 
 
-def _reachable(tree, rooted, dropped):
+def _reachable(
+    tree: ast.Module,
+    rooted: set[ast.ClassDef],
+    dropped: set[ast.stmt],
+) -> set[ast.stmt]:
     """Return the statements of a module that wanted tests need."""
     kept = {one for one in tree.body if not _bound(one)} | rooted
     while True:
@@ -108,12 +117,16 @@ def _reachable(tree, rooted, dropped):
         kept |= more
 
 
-def _idle_helpers(one, kept, dropped):
+def _idle_helpers(
+    one: ast.ClassDef,
+    kept: set[ast.stmt],
+    dropped: set[ast.stmt],
+) -> set[ast.stmt]:
     """Return the methods of a class that nothing calls any more.
 
     Of a class with bases only those are known that are private.
     """
-    idle = set()
+    idle: set[ast.stmt] = set()
     while True:
         called = {
             found.attr
@@ -134,13 +147,13 @@ def _idle_helpers(one, kept, dropped):
         idle |= more
 
 
-def _without(text, tree, dropped):
+def _without(text: str, tree: ast.Module, dropped: set[ast.stmt]) -> str:
     """Return a text without the lines of nodes.
 
     A class of which nothing is left, but which others inherit from, passes.
     """
     lines = text.splitlines(keepends=True)
-    gone = set()
+    gone: set[int] = set()
     for owner in [tree, *tree.body]:
         if isinstance(owner, ast.Module | ast.ClassDef):
             gone |= _lines_of(owner, dropped, lines)
@@ -149,7 +162,7 @@ def _without(text, tree, dropped):
             and owner not in dropped
             and dropped >= {*owner.body}
         ):
-            last = owner.end_lineno - 1
+            last = _end(owner) - 1
             lines[last] = ' ' * owner.body[-1].col_offset + 'pass\n'
             gone.discard(last)
     return ''.join(
@@ -157,14 +170,18 @@ def _without(text, tree, dropped):
     )
 
 
-def _lines_of(owner, dropped, lines):
+def _lines_of(
+    owner: ast.ClassDef | ast.Module,
+    dropped: set[ast.stmt],
+    lines: list[str],
+) -> set[int]:
     """Return the numbers of lines that go with a module's or class's nodes.
 
     Of the spaces around what goes the widest stays, but none at the beginning
     of a class.
     """
-    gone = set()
-    spaces = []
+    gone: set[int] = set()
+    spaces: list[list[int]] = []
     first = True
     end = _start(owner.body[0]) if owner.body else 0
     for node in owner.body:
@@ -174,7 +191,7 @@ def _lines_of(owner, dropped, lines):
                 break
             space.append(number)
         if node in dropped:
-            gone.update(range(end, node.end_lineno))
+            gone.update(range(end, _end(node)))
             spaces.append(space)
         elif first and spaces:
             gone.update(space)
@@ -184,11 +201,16 @@ def _lines_of(owner, dropped, lines):
             gone -= set(widest[len(space):])
             spaces = []
         first = first and node in dropped
-        end = node.end_lineno
+        end = _end(node)
     return gone
 
 
-def _start(node):
+def _start(node: ast.stmt) -> int:
     """Return the number of a node's first line, from 0."""
     decorators = getattr(node, 'decorator_list', [])
     return min([node.lineno, *(one.lineno for one in decorators)]) - 1
+
+
+def _end(node: ast.stmt) -> int:
+    """Return the number of the line after a node, from 0."""
+    return node.end_lineno or node.lineno

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The series in the forms that other tools take: git am, Kolla."""
 
+from __future__ import annotations
+
+import collections.abc
 import os
 import pathlib
 import shutil
 import tempfile
+import typing
 
 from keystone_crdb import download
 from keystone_crdb import errors
@@ -16,6 +20,9 @@ from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 from keystone_crdb.series import tree
+
+if typing.TYPE_CHECKING:
+    import unidiff
 
 #: The image whose build installs Keystone: https://opendev.org/openstack/kolla
 KOLLA_IMAGE = 'keystone-base'
@@ -33,14 +40,14 @@ def mailbox(source: pins.Source, path: pathlib.Path) -> int:
     :param path: the file to write
     :returns: how many messages it has
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        scratch = pathlib.Path(scratch)
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = pathlib.Path(temporary)
         texts, commits = _commits(source, scratch)
         repository = scratch / 'repository'
         repository.mkdir()
         git.run(repository, 'init', '--quiet')
-        base = git.Commit('Upstream', git.AUTHOR, commits[0].date, texts)
-        base = git.commit(repository, [base], parent=None)
+        upstream = git.Commit('Upstream', git.AUTHOR, commits[0].date, texts)
+        base = git.commit(repository, [upstream], parent=None)
         last = git.commit(repository, commits, parent=base)
         text = git.run(
             repository, 'format-patch', '--stdout', '--zero-commit',
@@ -52,7 +59,10 @@ def mailbox(source: pins.Source, path: pathlib.Path) -> int:
     return len(commits)
 
 
-def _commits(source, scratch):
+def _commits(
+    source: pins.Source,
+    scratch: pathlib.Path,
+) -> tuple[dict[str, str | None], list[git.Commit]]:
     """Return the files that the series changes, and the commits."""
     download.unpack(download.sdist(source), scratch / 'tree')
     texts = hunks.Texts(lambda path: tree.read(scratch / 'tree' / path))
@@ -76,7 +86,7 @@ def _commits(source, scratch):
 
 
 def kolla(
-    projects: list,
+    projects: list[str],
     folder: pathlib.Path,
     site_packages: str = KOLLA_SITE_PACKAGES,
 ) -> pathlib.Path:
@@ -112,7 +122,10 @@ def kolla(
     return place
 
 
-def _installed_diffs(project, site_packages):
+def _installed_diffs(
+    project: str,
+    site_packages: str,
+) -> collections.abc.Iterator[tuple[str, str]]:
     """Yield name and text of each patch, for the files that get installed."""
     package = f'{project.replace(".", "_")}/'
     added = [
@@ -134,12 +147,12 @@ def _installed_diffs(project, site_packages):
             yield name, f'{patch.header}\n{"".join(diffs)}'
 
 
-def _moved(file, path):
+def _moved(file: unidiff.PatchedFile, path: str) -> str:
     after = '/dev/null' if file.is_removed_file else path
     return quilt.diff(file, path, after)
 
 
-def _added(path, text):
+def _added(path: str, text: str) -> str:
     """Return the diff that makes a file, which may be empty.
 
     An empty one is made by git's header, which GNU patch knows as well.

@@ -9,7 +9,6 @@ import re
 import shutil
 import tempfile
 import textwrap
-import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -50,7 +49,7 @@ class Change:
     note: str | None
 
 
-def message(project: str, patch: quilt.Patch, bugs: list) -> str:
+def message(project: str, patch: quilt.Patch, bugs: list[str]) -> str:
     """Return the message of a patch's commit.
 
     :param bugs: trailers, such as `Closes-Bug: #1`
@@ -66,7 +65,7 @@ def message(project: str, patch: quilt.Patch, bugs: list) -> str:
     ) + '\n'
 
 
-def slug(patch):
+def slug(patch: quilt.Patch) -> str:
     """Return a patch's name without its number, which may change."""
     return re.sub(r'^\d+-', '', patch.path.stem)
 
@@ -81,7 +80,11 @@ def wrapped(text: str, width: int) -> list[str]:
     ]
 
 
-def note(project: str, patch: quilt.Patch, numbers: list) -> tuple | None:
+def note(
+    project: str,
+    patch: quilt.Patch,
+    numbers: list[str],
+) -> tuple[str, str] | None:
     """Return a patch's release note: its field's, or its Description's.
 
     :param numbers: of the bugs
@@ -110,7 +113,11 @@ def note(project: str, patch: quilt.Patch, numbers: list) -> tuple | None:
     )
 
 
-def bugs(patch: quilt.Patch, closes: list, related: list) -> tuple[list, list]:
+def bugs(
+    patch: quilt.Patch,
+    closes: list[str],
+    related: list[str],
+) -> tuple[list[str], list[str]]:
     """Return the trailers and the numbers of a patch's bugs.
 
     :param closes: numbers of bugs that it closes
@@ -128,10 +135,12 @@ def bugs(patch: quilt.Patch, closes: list, related: list) -> tuple[list, list]:
 
 def changes(
     project: str,
-    chosen: list,
-    patches: list,
-    read: collections.abc.Callable[..., typing.Any],
-    bugs_of: collections.abc.Callable[..., typing.Any],
+    chosen: list[quilt.Patch],
+    patches: list[quilt.Patch],
+    read: collections.abc.Callable[[str], str],
+    bugs_of: collections.abc.Callable[
+        [quilt.Patch], tuple[list[str], list[str]]
+    ],
 ) -> list[Change]:
     """Return a commit for each patch.
 
@@ -178,7 +187,7 @@ def changes(
     return result
 
 
-def _author():
+def _author() -> str:
     """Return who the user is to git, or else the author of the patches."""
     try:
         ident = git.run(None, 'var', 'GIT_AUTHOR_IDENT').decode()
@@ -187,7 +196,12 @@ def _author():
     return ident.rpartition('>')[0] + '>'
 
 
-def _laid(project, path, done, patches):
+def _laid(
+    project: str,
+    path: str,
+    done: list[quilt.Patch],
+    patches: list[quilt.Patch],
+) -> str:
     """Return a file of the overlay, without tests of patches to come."""
     text = tree.read(paths.OVERLAY / project / path)
     sharing = [patch for patch in patches if path in overlay.needed(patch)]
@@ -209,9 +223,9 @@ def write(
     folder: pathlib.Path,
     origin: origins.Origin,
     target: targets.Target,
-    commits: list,
+    commits: list[git.Commit],
     branch: str,
-) -> list:
+) -> list[str]:
     """Write a repository with commits on top of a tree.
 
     :param folder: the repository, which is not there yet
@@ -227,10 +241,10 @@ def write(
     with tempfile.TemporaryDirectory(
         dir=folder.parent, prefix=f'.{folder.name}.'
     ) as scratch:
-        new = f'{scratch}/repository'
-        if origin.repository:
-            git.run(scratch, 'clone', '--quiet', '--no-checkout',
-                    str(origin.repository.resolve()), new)
+        new = pathlib.Path(scratch, 'repository')
+        if origin.repository and origin.revision:
+            git.run(new.parent, 'clone', '--quiet', '--no-checkout',
+                    str(origin.repository.resolve()), str(new))
             base = git.revision(origin.repository, origin.revision)
         else:
             shutil.copytree(target.path, new)
@@ -248,7 +262,7 @@ def write(
     return [base, *log.decode().split()]
 
 
-def _identity(repository):
+def _identity(repository: pathlib.Path) -> dict[str, str]:
     """Return git's environment for a commit of somebody who has no name."""
     try:
         git.run(repository, 'var', 'GIT_COMMITTER_IDENT')

@@ -2,6 +2,7 @@
 """What is asked of git."""
 
 import calendar
+import collections.abc
 import dataclasses
 import os
 import pathlib
@@ -26,14 +27,14 @@ class Commit:
     message: str
     author: str
     date: str
-    files: dict
+    files: dict[str, str | None]
 
 
 def run(
-    repository: pathlib.Path,
+    repository: pathlib.Path | None,
     *words: str,
     stdin: bytes | None = None,
-    env: dict | None = None,
+    env: dict[str, str] | None = None,
 ) -> bytes:
     """Run a command of git.
 
@@ -72,7 +73,8 @@ def show(repository: pathlib.Path, revision: str, path: str) -> str:
     try:
         return run(repository, 'show', f'{revision}:{path}').decode()
     except errors.Failure as exc:
-        if 'not in' in exc.details or 'does not exist' in exc.details:
+        said = exc.details or ''
+        if 'not in' in said or 'does not exist' in said:
             raise FileNotFoundError(path) from exc
         raise
 
@@ -103,7 +105,7 @@ def has(repository: pathlib.Path, name: str) -> bool:
     return True
 
 
-def patch_ids(repository: pathlib.Path, diffs: bytes) -> dict:
+def patch_ids(repository: pathlib.Path, diffs: bytes) -> dict[str, str]:
     """Return what `git patch-id` calls diffs.
 
     :param diffs: one patch, or the output of `git log --patch`
@@ -141,7 +143,7 @@ def check_clean(repository: pathlib.Path, *within: str) -> None:
 
 def commit(
     repository: pathlib.Path,
-    commits: list,
+    commits: list[Commit],
     parent: str | None = 'HEAD',
     ref: str | None = None,
 ) -> str:
@@ -175,7 +177,11 @@ def commit(
     return last
 
 
-def _header(repository, ref, one):
+def _header(
+    repository: pathlib.Path,
+    ref: str,
+    one: Commit,
+) -> list[bytes]:
     seconds = calendar.timegm(time.strptime(one.date, '%Y-%m-%d'))
     try:
         committer = run(repository, 'var', 'GIT_COMMITTER_IDENT').decode()
@@ -189,12 +195,16 @@ def _header(repository, ref, one):
     ]
 
 
-def _data(text):
+def _data(text: str) -> bytes:
     content = text.encode()
     return f'data {len(content)}\n'.encode() + content + b'\n'
 
 
-def _modes(repository, parent, files):
+def _modes(
+    repository: pathlib.Path,
+    parent: str,
+    files: collections.abc.Iterable[str],
+) -> dict[str, str]:
     listing = run(repository, 'ls-tree', '-z', parent, '--', *files)
     return {
         row.partition('\t')[2]: row.partition(' ')[0]

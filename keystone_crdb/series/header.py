@@ -42,7 +42,7 @@ class Series:
     private: bool
 
 
-def parse(patch: quilt.Patch) -> dict:
+def parse(patch: quilt.Patch) -> dict[str, str]:
     """Return the fields of a patch's header.
 
     :returns: the text of each field by its name
@@ -51,7 +51,7 @@ def parse(patch: quilt.Patch) -> dict:
     return {name: value.strip() for name, value in message.items()}
 
 
-def check(patch: quilt.Patch) -> dict:
+def check(patch: quilt.Patch) -> dict[str, str]:
     """Check a patch's header.
 
     :returns: the fields, as parse() gives them
@@ -84,7 +84,7 @@ def check(patch: quilt.Patch) -> dict:
     return fields
 
 
-def _check_kind(patch, fields):
+def _check_kind(patch: quilt.Patch, fields: dict[str, str]) -> None:
     if fields['Kind'] not in KINDS:
         raise errors.Failure(
             f'{patch.name}: its Kind is {fields["Kind"]}',
@@ -107,13 +107,13 @@ def _check_kind(patch, fields):
         )
 
 
-def _forwarded(fields):
+def _forwarded(fields: dict[str, str]) -> str:
     return ' '.join(
         ' '.join(fields.get(name, '') for name in UPSTREAM).split()
     )
 
 
-def series(fields: dict) -> Series | None:
+def series(fields: dict[str, str]) -> Series | None:
     """Return the series that Forwarded names, or None.
 
     :param fields: as parse() returns them
@@ -128,12 +128,12 @@ def series(fields: dict) -> Series | None:
     )
 
 
-def check_series(patches: list) -> None:
+def check_series(patches: list[quilt.Patch]) -> None:
     """Check that each series of commits is whole.
 
     :raises Failure: naming a series whose patches are not numbered from 1
     """
-    found = {}
+    found: dict[tuple[str, int], list[int]] = {}
     for patch in patches:
         if one := series(parse(patch)):
             found.setdefault((one.name, one.count), []).append(one.position)

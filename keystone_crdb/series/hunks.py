@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
     import unidiff
 
 #: The fuzz that takes a hunk at its own line only.
-EXACT = None
+EXACT: typing.Final = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +45,16 @@ class Placement:
     line: int | None = None
     offset: int = 0
     fuzz: int = 0
-    others: tuple = ()
+    others: tuple[int, ...] = ()
     problem: str | None = None
     details: str | None = None
 
     @property
-    def where(self):
+    def where(self) -> str:
         """Return the name of the hunk as errors give it."""
         return f'{self.patch.name}: {self.path}: hunk {self.number}'
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.problem:
             return f'hunk {self.number} {self.problem}'
         notes = [f'{self.offset:+}'] if self.offset else []
@@ -63,7 +63,7 @@ class Placement:
         return f'{self.line} ({", ".join(notes)})' if notes else f'{self.line}'
 
 
-class Texts(dict):
+class Texts(dict[str, str | None]):
     """The texts of a tree's files by their path, read when first asked for.
 
     :param read: called with a path relative to the tree, returns the text of
@@ -74,33 +74,35 @@ class Texts(dict):
 
     def __init__(
         self,
-        read: collections.abc.Callable[..., typing.Any],
+        read: collections.abc.Callable[[str], str | None],
     ) -> None:
         super().__init__()
         self._read = read
 
-    def __missing__(self, path):
+    def __missing__(self, path: str) -> str | None:
+        text = None
         try:
-            self[path] = self._read(path)
+            text = self._read(path)
         except FileNotFoundError:
-            self[path] = None
+            pass
         except UnicodeDecodeError as exc:
             raise errors.Failure(f'{path}: {exc}') from exc
-        if self[path] and '\r\n' in self[path]:
+        if text and '\r\n' in text:
             raise errors.Failure(
                 f'{path} has CRLF line ends, the patches have LF',
                 remedy='convert the tree: dos2unix, or git clone with '
                 '-c core.autocrlf=input',
             )
-        return self[path]
+        self[path] = text
+        return text
 
 
 def apply(
-    patches: list,
+    patches: list[quilt.Patch],
     texts: Texts,
-    fuzz: int = EXACT,
+    fuzz: int | None = EXACT,
     reverse: bool = False,
-) -> list:
+) -> list[Placement]:
     """Apply patches one after the other, or take them back, last one first.
 
     :param patches: keystone_crdb.series.quilt.Patch objects in their order
@@ -118,7 +120,7 @@ def apply(
     return placements
 
 
-def check(placements: list, exact: bool = True) -> None:
+def check(placements: list[Placement], exact: bool = True) -> None:
     """Check that every hunk applies.
 
     :param placements: as attempt() returns them
@@ -140,9 +142,9 @@ def check(placements: list, exact: bool = True) -> None:
 def attempt(
     patch: quilt.Patch,
     texts: Texts,
-    fuzz: int = EXACT,
+    fuzz: int | None = EXACT,
     reverse: bool = False,
-) -> list:
+) -> list[Placement]:
     """Apply those hunks of a patch that fit, or take them back.
 
     :param texts: the tree; changed in place
@@ -168,7 +170,13 @@ def attempt(
     return placements
 
 
-def _apply_file(patch, file, text, fuzz, reverse):
+def _apply_file(
+    patch: quilt.Patch,
+    file: unidiff.PatchedFile,
+    text: str,
+    fuzz: int | None,
+    reverse: bool,
+) -> tuple[list[Placement], str]:
     source = io.StringIO(text, newline='\n').readlines()
     result = []
     placements = []
@@ -180,7 +188,9 @@ def _apply_file(patch, file, text, fuzz, reverse):
             before, after, named, lands = after, before, lands, named
         start = named - (1 if before else 0)
         # NOTE: None is where it stands when it does so nowhere.
-        found, used, others = None, 0, ()
+        found: int | None = None
+        others: tuple[int, ...] = ()
+        used = 0
         if fuzz is not EXACT:
             found, used, others = _find(
                 source, hunk, before, start + offset, done, fuzz
@@ -204,28 +214,28 @@ def _apply_file(patch, file, text, fuzz, reverse):
         result.extend(after[head : len(after) - tail])
         done = found + kept
         offset = found - start
-        problem = None
+        mistake = None
         if fuzz is EXACT and lands != target:
-            problem = (
+            mistake = (
                 f'says that it lands on line {lands}, but it lands on line '
                 f'{target}'
             )
         placements.append(
             Placement(patch, file.path, number, found + 1, offset, used,
-                      others, problem)
+                      others, mistake)
         )
     result.extend(source[done:])
     return placements, ''.join(result)
 
 
-def sides(hunk: unidiff.Hunk) -> tuple:
+def sides(hunk: unidiff.Hunk) -> tuple[list[str], list[str]]:
     """Return the lines that a hunk expects, and those it leaves.
 
     :returns: two lists of lines with their line ends
     """
-    before = []
-    after = []
-    last = ()
+    before: list[str] = []
+    after: list[str] = []
+    last: tuple[list[str], ...] = ()
     for line in hunk:
         if line.line_type == constants.LINE_TYPE_NO_NEWLINE:
             for side in last:
@@ -241,7 +251,7 @@ def sides(hunk: unidiff.Hunk) -> tuple:
     return before, after
 
 
-def _trim(hunk, fuzz):
+def _trim(hunk: unidiff.Hunk, fuzz: int) -> tuple[int, int]:
     """Return how many lines of context fuzz takes from a hunk's two ends."""
     context = [line.is_context for line in hunk]
     if all(context):
@@ -254,7 +264,14 @@ def _trim(hunk, fuzz):
     return max(head - kept, 0), max(tail - kept, 0)
 
 
-def _find(source, hunk, before, wanted_at, done, fuzz) -> tuple | None:
+def _find(
+    source: list[str],
+    hunk: unidiff.Hunk,
+    before: list[str],
+    wanted_at: int,
+    done: int,
+    fuzz: int,
+) -> tuple[int | None, int, tuple[int, ...]]:
     """Find the place of a hunk that is nearest to where it is expected.
 
     :returns: the index it starts at or None, the fuzz that was needed, the
@@ -279,7 +296,7 @@ def _find(source, hunk, before, wanted_at, done, fuzz) -> tuple | None:
     return None, 0, ()
 
 
-def _matches(source, wanted):
+def _matches(source: list[str], wanted: list[str]) -> list[int]:
     size = len(wanted)
     return [
         start
@@ -288,7 +305,7 @@ def _matches(source, wanted):
     ]
 
 
-def _nearest(source, wanted) -> str:
+def _nearest(source: list[str], wanted: list[str]) -> str:
     """Say where a hunk's lines stand, or stand most alike."""
     size = len(wanted)
     matches = _matches(source, wanted)
@@ -314,6 +331,6 @@ def _nearest(source, wanted) -> str:
     return '\n'.join(rows)
 
 
-def _alike(source, wanted, start):
+def _alike(source: list[str], wanted: list[str], start: int) -> int:
     window = source[start : start + len(wanted)]
     return sum(a == b for a, b in zip(window, wanted, strict=False))

@@ -12,7 +12,7 @@ from keystone_crdb.series import quilt
 FILE = paths.BUILD / 'patches.json'
 
 
-def entries(pins: pins_module.Pins) -> list:
+def entries(pins: pins_module.Pins) -> list[dict[str, str]]:
     """Return what is known of each patch, in the order of application."""
     return [
         {

@@ -3,20 +3,20 @@
 
 import collections.abc
 import re
-import typing
 
 from keystone_crdb import errors
 from keystone_crdb.series import hunks
+from keystone_crdb.series import quilt
 
 _DEFINED = re.compile(r'^\s*(?:class|def) (\w+)', re.MULTILINE)
 _WORD = re.compile(r'\w+')
 
 
 def find(
-    chosen: list,
-    patches: list,
-    read: collections.abc.Callable[..., typing.Any],
-) -> dict:
+    chosen: list[quilt.Patch],
+    patches: list[quilt.Patch],
+    read: collections.abc.Callable[[str], str],
+) -> dict[str, tuple[quilt.Patch, list[quilt.Patch]]]:
     """Find the patches without which others do not apply, by trying.
 
     What uses a class or a function that another one brings needs that, too.
@@ -31,10 +31,10 @@ def find(
     base = hunks.Texts(read)
     order = [patch.name for patch in patches]
 
-    def sort(some):
+    def sort(some: collections.abc.Iterable[quilt.Patch]) -> list[quilt.Patch]:
         return sorted(some, key=lambda patch: order.index(patch.name))
 
-    def apply(some):
+    def apply(some: list[quilt.Patch]) -> bool:
         texts = hunks.Texts(base.__getitem__)
         return not any(
             placement.problem
@@ -42,7 +42,9 @@ def find(
             for placement in hunks.attempt(patch, texts, fuzz=0)
         )
 
-    def users(some):
+    def users(
+        some: list[quilt.Patch],
+    ) -> collections.abc.Iterator[tuple[quilt.Patch, list[quilt.Patch]]]:
         """Yield each patch of some with those whose definitions it uses."""
         for patch in some:
             words = set(_WORD.findall(_added(patch)))
@@ -52,7 +54,7 @@ def find(
                 if _new_names(one, base) & words
             ]
 
-    needs = {}
+    needs: dict[str, list[quilt.Patch]] = {}
     taken = sort(chosen)
     while True:
         before = taken
@@ -69,7 +71,7 @@ def find(
     }
 
 
-def _added(patch):
+def _added(patch: quilt.Patch) -> str:
     """Return the lines that a patch adds."""
     return ''.join(
         line.value
@@ -80,7 +82,7 @@ def _added(patch):
     )
 
 
-def _new_names(patch, base):
+def _new_names(patch: quilt.Patch, base: hunks.Texts) -> set[str]:
     """Return the classes and functions that a patch brings to the code."""
     names = set()
     for file in patch.files:
@@ -94,10 +96,16 @@ def _new_names(patch, base):
     return names
 
 
-def _by_trying(chosen, patches, sort, apply, needs):
+def _by_trying(
+    chosen: list[quilt.Patch],
+    patches: list[quilt.Patch],
+    sort: collections.abc.Callable[[list[quilt.Patch]], list[quilt.Patch]],
+    apply: collections.abc.Callable[[list[quilt.Patch]], bool],
+    needs: dict[str, list[quilt.Patch]],
+) -> list[quilt.Patch]:
     """Return patches with those that they need to apply, and note these."""
     order = [patch.name for patch in patches]
-    taken = []
+    taken: list[quilt.Patch] = []
     for patch in chosen:
         more = []
         if not apply([*taken, patch]):
@@ -119,10 +127,13 @@ def _by_trying(chosen, patches, sort, apply, needs):
     return taken
 
 
-def _related(patch, before):
+def _related(
+    patch: quilt.Patch,
+    before: list[quilt.Patch],
+) -> list[quilt.Patch]:
     """Return the earlier patches of the same files, and of theirs."""
     touched = {file.path for file in patch.files}
-    found = []
+    found: list[quilt.Patch] = []
     for one in reversed(before):
         files = {file.path for file in one.files}
         if files & touched:

@@ -29,7 +29,7 @@ class Origin:
     """
 
     name: str
-    targets: list
+    targets: list[target.Target]
     repository: pathlib.Path | None = None
     revision: str | None = None
 
@@ -38,7 +38,7 @@ class Origin:
 
         :param pinned: the release that the series is for
         """
-        if self.repository is None:
+        if self.repository is None or self.revision is None:
             return None
         return drift.History(self.repository, self.revision, pinned.version)
 
@@ -47,7 +47,7 @@ class Origin:
 def find(
     name: str,
     pinned: pins.Pins,
-) -> collections.abc.Iterator[contextlib.AbstractContextManager]:
+) -> collections.abc.Iterator[Origin]:
     """Make a tree readable for as long as the context lasts.
 
     :param name: PROJECT==VERSION of the Python index, a folder, an sdist, or
@@ -55,8 +55,8 @@ def find(
     :returns: yields the Origin
     :raises Failure: when there is no such tree
     """
-    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
-        scratch = pathlib.Path(scratch)
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as temporary:
+        scratch = pathlib.Path(temporary)
         path = pathlib.Path(name)
         if '==' in name:
             yield _release(name, pinned, scratch)
@@ -76,12 +76,18 @@ def find(
             )
 
 
-def _origin(name, path, pinned, repository=None, revision=None):
+def _origin(
+    name: str,
+    path: pathlib.Path,
+    pinned: pins.Pins,
+    repository: pathlib.Path | None = None,
+    revision: str | None = None,
+) -> Origin:
     targets = target.identify(path, list(pinned.sources))
     return Origin(name, targets, repository, revision)
 
 
-def _release(name, pinned, scratch):
+def _release(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
     project, _, version = name.partition('==')
     project = target.canonical(project)
     pinned.source(project)
@@ -92,7 +98,7 @@ def _release(name, pinned, scratch):
     return _origin(name, scratch / 'tree', pinned)
 
 
-def _revision(name, pinned, scratch):
+def _revision(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
     place, _, ref = name.rpartition('@')
     repository = pathlib.Path(place)
     if not repository.is_dir():

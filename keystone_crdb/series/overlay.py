@@ -10,7 +10,7 @@ from keystone_crdb.series import header
 from keystone_crdb.series import quilt
 
 
-def files(project: str) -> list:
+def files(project: str) -> list[pathlib.Path]:
     """Return the overlay's files, as paths relative to the tree.
 
     :raises Failure: naming an entry that is no regular file
@@ -27,7 +27,7 @@ def files(project: str) -> list:
     return result
 
 
-def needed(patch: quilt.Patch) -> list:
+def needed(patch: quilt.Patch) -> list[str]:
     """Return the files of the overlay that a patch needs.
 
     :returns: their paths, as its header has them
@@ -35,20 +35,20 @@ def needed(patch: quilt.Patch) -> list:
     return header.parse(patch).get('Overlay', '').split()
 
 
-def owners(patches: list) -> dict:
+def owners(patches: list[quilt.Patch]) -> dict[str, quilt.Patch]:
     """Say with which patch each file of the overlay comes.
 
     :param patches: in the order in which they are applied
     :returns: the first patch that needs it, by its path
     """
-    result = {}
+    result: dict[str, quilt.Patch] = {}
     for patch in patches:
         for path in needed(patch):
             result.setdefault(path, patch)
     return result
 
 
-def check_owners(project: str, patches: list) -> None:
+def check_owners(project: str, patches: list[quilt.Patch]) -> None:
     """Check that headers name all of the overlay, and nothing else.
 
     :param patches: all patches of the project
@@ -83,7 +83,7 @@ def check(project: str, tree: pathlib.Path) -> None:
             )
 
 
-def lay(project: str, tree: pathlib.Path) -> list:
+def lay(project: str, tree: pathlib.Path) -> list[pathlib.Path]:
     """Copy the overlay over a tree.
 
     :param tree: the patched tree

@@ -19,6 +19,7 @@ a session that is opened otherwise than by `with`.
 """
 
 import ast
+import collections.abc
 import dataclasses
 import pathlib
 import sys
@@ -109,21 +110,21 @@ class Opener:
     path: str
     line: int
     name: str
-    kinds: tuple
+    kinds: tuple[str, ...]
     protection: str | None
     problem: str | None
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f'{self.path}:{self.line} {self.name} ({"+".join(self.kinds)})'
 
 
-def _last_name(node: ast.AST) -> str | None:
-    """Return the c of a.b.c, or of a call of it."""
+def _last_name(node: ast.AST) -> str:
+    """Return the c of a.b.c, or of a call of it, or nothing."""
     if isinstance(node, ast.Call):
         node = node.func
     if isinstance(node, ast.Attribute):
         return node.attr
-    return node.id if isinstance(node, ast.Name) else None
+    return node.id if isinstance(node, ast.Name) else ''
 
 
 def _call_kind(call: ast.Call) -> str | None:
@@ -133,7 +134,9 @@ def _call_kind(call: ast.Call) -> str | None:
         names = [
             word.value for word in call.args if isinstance(word, ast.Constant)
         ]
-        return (OPENERS | CLASSES | METHODS).get(names[0]) if names else None
+        return (OPENERS | CLASSES | METHODS).get(
+            str(names[0]) if names else ''
+        )
     if isinstance(call.func, ast.Attribute) and not (
         call.args or call.keywords
     ):
@@ -141,7 +144,7 @@ def _call_kind(call: ast.Call) -> str | None:
     return CLASSES.get(name)
 
 
-def _entered(context: ast.expr):
+def _entered(context: ast.expr) -> collections.abc.Iterator[ast.expr]:
     """Yield what makes the context manager of a `with`."""
     while isinstance(context, (ast.Call, ast.Attribute)):
         yield context
@@ -151,8 +154,16 @@ def _entered(context: ast.expr):
     yield context
 
 
-def _decorators(node: ast.AST) -> list[str | None]:
+def _decorators(node: ast.AST | None) -> list[str]:
     return [_last_name(one) for one in getattr(node, 'decorator_list', ())]
+
+
+#: What has a name of its own.
+_Named = ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef
+#: What is defined around a node, outermost first.
+_Scopes = tuple[ast.AST, ...]
+#: A kind, the node that opens it, its scopes, and whether it does by `with`.
+_Opened = tuple[str, ast.AST, _Scopes, bool]
 
 
 class _Visitor(ast.NodeVisitor):
@@ -164,8 +175,7 @@ class _Visitor(ast.NodeVisitor):
 
     def __init__(self) -> None:
         self.scopes: list[ast.AST] = []
-        # of each function: (kind, node, scopes, whether by `with`)
-        self.opened: dict[tuple, list[tuple]] = {}
+        self.opened: dict[tuple[_Named, ...], list[_Opened]] = {}
         self._entered: set[ast.AST] = set()
         self._called: set[ast.AST] = set()
 
@@ -215,7 +225,7 @@ class _Visitor(ast.NodeVisitor):
 
     def _note(self, kind: str, node: ast.AST) -> None:
         function = tuple(
-            scope for scope in self.scopes if hasattr(scope, 'name')
+            scope for scope in self.scopes if isinstance(scope, _Named)
         )
         self.opened.setdefault(function, []).append(
             (kind, node, tuple(self.scopes), node in self._entered)
@@ -234,7 +244,9 @@ def _is_generator(function: ast.FunctionDef) -> bool:
 
 
 def _judge(
-    node: ast.AST, scopes: tuple, entered: bool
+    node: ast.AST,
+    scopes: _Scopes,
+    entered: bool,
 ) -> tuple[str | None, str | None]:
     """Return what protects a session, and otherwise why nothing does.
 
@@ -270,7 +282,11 @@ def _judge(
     return protection, None
 
 
-def module_openers(path: str, module: ast.Module, exempt: dict) -> list:
+def module_openers(
+    path: str,
+    module: ast.Module,
+    exempt: dict[str, str],
+) -> list[Opener]:
     """Return the Openers of a module.
 
     :param path: of the file, in the tree
@@ -281,7 +297,10 @@ def module_openers(path: str, module: ast.Module, exempt: dict) -> list:
     found = []
     for function, opened in visitor.opened.items():
         name = '.'.join(scope.name for scope in function) or '<module>'
-        verdicts = [_judge(*one) for _, *one in opened]
+        verdicts = [
+            _judge(node, scopes, entered)
+            for _, node, scopes, entered in opened
+        ]
         protection, problem = max(verdicts, key=lambda one: one[1] is not None)
         if name in exempt:
             protection, problem = f'exempt: {exempt[name]}', None
@@ -291,7 +310,10 @@ def module_openers(path: str, module: ast.Module, exempt: dict) -> list:
     return found
 
 
-def openers(tree: pathlib.Path, exempt: dict = EXEMPT) -> list:
+def openers(
+    tree: pathlib.Path,
+    exempt: dict[str, dict[str, str]] = EXEMPT,
+) -> list[Opener]:
     """Return the Openers of a source tree of Keystone.
 
     :param tree: the tree's top folder
@@ -329,7 +351,7 @@ def openers(tree: pathlib.Path, exempt: dict = EXEMPT) -> list:
     return sorted(found, key=lambda opener: (opener.path, opener.line))
 
 
-def check(found: list) -> None:
+def check(found: list[Opener]) -> None:
     """Fail unless every opener is protected.
 
     :param found: Openers
@@ -347,7 +369,7 @@ def check(found: list) -> None:
         )
 
 
-def main(argv: list | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
     :param argv: arguments, or None for the process's own

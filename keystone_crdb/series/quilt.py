@@ -34,10 +34,10 @@ class Patch:
 
     path: pathlib.Path
     header: str
-    files: unidiff.PatchSet
+    files: list[unidiff.PatchedFile]
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Return the name as errors give it: `patches/PROJECT/NAME`."""
         return '/'.join(self.path.parts[-3:])
 
@@ -52,7 +52,7 @@ def diff(file: unidiff.PatchedFile, before: str, after: str) -> str:
     return f'--- {before}\n+++ {after}\n{hunks}'
 
 
-def names(folder: pathlib.Path) -> list:
+def names(folder: pathlib.Path) -> list[str]:
     """Return the names in a series file, in order.
 
     :param folder: where it lies
@@ -67,7 +67,7 @@ def names(folder: pathlib.Path) -> list:
     return [word for word in words if word]
 
 
-def load(project: str, folder: pathlib.Path | None = None) -> list:
+def load(project: str, folder: pathlib.Path | None = None) -> list[Patch]:
     """Read all patches of a project.
 
     :param folder: where they lie, or None for patches/

@@ -49,8 +49,8 @@ class Result:
         'moved', 'merged' or 'dropped: upstream has it'
     """
 
-    texts: dict
-    outcomes: dict
+    texts: dict[str, str | None]
+    outcomes: dict[str, str]
 
 
 def begin(
@@ -72,8 +72,8 @@ def begin(
         git.run(staged, 'init', '--quiet', '--initial-branch', 'upstream')
         for name, value in SETTINGS.items():
             git.run(staged, 'config', name, value)
-        with tempfile.TemporaryDirectory() as scratch:
-            scratch = pathlib.Path(scratch)
+        with tempfile.TemporaryDirectory() as temporary:
+            scratch = pathlib.Path(temporary)
             for name, source in ('old', old), ('new', new):
                 download.unpack(download.sdist(source), scratch / name)
                 _commit_tree(staged, scratch / name, source, name)
@@ -85,7 +85,12 @@ def begin(
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _commit_tree(repository, folder, source, tag):
+def _commit_tree(
+    repository: pathlib.Path,
+    folder: pathlib.Path,
+    source: pins.Source,
+    tag: str,
+) -> None:
     work_tree = f'--work-tree={folder}'
     git.run(repository, work_tree, 'add', '--all', '--force', '.')
     git.run(
@@ -95,7 +100,7 @@ def _commit_tree(repository, folder, source, tag):
     git.run(repository, 'tag', tag)
 
 
-def _series(project, folder):
+def _series(project: str, folder: pathlib.Path) -> list[git.Commit]:
     texts = hunks.Texts(lambda path: tree.read(folder / path))
     commits = []
     for patch in quilt.load(project):
@@ -125,11 +130,11 @@ def go_on(repository: pathlib.Path, command: str) -> None:
         raise _conflict(repository, command) from exc
 
 
-def _is_under_way(repository):
+def _is_under_way(repository: pathlib.Path) -> bool:
     return (repository / '.git/rebase-merge').exists()
 
 
-def _is_on(repository, tag):
+def _is_on(repository: pathlib.Path, tag: str) -> bool:
     """Say whether all of the series is on a release already."""
     if _is_under_way(repository):
         return False
@@ -137,14 +142,14 @@ def _is_on(repository, tag):
     return base == git.revision(repository, tag)
 
 
-def _unmerged(repository):
+def _unmerged(repository: pathlib.Path) -> list[str]:
     names = git.run(
         repository, 'diff', '--name-only', '--diff-filter=U'
     ).decode()
     return names.splitlines()
 
 
-def _check_resolved(repository, command):
+def _check_resolved(repository: pathlib.Path, command: str) -> None:
     if _unmerged(repository):
         raise _conflict(repository, command)
     # NOTE: It exits with 2 when it finds something, which may be white space.
@@ -159,7 +164,7 @@ def _check_resolved(repository, command):
         )
 
 
-def _conflict(repository, command):
+def _conflict(repository: pathlib.Path, command: str) -> errors.Failure:
     stopped = git.run(
         repository, 'log', '-1', '--format=%(trailers:key=Patch-Name,'
         'valueonly)', 'REBASE_HEAD',
@@ -209,7 +214,7 @@ def result(repository: pathlib.Path, source: pins.Source) -> Result:
         )
 
 
-def _diffs(repository):
+def _diffs(repository: pathlib.Path) -> dict[str, str]:
     """Return the diff of each rebased patch by its name."""
     listing = git.run(
         repository, 'log', '--reverse', '--format=%H %s%x00'
@@ -234,7 +239,7 @@ def _diffs(repository):
     return diffs
 
 
-def _write(folder, diffs):
+def _write(folder: pathlib.Path, diffs: dict[str, str]) -> None:
     lines = tree.read(folder / 'series').splitlines(keepends=True)
     kept = []
     for line in lines:
@@ -249,7 +254,7 @@ def _write(folder, diffs):
     (folder / 'series').write_text(''.join(kept))
 
 
-def _outcome(before, after):
+def _outcome(before: pathlib.Path, after: pathlib.Path) -> str:
     if not after.exists():
         return 'dropped: upstream has it'
     if tree.read(before) == tree.read(after):
@@ -261,7 +266,7 @@ def _outcome(before, after):
     return 'moved' if without_lines[0] == without_lines[1] else 'merged'
 
 
-def _date(path):
+def _date(path: pathlib.Path) -> None:
     """Put today's date in a patch's Last-Update."""
     known = header.check(quilt.read(path))['Last-Update']
     today = datetime.date.today().isoformat()

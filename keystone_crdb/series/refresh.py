@@ -32,7 +32,10 @@ class Change:
     placements: list
 
 
-def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
+def changes(
+    source: pins.Source,
+    folder: pathlib.Path | None = None,
+) -> dict[str, str]:
     """Push and refresh each patch of a series in a scratch tree.
 
     A hunk whose context has changed is taken with fuzz, if it fits in one
@@ -50,8 +53,8 @@ def changes(source: pins.Source, folder: pathlib.Path | None = None) -> dict:
     for patch in patches:
         header.check(patch)
     header.check_series(patches)
-    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
-        scratch = pathlib.Path(scratch)
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as temporary:
+        scratch = pathlib.Path(temporary)
         download.unpack(download.sdist(source), scratch / 'tree')
         texts = hunks.Texts(lambda path: tree.read(scratch / 'tree' / path))
         placements = hunks.apply(patches, texts, FUZZ)

@@ -14,7 +14,7 @@ STAGED = '.keystone-crdb-new'
 SAVED = '.keystone-crdb-old'
 
 
-def files(folder: pathlib.Path, texts: dict) -> None:
+def files(folder: pathlib.Path, texts: dict[str, str | None]) -> None:
     """Give files a new text, create or delete them.
 
     Each is written beside its place first. When a step fails, or Ctrl-C is
@@ -49,18 +49,18 @@ def files(folder: pathlib.Path, texts: dict) -> None:
             _remove_empty(place.parent, folder)
 
 
-def _beside(place, suffix):
+def _beside(place: pathlib.Path, suffix: str) -> pathlib.Path:
     return place.with_name(f'.{place.name}{suffix}')
 
 
-def _make_parents(parent, undo):
+def _make_parents(parent: pathlib.Path, undo: contextlib.ExitStack) -> None:
     if not parent.exists():
         _make_parents(parent.parent, undo)
         parent.mkdir()
         undo.callback(parent.rmdir)
 
 
-def _stage(place, text, undo):
+def _stage(place: pathlib.Path, text: str, undo: contextlib.ExitStack) -> None:
     staged = _beside(place, STAGED)
     undo.callback(staged.unlink, missing_ok=True)
     with open(staged, 'w', encoding='utf-8', newline='') as stream:
@@ -70,7 +70,11 @@ def _stage(place, text, undo):
         os.utime(staged)
 
 
-def _exchange(place, text, undo):
+def _exchange(
+    place: pathlib.Path,
+    text: str | None,
+    undo: contextlib.ExitStack,
+) -> None:
     saved = _beside(place, SAVED)
     if place.exists():
         undo.callback(_put_back, saved, place)
@@ -81,12 +85,12 @@ def _exchange(place, text, undo):
         os.replace(_beside(place, STAGED), place)
 
 
-def _put_back(saved, place):
+def _put_back(saved: pathlib.Path, place: pathlib.Path) -> None:
     if saved.exists():
         os.replace(saved, place)
 
 
-def _remove_empty(parent, folder):
+def _remove_empty(parent: pathlib.Path, folder: pathlib.Path) -> None:
     while parent != folder and not any(parent.iterdir()):
         parent.rmdir()
         parent = parent.parent

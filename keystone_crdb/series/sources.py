@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trees of Keystone and oslo.db: ours, patched, and stock."""
 
+import pathlib
+
 from keystone_crdb import console
 from keystone_crdb import pins
 from keystone_crdb import system
@@ -8,7 +10,7 @@ from keystone_crdb.series import manifest
 from keystone_crdb.series import tree
 
 
-def make(force: bool = False) -> dict:
+def make(force: bool = False) -> dict[str, pathlib.Path]:
     """Make the patched trees of all pinned projects.
 
     :param force: throw away changes that are in no patch

@@ -54,7 +54,7 @@ MENDING = ('ruff', 'bandit')
 class Hook:
     """A hook of pre-commit.
 
-    :param revision: the tag of its repository, without a v
+    :param revision: the tag of its repository, without a v, or nothing
     :param text: its settings
     """
 
@@ -62,7 +62,7 @@ class Hook:
     revision: str
     text: str
 
-    def listed(self, key):
+    def listed(self, key: str) -> list[str]:
         """Return the words of a list in its settings."""
         if found := re.search(rf'{key}: \[(.*)\]', self.text):
             words = found[1].split(',')
@@ -79,7 +79,7 @@ class Hook:
             excluded and re.search(excluded, name)
         )
 
-    def _pattern(self, key):
+    def _pattern(self, key: str) -> str | None:
         """Return a regular expression: that of its line, or of its block."""
         if found := re.search(rf'{key}: \|\n((?:  .*\n)+)', self.text):
             return textwrap.dedent(found[1])
@@ -95,7 +95,10 @@ def hooks(text: str) -> list[Hook]:
         revision = re.search(r'rev: [\'"]?v?([^\s\'"]+)', repository)
         for one in re.split(r'- id: ', repository)[1:]:
             result.append(
-                Hook(one.split()[0], revision and revision[1], one + '\n')
+                Hook(
+                    one.split()[0], revision[1] if revision else '',
+                    one + '\n',
+                )
             )
     return result
 
@@ -104,7 +107,7 @@ def check(
     repository: pathlib.Path,
     base: str,
     commit: str,
-) -> tuple[list, list]:
+) -> tuple[list[str], list[str]]:
     """Check the files that one commit changes.
 
     :param repository: with that commit in its work tree
@@ -134,7 +137,7 @@ def check(
     return ran, missing
 
 
-def _run(repository, hook, files):
+def _run(repository: pathlib.Path, hook: Hook, files: list[str]) -> str | None:
     """Run a hook, and return what it says against the files, or None."""
     package, command, _files = TOOLS[hook.name]
     words = [

@@ -37,14 +37,14 @@ class Target:
     kind: Kind
     metadata: pathlib.Path | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f'{self.path} ({self.project} {self.version or "of no version"}, '
             f'{self.kind.value})'
         )
 
     @property
-    def package(self):
+    def package(self) -> str:
         """Return the folder that is the Python package."""
         return self.project.replace('.', '_')
 
@@ -82,7 +82,7 @@ class Target:
         return tree.read(self.path / path)
 
 
-def identify(path: pathlib.Path, projects: list) -> list:
+def identify(path: pathlib.Path, projects: list[str]) -> list[Target]:
     """Say what lies in a folder.
 
     :param projects: the projects to look for
@@ -124,7 +124,7 @@ def canonical(name: str) -> str:
     return re.sub(r'[-_.]+', '.', name).lower()
 
 
-def _source_name(path):
+def _source_name(path: pathlib.Path) -> str:
     """Return the project's name as its build settings give it, or ''."""
     try:
         data = tomllib.loads((path / 'pyproject.toml').read_text())
@@ -140,7 +140,7 @@ def _source_name(path):
     return canonical(name[1]) if name else ''
 
 
-def _installed(path, projects):
+def _installed(path: pathlib.Path, projects: list[str]) -> list[Target]:
     found = []
     for name in projects:
         for one in importlib.metadata.distributions(
@@ -153,7 +153,7 @@ def _installed(path, projects):
     return found
 
 
-def _metadata(path, name):
+def _metadata(path: pathlib.Path, name: str) -> pathlib.Path | None:
     for pattern in ('*.dist-info', '*.egg-info'):
         for folder in path.glob(pattern):
             if canonical(folder.name.partition('-')[0]) == name:

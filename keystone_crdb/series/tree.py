@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import download
@@ -70,7 +71,11 @@ def make(source: pins.Source, force: bool = False) -> pathlib.Path:
     return tree
 
 
-def _make_new(source, patches, new):
+def _make_new(
+    source: pins.Source,
+    patches: list[quilt.Patch],
+    new: pathlib.Path,
+) -> list[pathlib.Path]:
     """Make the patched tree in a new folder, and say what was overlaid."""
     shutil.rmtree(new, ignore_errors=True)
     download.unpack(download.sdist(source), new)
@@ -85,7 +90,7 @@ def _make_new(source, patches, new):
     return overlay.lay(source.project, new)
 
 
-def tracked_files(tree: pathlib.Path) -> list:
+def tracked_files(tree: pathlib.Path) -> list[str]:
     """Return the files of a made tree, without what tools left in it.
 
     :returns: paths relative to the tree
@@ -93,7 +98,7 @@ def tracked_files(tree: pathlib.Path) -> list:
     return sorted(_recorded(tree)['files'])
 
 
-def _inputs(source, patches):
+def _inputs(source: pins.Source, patches: list[quilt.Patch]) -> str:
     digest = hashlib.sha256()
     digest.update(source.sha256.encode())
     for patch in patches:
@@ -104,18 +109,18 @@ def _inputs(source, patches):
     return digest.hexdigest()
 
 
-def _record_file(tree):
+def _record_file(tree: pathlib.Path) -> pathlib.Path:
     return tree.parent / f'.{tree.name}.json'
 
 
-def _recorded(tree):
+def _recorded(tree: pathlib.Path) -> dict[str, typing.Any]:
     try:
         return json.loads(_record_file(tree).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
 
 
-def _manifest(tree):
+def _manifest(tree: pathlib.Path) -> dict[str, str]:
     result = {}
     for folder, folders, files in os.walk(tree):
         folders[:] = [name for name in folders if not _is_left(name)]
@@ -127,11 +132,14 @@ def _manifest(tree):
     return dict(sorted(result.items()))
 
 
-def _is_left(name):
+def _is_left(name: str) -> bool:
     return name in LEAVINGS or pathlib.Path(name).suffix in LEAVINGS_SUFFIXES
 
 
-def _changes(tree, recorded):
+def _changes(
+    tree: pathlib.Path,
+    recorded: dict[str, typing.Any],
+) -> list[str]:
     if not tree.exists():
         return []
     before = recorded.get('files', {})
@@ -149,7 +157,7 @@ def read(path: pathlib.Path) -> str:
         return stream.read()
 
 
-def _replace(tree, new):
+def _replace(tree: pathlib.Path, new: pathlib.Path) -> None:
     old = tree.with_name(f'.{tree.name}.old')
     shutil.rmtree(old, ignore_errors=True)
     if tree.exists():
