@@ -2,10 +2,14 @@
 """The entrypoint of the image: keystone-crdb VERB, or any other command."""
 
 import argparse
+import collections.abc
 import os
 import signal
 import sys
+import types
+import typing
 
+import sqlalchemy
 from sqlalchemy import exc
 
 from keystone_crdb_image import check
@@ -19,22 +23,34 @@ from keystone_crdb_image import serve
 from keystone_crdb_image import settings as settings_module
 
 
-def _engine(settings, url):
+def _engine(
+    settings: settings_module.Settings,
+    url: sqlalchemy.URL,
+) -> sqlalchemy.Engine:
     engine = database.create_engine(url)
     database.wait(engine, settings.database_wait)
     return engine
 
 
-def _serve(settings, args):
+def _serve(
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> None:
     serve.serve(settings)
 
 
-def _db_sync(settings, args):
+def _db_sync(
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> None:
     engine = _engine(settings, settings.db_sync_database)
     schema.sync(settings, engine, *args.phase)
 
 
-def _bootstrap(settings, args):
+def _bootstrap(
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> None:
     if settings.evaluation:
         evaluation.prepare(settings)
     if 'OS_BOOTSTRAP_PASSWORD' not in settings.bootstrap:
@@ -45,18 +61,25 @@ def _bootstrap(settings, args):
     schema.bootstrap(settings, _engine(settings, settings.database))
 
 
-def _check(settings, args):
+def _check(
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> int:
     return check.check(settings)
 
 
-def _rotate_keys(settings, args):
+def _rotate_keys(
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> None:
     if args.credential:
         keys.rotate_credential_keys(settings)
     else:
         keys.rotate_fernet_keys(settings)
 
 
-def _parser():
+def _parser(
+) -> tuple[argparse.ArgumentParser, collections.abc.Container[str]]:
     parser = argparse.ArgumentParser(
         prog='keystone-crdb',
         description='Anything that is no verb is run as it is, with the '
@@ -64,7 +87,13 @@ def _parser():
     )
     verbs = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
 
-    def add(name, function, text):
+    def add(
+        name: str,
+        function: collections.abc.Callable[
+            [settings_module.Settings, argparse.Namespace], int | None
+        ],
+        text: str,
+    ) -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=text, description=text)
         verb.set_defaults(function=function)
         return verb
@@ -91,7 +120,7 @@ def _parser():
     return parser, verbs.choices
 
 
-def _leave(signum, frame):
+def _leave(signum: int, frame: types.FrameType | None) -> typing.NoReturn:
     sys.exit(128 + signum)
 
 
@@ -107,11 +136,11 @@ def main() -> int:
     args = parser.parse_args(words) if is_verb else None
     try:
         settings = settings_module.read(dict(os.environ))
-        if is_verb:
+        if args:
             return args.function(settings, args)
         os.execvpe(words[0], words, settings.environ)  # noqa: S606
     except errors.Problem as problem:
-        log.say(problem)
+        log.say(str(problem))
     except exc.DBAPIError as error:
         log.say(f'the database failed: {database.reason(error)}')
     except OSError as error:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb check: database, schema, keys, and what is wrong with them."""
 
+import sqlalchemy
 from sqlalchemy import exc
 
 from keystone_crdb_image import database
@@ -9,14 +10,14 @@ from keystone_crdb_image import schema
 from keystone_crdb_image import settings as settings_module
 
 
-def _database(engine):
+def _database(engine: sqlalchemy.Engine) -> tuple[str | None, str | None]:
     try:
         return None, database.product(engine)
     except (exc.SQLAlchemyError, AssertionError) as error:
         return database.explain(error, engine.url), None
 
 
-def _schema(engine):
+def _schema(engine: sqlalchemy.Engine) -> tuple[str | None, str | None]:
     try:
         found = schema.state(engine)
     except exc.DBAPIError as error:

@@ -108,7 +108,9 @@ def reason(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _final(error):
+def _final(
+    error: Exception,
+) -> tuple[str | None, str | None]:
     """Return the text of `_FINAL` that an error has, and its advice."""
     text = str(error)
     for pattern, advice in _FINAL:
@@ -133,7 +135,7 @@ def explain(error: Exception, url: sqlalchemy.engine.URL) -> str:
     return f'{reason(error)} (in the URL of the database: {advice})'
 
 
-def _is_final(error):
+def _is_final(error: Exception) -> bool:
     return (
         isinstance(error, (AssertionError, exc.NoSuchModuleError))
         or _final(error)[0] is not None

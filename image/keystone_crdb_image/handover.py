@@ -14,7 +14,7 @@ import os
 NAME = 'KEYSTONE_CRDB_HANDOVER'
 
 
-def give(secrets: dict) -> int:
+def give(secrets: dict[str, str]) -> int:
     """Put secrets where a program that is executed from here finds them.
 
     :returns: the descriptor, which stays open across execve()

@@ -8,7 +8,7 @@ import sys
 from keystone_crdb_image import listen
 
 
-def main():
+def main() -> int:
     setting = os.environ.get('KEYSTONE_LISTEN') or listen.DEFAULT
     host, port = listen.parse(setting)
     address = listen.LOCAL.get(host, host).strip('[]')

@@ -19,7 +19,7 @@ from keystone_crdb_image import manage
 from keystone_crdb_image import settings as settings_module
 
 
-def numbers(folder: pathlib.Path) -> list:
+def numbers(folder: pathlib.Path) -> list[int]:
     """List the numbers of a folder's keys.
 
     :returns: ascending; the last is the primary key
@@ -88,7 +88,11 @@ def problem(folder: pathlib.Path) -> str | None:
     return None
 
 
-def _rotate(folders, settings, *commands):
+def _rotate(
+    folders: list[pathlib.Path],
+    settings: settings_module.Settings,
+    *commands: str,
+) -> None:
     """Let keystone-manage rotate, one caller at a time."""
     for folder in folders:
         wrong = problem(folder)

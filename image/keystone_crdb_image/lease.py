@@ -61,7 +61,7 @@ _TRANSIENT = ('40001', '40P01', '23505', '42P07')
 _NOT_ALLOWED = '42501'
 
 
-def _is_transient(error):
+def _is_transient(error: exc.DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
     if getattr(error.orig, 'sqlstate', None) in _TRANSIENT:
@@ -86,16 +86,20 @@ class Lease:
         self,
         engine: sqlalchemy.engine.Engine,
         name: str,
-        clock: collections.abc.Callable[..., typing.Any] = time.monotonic,
+        clock: collections.abc.Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine.execution_options(isolation_level='AUTOCOMMIT')
         self._name = name
         self._clock = clock
         self.owner = f'{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}'
-        self._seen = None
-        self._seen_at = None
+        self._seen: tuple[typing.Any, ...] | None = None
+        self._seen_at = 0.0
 
-    def _execute(self, statement, **values):
+    def _execute(
+        self,
+        statement: sqlalchemy.TextClause,
+        **values: int | str,
+    ) -> int:
         with self._engine.connect() as connection:
             return connection.execute(
                 statement, {'name': self._name, 'owner': self.owner, **values}

@@ -7,7 +7,7 @@ DEFAULT = '0.0.0.0:5000'
 LOCAL = {'0.0.0.0': '127.0.0.1', '[::]': '::1'}  # noqa: S104
 
 
-def parse(text: str) -> tuple:
+def parse(text: str) -> tuple[str, int]:
     """Split ADDRESS:PORT.
 
     :param text: such as 0.0.0.0:5000 or [::]:5000

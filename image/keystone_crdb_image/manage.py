@@ -7,12 +7,17 @@ import select
 import signal
 import sys
 import traceback
+import types
 import typing
 
 from keystone_crdb_image import errors
 
 
-def _child(cli, words, environ):
+def _child(
+    cli: types.ModuleType,
+    words: list[str],
+    environ: dict[str, str],
+) -> typing.NoReturn:
     """Run keystone-manage and end this process with its status."""
     status = 1
     try:
@@ -32,10 +37,10 @@ def _child(cli, words, environ):
 
 
 def run(
-    words: list,
-    environ: dict,
+    words: list[str],
+    environ: dict[str, str],
     every: int | None = None,
-    tick: collections.abc.Callable[..., typing.Any] | None = None,
+    tick: collections.abc.Callable[[], bool] | None = None,
 ) -> None:
     """Run a command of keystone-manage and wait for its end.
 
@@ -58,7 +63,7 @@ def run(
     status = None
     try:
         while not select.select([process], [], [], every)[0]:
-            if not tick():
+            if not (tick and tick()):
                 raise errors.Problem(
                     f'keystone-manage {words[0]} was ended: another replica '
                     'took its lock over'

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import types
 import uuid
 
 from keystone_crdb_image import log
@@ -24,7 +25,12 @@ from keystone_crdb_image import log
 MARKER = 'OS_HEALTHCHECK__DISABLE_BY_FILE_PATH'
 
 
-def command(seconds: int, handle: int, server: list, environ: dict) -> list:
+def command(
+    seconds: int,
+    handle: int,
+    server: list[str],
+    environ: dict[str, str],
+) -> list[str]:
     """Return the command line that runs a server with notice.
 
     :param handle: descriptor that the server inherits
@@ -40,7 +46,7 @@ def command(seconds: int, handle: int, server: list, environ: dict) -> list:
     ]
 
 
-def run(seconds: float, handle: int, server: list) -> int:
+def run(seconds: float, handle: int, server: list[str]) -> int:
     """Run a server to its end.
 
     :param seconds: from SIGTERM to the server's
@@ -60,13 +66,13 @@ def run(seconds: float, handle: int, server: list) -> int:
         preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
     )
 
-    def pass_on(number, frame):
+    def pass_on(number: int, frame: types.FrameType | None) -> None:
         process.send_signal(number)
 
-    def end(number, frame):
+    def end(number: int, frame: types.FrameType | None) -> None:
         process.terminate()
 
-    def leave(number, frame):
+    def leave(number: int, frame: types.FrameType | None) -> None:
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGALRM, end)
         signal.setitimer(signal.ITIMER_REAL, seconds)

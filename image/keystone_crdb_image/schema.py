@@ -5,7 +5,6 @@ import collections.abc
 import contextlib
 import enum
 import time
-import typing
 
 from alembic import script as alembic_script
 from alembic.runtime import migration
@@ -32,7 +31,7 @@ class State(enum.Enum):
     NEWER = 'newer than this release'
 
 
-def code_revisions() -> tuple:
+def code_revisions() -> tuple[set[str], dict[str, str]]:
     """Return what Keystone's migrations in this image hold.
 
     :returns: every revision, and the head of each branch by its name
@@ -50,7 +49,7 @@ def code_revisions() -> tuple:
 
 def state(
     engine: sqlalchemy.engine.Engine,
-    revisions: tuple | None = None,
+    revisions: tuple[set[str], dict[str, str]] | None = None,
 ) -> State:
     """Find out how the schema stands to the code.
 
@@ -71,7 +70,10 @@ def state(
     return State.BEHIND
 
 
-def lacks_index(engine: sqlalchemy.engine.Engine, columns: tuple) -> bool:
+def lacks_index(
+    engine: sqlalchemy.engine.Engine,
+    columns: tuple[tuple[str, str], ...],
+) -> bool:
     """Find out whether an index is missing that is in no revision.
 
     :param columns: pairs of a table and its column, the index's name being
@@ -100,7 +102,7 @@ def refuse_newer(found: State) -> None:
 def locked(
     engine: sqlalchemy.engine.Engine,
     what: str,
-    needed: collections.abc.Callable[..., typing.Any],
+    needed: collections.abc.Callable[[], bool],
 ) -> collections.abc.Iterator[lease.Lease | None]:
     """Hold the lock of all changes to the database, if there is any to make.
 
@@ -142,11 +144,11 @@ def sync(
     from keystone.common.sql import upgrades
 
     revisions = code_revisions()
-    columns = ()
+    columns: tuple[tuple[str, str], ...] = ()
     if engine.dialect.name == 'cockroachdb' and '--contract' not in options:
         columns = upgrades.INDEXED_COLUMNS
 
-    def needed():
+    def needed() -> bool:
         found = state(engine, revisions)
         refuse_newer(found)
         # Without the table others could not bootstrap who may not make it.
@@ -199,7 +201,7 @@ def bootstrap(
     :raises Problem: when it fails
     """
 
-    def needed():
+    def needed() -> bool:
         return not (only_if_new and is_bootstrapped(engine))
 
     with locked(engine, 'the bootstrap', needed) as held:

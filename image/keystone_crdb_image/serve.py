@@ -40,7 +40,10 @@ def check_port(settings: settings_module.Settings) -> None:
             ) from error
 
 
-def server_command(settings: settings_module.Settings, handle: int) -> list:
+def server_command(
+    settings: settings_module.Settings,
+    handle: int,
+) -> list[str]:
     """Return the command line of uWSGI.
 
     :param handle: descriptor that it hands on, over a reload too

@@ -15,6 +15,7 @@ import difflib
 import os
 import pathlib
 import re
+import typing
 
 from oslo_config import cfg
 import sqlalchemy
@@ -46,6 +47,14 @@ NAMES = {
     'KEYSTONE_PUBLIC_URL': None,
     'KEYSTONE_REGION': 'RegionOne',
     'KEYSTONE_THREADS': '1',
+}
+
+#: The settings of the bootstrap by keystone-manage's names of them.
+_BOOTSTRAP = {
+    'OS_BOOTSTRAP_USERNAME': 'KEYSTONE_ADMIN_USERNAME',
+    'OS_BOOTSTRAP_PROJECT_NAME': 'KEYSTONE_ADMIN_PROJECT',
+    'OS_BOOTSTRAP_REGION_ID': 'KEYSTONE_REGION',
+    'OS_BOOTSTRAP_PASSWORD': 'KEYSTONE_ADMIN_PASSWORD',
 }
 
 #: Names that may have _FILE behind them. Options as [DEFAULT]log_file end in
@@ -92,8 +101,8 @@ class Settings:
     :param credential_keys: folder of the keys of stored credentials
     """
 
-    environ: dict = dataclasses.field(repr=False)
-    bootstrap: dict = dataclasses.field(repr=False)
+    environ: dict[str, str] = dataclasses.field(repr=False)
+    bootstrap: dict[str, str] = dataclasses.field(repr=False)
     database: sqlalchemy.engine.URL
     db_sync_database: sqlalchemy.engine.URL
     database_wait: int
@@ -110,7 +119,7 @@ class Settings:
     credential_keys: pathlib.Path
 
 
-def read_secret_files(environ: dict) -> dict:
+def read_secret_files(environ: dict[str, str]) -> dict[str, str]:
     """Replace every secret's NAME_FILE by NAME and the file's content.
 
     :raises Problem: naming the setting
@@ -137,7 +146,7 @@ def read_secret_files(environ: dict) -> dict:
     return result
 
 
-def separate(environ: dict) -> tuple:
+def separate(environ: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Tell the secrets of an environment from the rest.
 
     :returns: those that are secret by their names, and the others
@@ -149,7 +158,7 @@ def separate(environ: dict) -> tuple:
     )
 
 
-def _warn_of_unknown(environ):
+def _warn_of_unknown(environ: dict[str, str]) -> None:
     for name in sorted(environ):
         if not name.startswith('KEYSTONE_') or name in NAMES:
             continue
@@ -160,9 +169,10 @@ def _warn_of_unknown(environ):
         log.say(f'{name} is no setting of this image{hint}')
 
 
-def _number(values, name, least):
+def _number(values: dict[str, str | None], name: str, least: int) -> int:
+    number: int | None
     try:
-        number = int(values[name])
+        number = int(values[name] or '')
     except ValueError:
         number = None
     if number is None or number < least:
@@ -172,22 +182,22 @@ def _number(values, name, least):
     return number
 
 
-def _flag(values, name):
+def _flag(values: dict[str, str | None], name: str) -> bool:
     words = {
         '1': True, 'true': True, 'yes': True, 'on': True,
         '0': False, 'false': False, 'no': False, 'off': False,
     }
     try:
-        return words[values[name].lower()]
+        return words[(values[name] or '').lower()]
     except KeyError as error:
         raise errors.Problem(
             f'{name} is true or false, not {values[name]!r}'
         ) from error
 
 
-def _listen(values):
+def _listen(values: dict[str, str | None]) -> tuple[str, int]:
     try:
-        return listen.parse(values['KEYSTONE_LISTEN'])
+        return listen.parse(values['KEYSTONE_LISTEN'] or '')
     except ValueError as error:
         raise errors.Problem(
             'KEYSTONE_LISTEN is ADDRESS:PORT such as 0.0.0.0:5000 or '
@@ -195,7 +205,7 @@ def _listen(values):
         ) from error
 
 
-def _endpoint(values, name, default):
+def _endpoint(values: dict[str, str | None], name: str, default: str) -> str:
     """Return a URL for the catalog, where a client would find it wrong."""
     url = values[name] or default
     if not re.match(r'https?://[^/]', url):
@@ -249,7 +259,10 @@ def database_url(
     return url
 
 
-def _db_sync_url(values, url):
+def _db_sync_url(
+    values: dict[str, str | None],
+    url: sqlalchemy.URL,
+) -> sqlalchemy.URL:
     """Return the URL that changes of the schema go by.
 
     :raises Problem: naming the setting
@@ -274,7 +287,7 @@ def connection(url: sqlalchemy.engine.URL) -> str:
     return url.render_as_string(hide_password=False).replace('$', '$$')
 
 
-def _configured(environ):
+def _configured(environ: dict[str, str]) -> dict[tuple[str, str], typing.Any]:
     """Return the values of `_OPTIONS`, by (group, option)."""
     conf = cfg.ConfigOpts()
     for group, name, default in _OPTIONS:
@@ -295,7 +308,7 @@ def _configured(environ):
         os.environ.update(saved)
 
 
-def read(environ: dict) -> Settings:
+def read(environ: dict[str, str]) -> Settings:
     """Work out the settings.
 
     :param environ: the container's environment
@@ -333,15 +346,13 @@ def read(environ: dict) -> Settings:
     )
     internal = _endpoint(values, 'KEYSTONE_INTERNAL_URL', public)
     bootstrap = {
-        'OS_BOOTSTRAP_USERNAME': values['KEYSTONE_ADMIN_USERNAME'],
-        'OS_BOOTSTRAP_PROJECT_NAME': values['KEYSTONE_ADMIN_PROJECT'],
-        'OS_BOOTSTRAP_REGION_ID': values['KEYSTONE_REGION'],
         'OS_BOOTSTRAP_PUBLIC_URL': public,
         'OS_BOOTSTRAP_INTERNAL_URL': internal,
         'OS_BOOTSTRAP_ADMIN_URL': internal,
     }
-    if values['KEYSTONE_ADMIN_PASSWORD']:
-        bootstrap['OS_BOOTSTRAP_PASSWORD'] = values['KEYSTONE_ADMIN_PASSWORD']
+    for option, name in _BOOTSTRAP.items():
+        if value := values[name]:
+            bootstrap[option] = value
     if values['KEYSTONE_PROCESSES'] is None:
         processors = len(os.sched_getaffinity(0))
         values['KEYSTONE_PROCESSES'] = str(max(2, min(8, processors)))
