@@ -9,7 +9,6 @@ import pathlib
 import select
 import shutil
 import subprocess
-import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -44,7 +43,7 @@ class Base:
     identity: str
 
     @property
-    def digest(self):
+    def digest(self) -> str:
         """The digest that the reference is pinned to, or ''."""
         return self.reference.partition('@')[2]
 
@@ -61,11 +60,13 @@ def pull(engine: engines.Engine, reference: str) -> str | None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+    output = process.stdout
+    assert output is not None
     heard = b''
     try:
         with open(paths.LOGS / 'base-pull.log', 'wb', buffering=0) as log:
-            while select.select([process.stdout], [], [], SILENCE)[0]:
-                piece = os.read(process.stdout.fileno(), 65536)
+            while select.select([output], [], [], SILENCE)[0]:
+                piece = os.read(output.fileno(), 65536)
                 if not piece:
                     break
                 log.write(piece)
@@ -77,12 +78,15 @@ def pull(engine: engines.Engine, reference: str) -> str | None:
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        output.close()
     lines = heard.decode(errors='replace').strip().splitlines()
     return lines[-1] if lines else f'{engine.name} ended with an error'
 
 
-def _bootstrap_command(image, target):
+def _bootstrap_command(
+    image: pins.Image,
+    target: pathlib.Path | str,
+) -> list[str]:
     suite, mirror = image.suite, image.mirror.rstrip('/')
     return [
         'mmdebstrap',
@@ -91,7 +95,7 @@ def _bootstrap_command(image, target):
         *(f'--dpkgopt=path-exclude={path}' for path in _EXCLUDED),
         *(f'--dpkgopt=path-include={path}' for path in _INCLUDED),
         suite,
-        target,
+        str(target),
         f'deb {mirror} {suite} main',
         f'deb {mirror} {suite}-updates main',
         f'deb {mirror}-security {suite}-security main',
@@ -107,7 +111,7 @@ def recipe(image: pins.Image) -> str:
 def bootstrap(
     image: pins.Image,
     epoch: int,
-    require: collections.abc.Callable[..., typing.Any],
+    require: collections.abc.Callable[[], object],
 ) -> pathlib.Path:
     """Make a root file system of the distribution's packages.
 
@@ -137,16 +141,24 @@ def bootstrap(
     return archive
 
 
-def _found(engine, reference, name):
+def _found(
+    engine: engines.Engine,
+    reference: str,
+    name: str,
+) -> Base | None:
     image = engine.inspect(reference)
     return Base(reference, name, image.identity) if image else None
+
+
+def _made(engine: engines.Engine, reference: str, name: str) -> Base:
+    return Base(reference, name, engine.must_have(reference).identity)
 
 
 def ensure(
     engine: engines.Engine,
     pinned: pins.Pins,
     wanted: str | None = None,
-    require: collections.abc.Callable[..., typing.Any] = lambda: None,
+    require: collections.abc.Callable[[], object] = lambda: None,
 ) -> Base:
     """Make sure that the engine has the base image.
 
@@ -169,7 +181,7 @@ def ensure(
     with console.step(f'Pulling {reference}'):
         why = pull(engine, reference)
     if why is None:
-        return _found(engine, reference, reference.partition('@')[0])
+        return _made(engine, reference, reference.partition('@')[0])
     if wanted:
         raise errors.Failure(
             f'the base image {wanted} can not be pulled: {why}',
@@ -181,4 +193,4 @@ def ensure(
     )
     archive = bootstrap(image, pinned.source_date_epoch, require)
     engine.import_root(archive, made)
-    return _found(engine, made, name)
+    return _made(engine, made, name)

@@ -50,7 +50,7 @@ class Image:
 
     identity: str
     size: int
-    labels: dict
+    labels: dict[str, str]
 
 
 class Engine:
@@ -64,24 +64,24 @@ class Engine:
     def __init__(
         self,
         name: str,
-        options: tuple = (),
-        build_options: tuple = (),
+        options: collections.abc.Iterable[str] = (),
+        build_options: collections.abc.Iterable[str] = (),
     ) -> None:
         self.name = name
         self.options = tuple(options)
         self.build_options = tuple(build_options)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return ' '.join([self.name, *self.options, *self.build_options])
 
-    def command(self, *words) -> list:
+    def command(self, *words: object) -> list[str]:
         """Return a call of the engine.
 
         :param words: what follows the engine and its options
         """
         return [self.name, *self.options, *(str(word) for word in words)]
 
-    def _query(self, *words):
+    def _query(self, *words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*words),
             stdin=subprocess.DEVNULL,
@@ -91,12 +91,12 @@ class Engine:
 
     def build_command(
         self,
-        context: pathlib.Path,
-        tags: list,
-        arguments: dict | None = None,
+        context: pathlib.Path | str,
+        tags: list[str],
+        arguments: collections.abc.Mapping[str, object] | None = None,
         file: pathlib.Path | None = None,
         target: str | None = None,
-    ) -> list:
+    ) -> list[str]:
         """Return the call that builds an image.
 
         :param context: folder that the build sees
@@ -105,7 +105,9 @@ class Engine:
         :param file: the Dockerfile, when it is not the context's own
         :param target: the stage to build, when it is not the last one
         """
-        words = ['build', '--network', 'host', *LIMITS, *self.build_options]
+        words: list[object] = [
+            'build', '--network', 'host', *LIMITS, *self.build_options,
+        ]
         if self.name != 'docker':
             # OCI's format has no health check.
             words += ['--format', 'docker', '--layers']
@@ -121,11 +123,11 @@ class Engine:
 
     def build(
         self,
-        context,
-        tags,
-        arguments=None,
-        file=None,
-        target=None,
+        context: pathlib.Path | str,
+        tags: list[str],
+        arguments: collections.abc.Mapping[str, object] | None = None,
+        file: pathlib.Path | None = None,
+        target: str | None = None,
         log: str = 'image',
     ) -> None:
         """Build an image; see `build_command`.
@@ -169,7 +171,22 @@ class Engine:
             found['Id'], found['Size'], found['Config'].get('Labels') or {}
         )
 
-    def _inspect_buildah(self, reference):
+    def must_have(self, reference: str) -> Image:
+        """Look up an image that was pulled or made just now.
+
+        :param reference: name or ID
+        :raises Failure: when the engine does not have it
+        """
+        image = self.inspect(reference)
+        if image is None:
+            raise errors.Failure(
+                f'{self.name} does not have the image {reference}, although '
+                'it was made just now',
+                remedy='find out what removes images here, and try again',
+            )
+        return image
+
+    def _inspect_buildah(self, reference: str) -> Image | None:
         result = self._query('inspect', '--type', 'image', reference)
         if result.returncode:
             return None
@@ -182,7 +199,7 @@ class Engine:
             found['Docker']['config'].get('Labels') or {},
         )
 
-    def untag(self, reference) -> None:
+    def untag(self, reference: str) -> None:
         """Remove a name of an image, if it is there."""
         self._query('rmi', reference)
 
@@ -190,10 +207,10 @@ class Engine:
         self,
         image: str,
         name: str,
-        environ: dict,
-        options: tuple = (),
-        words: tuple = (),
-    ) -> list:
+        environ: collections.abc.Mapping[str, str],
+        options: collections.abc.Iterable[str] = (),
+        words: collections.abc.Iterable[str] = (),
+    ) -> list[str]:
         """Return the call that runs a container, hardened.
 
         It is on the host's network, its root file system is read-only and it
@@ -223,12 +240,12 @@ class Engine:
     @contextlib.contextmanager
     def running(
         self,
-        image,
-        name,
-        environ,
-        secrets: dict,
-        output: typing.IO,
-        options=(),
+        image: str,
+        name: str,
+        environ: collections.abc.Mapping[str, str],
+        secrets: collections.abc.Mapping[str, str],
+        output: typing.IO[typing.Any],
+        options: collections.abc.Iterable[str] = (),
     ) -> collections.abc.Iterator[Container]:
         """Run a container in the background; see `run_command`.
 
@@ -262,7 +279,7 @@ class Engine:
             finally:
                 self._stop(name, process)
 
-    def _stop(self, name, process):
+    def _stop(self, name: str, process: subprocess.Popen[bytes]) -> None:
         if self.name != 'buildah':
             self._query('stop', '--time', '30', name)
             process.wait()
@@ -287,24 +304,26 @@ class Container:
 
     engine: Engine
     name: str
-    process: subprocess.Popen
-    environ: dict
-    options: tuple
+    process: subprocess.Popen[bytes]
+    environ: dict[str, str]
+    options: tuple[str, ...]
 
-    def exec_command(self, *words) -> list:
+    def exec_command(self, *words: str) -> list[str]:
         """Return the call that runs a command in it.
 
         :param words: for the image's entrypoint
         """
         if self.engine.name == 'buildah':
             return self.engine.run_command(
-                None, self.name, self.environ, self.options, words
+                '', self.name, self.environ, self.options, words
             )
         return self.engine.command('exec', self.name, 'keystone-crdb', *words)
 
 
 @contextlib.contextmanager
-def secret_files(secrets: dict) -> collections.abc.Iterator[tuple]:
+def secret_files(
+    secrets: collections.abc.Mapping[str, str],
+) -> collections.abc.Iterator[tuple[tuple[str, ...], dict[str, str]]]:
     """Write secrets to files that a container can read and nobody else.
 
     :param secrets: settings by name
@@ -330,7 +349,7 @@ def secret_files(secrets: dict) -> collections.abc.Iterator[tuple]:
 
 
 #: What is tried for each engine, in this order: options, build options.
-_TRIES = {
+_TRIES: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {
     'docker': [((), ())],
     'podman': [
         ((), ()),
@@ -346,9 +365,9 @@ _TRIES = {
 }
 
 
-def _probe_context(folder):
+def _probe_context(folder: pathlib.Path) -> None:
     """Fill a build context with the smallest program and its libraries."""
-    program = shutil.which('true')
+    program = shutil.which('true') or '/bin/true'
     listed = subprocess.run(
         ['ldd', program], capture_output=True, text=True
     ).stdout
@@ -365,7 +384,7 @@ def _probe_context(folder):
     )
 
 
-def _attempt(command):
+def _attempt(command: list[str]) -> str | None:
     """Return None when a command works, else why not in one line."""
     try:
         result = subprocess.run(
@@ -412,7 +431,10 @@ def probe(engine: Engine) -> str | None:
     return why
 
 
-def _first_that_works(names, options):
+def _first_that_works(
+    names: list[str],
+    options: collections.abc.Iterable[str],
+) -> tuple[Engine | None, list[str]]:
     """Return an engine, or None, and what was wrong with the others."""
     refused = []
     for name in names:
@@ -432,8 +454,8 @@ def _first_that_works(names, options):
 
 def find(
     wanted: str | None = None,
-    options: tuple = (),
-    install: collections.abc.Callable[..., typing.Any] | None = None,
+    options: collections.abc.Iterable[str] = (),
+    install: collections.abc.Callable[[], object] | None = None,
 ) -> Engine:
     """Find an engine that works.
 

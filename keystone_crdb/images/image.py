@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container image: what it is built of, and the build itself."""
 
+import argparse
 import collections.abc
 import dataclasses
 import hashlib
+import pathlib
 import shutil
 import subprocess
 
@@ -26,7 +28,7 @@ TEST_WHEELHOUSE = paths.BUILD / 'test-wheelhouse'
 LABEL = 'keystone-crdb.inputs'
 
 
-def add_engine_arguments(parser) -> None:
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that choose an engine."""
     parser.add_argument(
         '--engine',
@@ -45,7 +47,7 @@ def add_engine_arguments(parser) -> None:
     )
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     add_engine_arguments(parser)
     parser.add_argument(
@@ -57,7 +59,7 @@ def add_arguments(parser) -> None:
 
 def find_engine(
     wanted: str | None = None,
-    options: collections.abc.Sequence = (),
+    options: collections.abc.Iterable[str] = (),
 ) -> engine.Engine:
     """Find a container engine; root gets one installed.
 
@@ -95,7 +97,7 @@ def version(pinned: pins.Pins) -> str:
     return pinned.local_version('keystone').replace('+', '-')
 
 
-def _digest(files):
+def _digest(files: collections.abc.Iterable[pathlib.Path]) -> str:
     """Return a digest of files and their names."""
     digest = hashlib.sha256()
     for path in files:
@@ -104,7 +106,7 @@ def _digest(files):
     return digest.hexdigest()
 
 
-def _files(folder):
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(
         path
         for path in folder.rglob('*')
@@ -112,7 +114,7 @@ def _files(folder):
     )
 
 
-def _inputs(pinned, built_on):
+def _inputs(pinned: pins.Pins, built_on: base.Base) -> str:
     """Return a digest of everything that the image is built of."""
     files = _digest([
         paths.ROOT / 'Dockerfile',
@@ -126,7 +128,7 @@ def _inputs(pinned, built_on):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _test_inputs(built):
+def _test_inputs(built: Built) -> str:
     """Return a digest of everything that the test stage is built of."""
     tree = paths.SOURCES / 'keystone'
     files = _digest([
@@ -141,7 +143,7 @@ def _test_inputs(built):
     return f'{built.inputs}-{files}'
 
 
-def _revision():
+def _revision() -> str:
     """Return the commit that is checked out, or '' where git can't tell."""
     if shutil.which('git') is None:
         return ''
@@ -217,7 +219,14 @@ def make_test(with_engine: engine.Engine) -> str:
     return reference
 
 
-def _build(with_engine, pinned, built, tags, stage, inputs) -> engine.Image:
+def _build(
+    with_engine: engine.Engine,
+    pinned: pins.Pins,
+    built: Built,
+    tags: list[str],
+    stage: str,
+    inputs: str,
+) -> engine.Image:
     """Build a stage, unless the engine has it of these inputs.
 
     :returns: what the engine has now
@@ -243,4 +252,4 @@ def _build(with_engine, pinned, built, tags, stage, inputs) -> engine.Image:
         target=stage,
         log=f'image-{stage}',
     )
-    return with_engine.inspect(tags[0])
+    return with_engine.must_have(tags[0])

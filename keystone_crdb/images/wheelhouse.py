@@ -7,6 +7,7 @@ CA pip is set up for; what was downloaded is kept in the cache and found again
 without the network.
 """
 
+import collections.abc
 import hashlib
 import os
 import pathlib
@@ -32,7 +33,7 @@ CACHE = paths.CACHE / 'wheelhouse'
 GLIBC_MINOR = 41
 
 
-def _stamp_text(locks, python):
+def _stamp_text(locks: tuple[str, ...], python: str | None) -> str:
     digest = hashlib.sha256()
     for name in locks:
         digest.update((paths.REQUIREMENTS / name).read_bytes())
@@ -41,13 +42,16 @@ def _stamp_text(locks, python):
     )
 
 
-def _environment(python):
+def _environment(python: str | None) -> dict[str, str]:
     """Return the environment of markers, in the image or here.
 
     pip evaluates markers for the Python that runs it, whatever
     --python-version says.
     """
-    environment = markers.default_environment()
+    environment = {
+        name: str(value)
+        for name, value in markers.default_environment().items()
+    }
     if python:
         environment.update(
             implementation_name='cpython',
@@ -58,7 +62,10 @@ def _environment(python):
     return environment
 
 
-def _needed(locks, python):
+def _needed(
+    locks: tuple[str, ...],
+    python: str | None,
+) -> collections.abc.Iterator[str]:
     """Yield the locked lines that apply, each with its hashes."""
     environment = _environment(python)
     for name in locks:
@@ -76,7 +83,7 @@ def _needed(locks, python):
                 ])
 
 
-def _target_options(python):
+def _target_options(python: str) -> list[str]:
     """Return pip's options that choose files for the image's Python."""
     machine = platform.machine()
     tags = [f'manylinux_2_{minor}' for minor in range(GLIBC_MINOR, 16, -1)]
@@ -86,7 +93,12 @@ def _target_options(python):
     return options
 
 
-def _pip_download(python, locked, target, *options):
+def _pip_download(
+    python: str | None,
+    locked: str,
+    target: str,
+    *options: pathlib.Path | str,
+) -> None:
     """Run pip download.
 
     What has no wheel comes as an sdist. pip asks an sdist for its metadata,
@@ -108,7 +120,7 @@ def _pip_download(python, locked, target, *options):
 
 def ensure(
     folder: pathlib.Path,
-    locks: tuple,
+    locks: tuple[str, ...],
     python: str | None = None,
 ) -> bool:
     """Fill a folder with all that lock files ask for.

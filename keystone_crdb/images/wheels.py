@@ -21,7 +21,7 @@ from keystone_crdb.series import tree
 WHEELS = paths.BUILD / 'wheels'
 
 
-def make() -> dict:
+def make() -> dict[str, pathlib.Path]:
     """Build the wheels that are not up to date.
 
     :returns: the wheels by project
@@ -80,7 +80,7 @@ def make_one(
     return wheel
 
 
-def _inputs(pinned, project, folder):
+def _inputs(pinned: pins.Pins, project: str, folder: pathlib.Path) -> str:
     digest = hashlib.sha256()
     digest.update(pinned.local_version(project).encode())
     digest.update(str(pinned.source_date_epoch).encode())
@@ -128,7 +128,12 @@ def build(
     return wheel
 
 
-def _run_build(copy, scratch, project, env):
+def _run_build(
+    copy: pathlib.Path,
+    scratch: pathlib.Path,
+    project: str,
+    env: dict[str, str],
+) -> None:
     console.run(
         [
             sys.executable, '-m', 'build', '--wheel', '--no-isolation',
@@ -139,7 +144,7 @@ def _run_build(copy, scratch, project, env):
     )
 
 
-def _copy(folder, copy):
+def _copy(folder: pathlib.Path, copy: pathlib.Path) -> None:
     for path in tree.tracked_files(folder):
         target = copy / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +153,7 @@ def _copy(folder, copy):
         target.chmod(0o755 if executable else 0o644)
 
 
-def _list_sources(copy, project):
+def _list_sources(copy: pathlib.Path, project: str) -> None:
     """Write SOURCES.txt, where pbr looks for the files without a git.
 
     The one in the sdist does not know the overlay.
@@ -161,7 +166,11 @@ def _list_sources(copy, project):
     )
 
 
-def check_content(wheel: pathlib.Path, tree_files: list, package: str) -> None:
+def check_content(
+    wheel: pathlib.Path,
+    tree_files: list[str],
+    package: str,
+) -> None:
     """Check that all of a tree's package is in its wheel.
 
     :param tree_files: the tree's files, relative to it

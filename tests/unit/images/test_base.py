@@ -105,6 +105,14 @@ class BaseTest(test_engine.EngineTestCase):
             failure.what,
         )
 
+    def test_pulled_image_that_is_not_there(self):
+        self.fake('podman')
+        failure = self.assertRaises(errors.Failure, self._ensure)
+        self.assertIn(
+            f'podman does not have the image {self.pins.image.base}',
+            failure.what,
+        )
+
     def test_pull_without_progress_is_given_up(self):
         self.useFixture(
             fixtures.MonkeyPatch(
