@@ -16,14 +16,12 @@ from keystone import server
 from keystone.cmd import bootstrap
 from keystone.common import fernet_utils
 from keystone.common.sql import upgrades
-import keystone.conf
+from keystone.conf import CONF
 from keystone.server import backends
 from keystone.server.flask import application
 from keystone.server.flask import core as flask_core
 
 from keystone_crdb import keystone
-
-CONF = keystone.conf.CONF
 
 _CONFIGURATION = """
 [DEFAULT]
