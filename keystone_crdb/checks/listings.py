@@ -15,15 +15,13 @@ given up.
 It ends with 1 if ours does not list all of them, or not what stock lists.
 """
 
-import json
 import sys
 
 from keystone_crdb import console
-from keystone_crdb import errors
 from keystone_crdb.checks import bench
 from keystone_crdb.checks import reports
+from keystone_crdb.checks import workers
 from keystone_crdb.databases import database as databases
-from keystone_crdb.keystone import reproducible
 from keystone_crdb.keystone import stestr_run
 
 WORKER = 'keystone_crdb.checks.listings_worker'
@@ -34,26 +32,6 @@ HEADS = (
         'status', 'rows', 'seconds'
     )),
 )
-
-
-def _serve(tree, folder, url, *words):
-    """Let a tree list, and return what the worker printed.
-
-    :raises Failure: when it failed
-    """
-    folder.mkdir()
-    log = folder / 'log'
-    process = reproducible.start(
-        tree, folder, [WORKER, str(folder), *words], log, url
-    )
-    output, _ = process.communicate()
-    if process.returncode:
-        raise errors.Failure(
-            'Keystone did not list', details=errors.tail(
-                log.read_text(errors='replace')
-            ),
-        )
-    return json.loads(output)
 
 
 def _told(result):
@@ -100,23 +78,17 @@ def measure(database: databases.Database, args, folder) -> list:
 
     :returns: what is not as wanted, a line for each
     """
-    name = f'listings_{folder.name[-8:]}'
-    url = database.create_database(name)
-    limit = ('--limit', str(args.limit))
-    try:
-        with console.step('Listings of ours'):
-            ours = _serve(
-                stestr_run.patched_tree(folder / 'ours-tree'),
-                folder / 'ours', url, '--rows', str(args.rows), *limit,
+    results = {}
+    with database.temporary('listings') as url:
+        for name, tree, words in (
+            ('ours', stestr_run.patched_tree, ('--rows', str(args.rows))),
+            ('stock', stestr_run.stock_tree, ()),
+        ):
+            task = workers.Task(
+                tree(folder / name), (*words, '--limit', str(args.limit)), url
             )
-        with console.step('Listings of stock'):
-            stock = _serve(
-                stestr_run.stock_tree(folder / 'stock-tree'),
-                folder / 'stock', url, *limit,
-            )
-    finally:
-        database.drop_database(name)
-    results = {'ours': ours, 'stock': stock}
+            with console.step(f'Listings of {name}'):
+                results |= workers.run(WORKER, {name: task})
     told = table(results)
     console.table(HEADS, told)
     lines = wrong(results, args.rows)

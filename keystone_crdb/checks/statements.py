@@ -28,21 +28,17 @@ token.
 
 import argparse
 import csv
-import json
-import pathlib
 import sys
-import tempfile
 
 from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import databases
-from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import scratch
 from keystone_crdb.checks import command
 from keystone_crdb.checks import reports
 from keystone_crdb.checks import run_database
-from keystone_crdb.keystone import reproducible
+from keystone_crdb.checks import workers
 from keystone_crdb.keystone import stestr_run
 
 NUMBERS = paths.ROOT / 'ledger' / 'statements.csv'
@@ -61,61 +57,8 @@ FEW, MANY = 10, 10_000
 PORTIONS = 1
 
 
-class Side:
-    """A tree that serves in a process of its own.
-
-    :param folder: an empty one, for its files
-    :param url: SQLAlchemy URL of an empty database; SQLite without it
-    :param words: further arguments of the worker
-    """
-
-    def __init__(
-        self,
-        tree: stestr_run.Tree,
-        folder: pathlib.Path,
-        url: str | None = None,
-        words: tuple = (),
-    ) -> None:
-        self._log = folder / 'log'
-        self._process = reproducible.start(
-            tree, folder, [WORKER, folder, *words], self._log, url
-        )
-
-    def result(self) -> dict:
-        """Wait for it.
-
-        :returns: what the worker printed
-        :raises Failure: when it failed
-        """
-        output, _ = self._process.communicate()
-        if self._process.returncode:
-            raise errors.Failure(
-                'Keystone did not serve all of the requests',
-                details=errors.tail(self._log.read_text(errors='replace')),
-            )
-        return json.loads(output)
-
-
-def _serve(sides: dict) -> dict:
-    """Let trees serve at the same time.
-
-    :param sides: for each name the arguments of a Side but its folder
-    :returns: for each name the worker's result
-    """
-    with scratch.folder('statements') as folder:
-        started = {}
-        for name, arguments in sides.items():
-            (folder / name).mkdir()
-            started[name] = Side(folder=folder / name, **arguments)
-        return {name: side.result() for name, side in started.items()}
-
-
 def table(stock: dict, ours: dict) -> list[tuple]:
-    """Return the rows of statements.csv.
-
-    :param stock: the worker's result
-    :param ours: likewise
-    """
+    """Return the rows of statements.csv, from the workers' results."""
     return [
         (
             name,
@@ -129,20 +72,14 @@ def table(stock: dict, ours: dict) -> list[tuple]:
 
 
 def sessions(stock: dict, ours: dict) -> list[tuple]:
-    """Return a row for each kind of empty session.
-
-    :param stock: the worker's result
-    :param ours: likewise
-    :returns: what it is for, microseconds of each, and their ratio
-    """
-    return [
-        (
-            name,
-            f'{before:.1f}',
-            f'{ours["sessions"][name]:.1f}',
-            f'{ours["sessions"][name] / before:.2f}',
-        )
+    """Return microseconds and ratio for each kind of empty session."""
+    both = {
+        name: (before, ours['sessions'][name])
         for name, before in stock['sessions'].items()
+    }
+    return [
+        (name, f'{before:.1f}', f'{now:.1f}', f'{now / before:.2f}')
+        for name, (before, now) in both.items()
     ]
 
 
@@ -198,22 +135,20 @@ def compare(
     return worse, other
 
 
-def different(one: dict, other: dict) -> list[str]:
-    """Name the requests that were answered differently.
-
-    :param one: a worker's result
-    :param other: another one's
-    """
-    texts = []
+def _pairs(one, other):
+    """Yield each request and state with what both workers say of it."""
     for name, states in one['requests'].items():
         for state, result in states.items():
-            theirs = other['requests'][name][state]['answer']
-            if result['answer'] != theirs:
-                texts.append(
-                    f'{name}, {state}:\n{result["answer"]}\n'
-                    f'-- and not --\n{theirs}'
-                )
-    return texts
+            yield f'{name}, {state}', result, other['requests'][name][state]
+
+
+def different(one: dict, other: dict) -> list[str]:
+    """Name the requests that two workers got different answers to."""
+    return [
+        f'{where}:\n{here["answer"]}\n-- and not --\n{there["answer"]}'
+        for where, here, there in _pairs(one, other)
+        if here['answer'] != there['answer']
+    ]
 
 
 def growing(result: dict) -> list[str]:
@@ -235,19 +170,10 @@ def growing(result: dict) -> list[str]:
 def _same_counts(one, other):
     """Name the requests whose statements or transactions are not the same."""
     return [
-        f'{name}, {state}: {result["counts"][:2]} and {theirs[:2]}'
-        for name, states in one['requests'].items()
-        for state, result in states.items()
-        if result['counts'][:2]
-        != (theirs := other['requests'][name][state]['counts'])[:2]
+        f'{where}: {here["counts"][:2]} and {there["counts"][:2]}'
+        for where, here, there in _pairs(one, other)
+        if here['counts'][:2] != there['counts'][:2]
     ]
-
-
-def _show(result, name, state):
-    for transaction, text, parameters in result['requests'][name][state][
-        'statements'
-    ]:
-        console.say(f'T{transaction} {text} {parameters}')
 
 
 def _fail(problems: dict) -> int:
@@ -272,15 +198,13 @@ def _on_server(args):
             settings = ('--set', 'enable_seqscan = off')
         with run_database.make(server) as (url, folder):
             tree = stestr_run.patched_tree(folder)
-            results = _serve(
+            words = ('--explain', str(MANY), *settings)
+            results = workers.run(
+                WORKER,
                 {
-                    'sqlite': {'tree': tree},
-                    'server': {
-                        'tree': tree,
-                        'url': url,
-                        'words': ('--explain', str(MANY), *settings),
-                    },
-                }
+                    'sqlite': workers.Task(tree),
+                    'server': workers.Task(tree, words, url),
+                },
             )
     plans = results['server']['plans']
     scans = [
@@ -301,11 +225,11 @@ def _on_server(args):
         'statements',
         server.describe(),
         {
-            'requests with the same counts as on SQLite': str(
-                len(results['server']['requests'])
+            'requests with the same counts as on SQLite': len(
+                results['server']['requests']
             ),
-            'statements explained': str(len(plans)),
-            'of these that scan a table': str(len(scans)),
+            'statements explained': len(plans),
+            'of these that scan a table': len(scans),
         },
         'tox -e statements -- --server',
     )
@@ -315,23 +239,22 @@ def _on_server(args):
 def _beside_stock(args):
     """Count both, compare, and check or renew the file."""
     words = ('--texts', '--only', args.show) if args.show else ()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        results = _serve(
+    sizes = words or ('--sizes', str(FEW), str(MANY))
+    with scratch.folder('trees') as folder:
+        stock_tree = stestr_run.stock_tree(folder / 'stock')
+        our_tree = stestr_run.patched_tree(folder / 'ours')
+        results = workers.run(
+            WORKER,
             {
-                'stock': {
-                    'tree': stestr_run.stock_tree(folder / 'stock'),
-                    'words': words,
-                },
-                'ours': {
-                    'tree': stestr_run.patched_tree(folder / 'ours'),
-                    'words': words or ('--sizes', str(FEW), str(MANY)),
-                },
-            }
+                'stock': workers.Task(stock_tree, words),
+                'ours': workers.Task(our_tree, sizes),
+            },
         )
     stock, ours = results['stock'], results['ours']
     if args.show:
-        _show(results[args.side], args.show, args.state)
+        shown = results[args.side]['requests'][args.show][args.state]
+        for transaction, text, parameters in shown['statements']:
+            console.say(f'T{transaction} {text} {parameters}')
         return 0
     rows = table(stock, ours)
     console.table(HEADS, rows)
@@ -355,12 +278,12 @@ def _beside_stock(args):
         _write(rows)
         return status
     worse, other = compare(rows, _read())
-    status |= _fail({'more than in ledger/statements.csv': worse})
-    if other:
-        status |= _fail(
-            {'renew ledger/statements.csv with --update': other}
-        )
-    return status
+    return status | _fail(
+        {
+            'more than in ledger/statements.csv': worse,
+            'renew ledger/statements.csv with --update': other,
+        }
+    )
 
 
 def main(argv: list | None = None) -> int:

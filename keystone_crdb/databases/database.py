@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A database server that was found or started."""
 
+import collections.abc
+import contextlib
 import dataclasses
 import re
+import secrets
 
 import psycopg
 from psycopg import sql
@@ -53,6 +56,20 @@ class Database:
     def drop_database(self, name: str) -> None:
         """Drop a database with all that is in it."""
         self._execute('DROP DATABASE {} CASCADE', name)
+
+    @contextlib.contextmanager
+    def temporary(self, name: str) -> collections.abc.Iterator[str]:
+        """Create an empty database, and drop it at the end.
+
+        :param name: what its name begins with
+        :returns: as context: SQLAlchemy URL of it
+        """
+        name = f'{name}_{secrets.token_hex(6)}'
+        url = self.create_database(name)
+        try:
+            yield url
+        finally:
+            self.drop_database(name)
 
     def _execute(self, statement, name):
         with connect(sqlalchemy.make_url(self.url)) as connection:

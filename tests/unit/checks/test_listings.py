@@ -6,6 +6,7 @@ import types
 import fixtures
 
 from keystone_crdb.checks import listings
+from keystone_crdb.checks import workers
 from tests.unit import base
 
 
@@ -55,21 +56,19 @@ class ListingsTest(base.TestCase):
         )
 
     def test_database_is_filled_once(self):
-        dropped = []
         database = types.SimpleNamespace(
-            create_database=lambda name: f'db://{name}',
-            drop_database=dropped.append,
+            temporary=lambda name: contextlib.nullcontext(f'db://{name}'),
             describe=lambda: 'database: it',
         )
         args = types.SimpleNamespace(rows=70_000, limit=9, options='')
-        words = []
+        tasks = []
 
-        def serve(tree, folder, url, *rest):
-            words.append((tree, url, rest))
-            return result()
+        def run(module, named):
+            tasks.append(named)
+            return dict.fromkeys(named, result())
 
         for name, value in (
-            ('keystone_crdb.checks.listings._serve', serve),
+            ('keystone_crdb.checks.workers.run', run),
             (
                 'keystone_crdb.keystone.stestr_run.patched_tree',
                 lambda folder: 'ours',
@@ -91,12 +90,15 @@ class ListingsTest(base.TestCase):
         )
 
         self.assertEqual([], lines)
-        url = 'db://listings_12345678'
+        url = 'db://listings'
         self.assertEqual(
             [
-                ('ours', url, ('--rows', '70000', '--limit', '9')),
-                ('stock', url, ('--limit', '9')),
+                {
+                    'ours': workers.Task(
+                        'ours', ('--rows', '70000', '--limit', '9'), url
+                    )
+                },
+                {'stock': workers.Task('stock', ('--limit', '9'), url)},
             ],
-            words,
+            tasks,
         )
-        self.assertEqual(['listings_12345678'], dropped)

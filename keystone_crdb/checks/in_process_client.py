@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Call Keystone's API in the process that has the application."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import typing
+import uuid
+
+from keystone.assignment import COMPUTED_ASSIGNMENTS_REGION
+from keystone.catalog import COMPUTED_CATALOG_REGION
+from keystone.common import cache
+from keystone.common import sql
+from keystone.identity import ID_MAPPING_REGION
+from keystone.receipt.provider import RECEIPTS_REGION
+from keystone.revoke import REVOKE_REGION
+from keystone.token.provider import TOKENS_REGION
+from oslo_context import context
+import sqlalchemy
+
+if typing.TYPE_CHECKING:
+    import flask
+    import werkzeug.test
+
+PASSWORD = 'correct horse battery staple'  # noqa: S105
+
+_REGIONS = (
+    cache.CACHE_REGION,
+    cache.CACHE_INVALIDATION_REGION,
+    COMPUTED_ASSIGNMENTS_REGION,
+    COMPUTED_CATALOG_REGION,
+    ID_MAPPING_REGION,
+    RECEIPTS_REGION,
+    REVOKE_REGION,
+    TOKENS_REGION,
+)
+
+#: Kinds of which make_rows() gives one id each to every number.
+_KINDS = ('user', 'project', 'group', 'role', 'application_credential')
+
+Rows = collections.abc.Iterable[tuple[str, dict]]
+
+
+def forget() -> None:
+    """Empty the caches, as they are after a start of the server."""
+    for region in _REGIONS:
+        backend = region.backend
+        while hasattr(backend, 'proxied'):
+            backend = backend.proxied
+        backend._cache.clear()
+    context._request_store.__dict__.clear()
+
+
+def auth(identity: dict, scope: dict | str | None = None) -> dict:
+    """Return a body for POST /auth/tokens."""
+    return {
+        'auth': {'identity': identity} | ({'scope': scope} if scope else {})
+    }
+
+
+def by_password(user: str, domain: str = 'default') -> dict:
+    """Return the identity of a user whose password is PASSWORD."""
+    named = {'name': user, 'domain': {'id': domain}, 'password': PASSWORD}
+    return {'methods': ['password'], 'password': {'user': named}}
+
+
+ADMIN = auth(
+    by_password('admin'),
+    {'project': {'name': 'admin', 'domain': {'id': 'default'}}},
+)
+
+
+class Client:
+    """Calls the API, as the administrator unless told otherwise."""
+
+    def __init__(self, app: flask.Flask) -> None:
+        self._client = app.test_client()
+        self.token = self.issue(ADMIN)
+
+    def __call__(
+        self, method: str, path: str, body: dict | None = None,
+        token: str | None = None, subject: str | None = None,
+    ) -> werkzeug.test.TestResponse:
+        """Send a request.
+
+        :param token: the administrator's by default; an empty one for none
+        :param subject: token that the request is about
+        """
+        token = self.token if token is None else token
+        headers = {'X-Auth-Token': token, 'X-Subject-Token': subject}
+        return self._client.open(
+            f'/v3{path}', method=method, json=body,
+            headers={name: value for name, value in headers.items() if value},
+        )
+
+    def make(
+        self, path: str, body: dict | None = None, method: str = 'POST',
+        **kwargs: typing.Any,
+    ) -> typing.Any:
+        """Send a request that must succeed, and return what it made.
+
+        :raises RuntimeError: when it fails
+        """
+        response = self(method, path, body, **kwargs)
+        if response.status_code >= 300:
+            raise RuntimeError(f'{method} {path}: {response.get_data(True)}')
+        if response.status_code == 201:
+            (made,) = response.json.values()
+            return made
+        return None
+
+    def make_id(self, kind: str, **values: typing.Any) -> str:
+        """Make a user, a project or the like, and return its id."""
+        return self.make(f'/{kind}s', {kind: values})['id']
+
+    def find(self, kinds: str, name: str) -> str:
+        """Return the id of what has a name."""
+        (found,) = self('GET', f'/{kinds}?name={name}').json[kinds]
+        return found['id']
+
+    def issue(self, body: dict) -> str:
+        """Return a new token.
+
+        :raises RuntimeError: when there is none
+        """
+        response = self('POST', '/auth/tokens', body, token='')
+        if response.status_code != 201:
+            raise RuntimeError(response.get_data(True))
+        return response.headers['X-Subject-Token']
+
+
+def user_rows(user: str, domain: str, name: str) -> Rows:
+    """Return the rows of a user."""
+    yield 'user', {
+        'id': user, 'domain_id': domain, 'enabled': True, 'extra': '{}',
+    }
+    yield 'local_user', {'user_id': user, 'domain_id': domain, 'name': name}
+
+
+def project_row(
+    project: str, domain: str, parent: str, name: str
+) -> tuple[str, dict]:
+    """Return the row of a project."""
+    return 'project', {
+        'id': project, 'domain_id': domain, 'parent_id': parent, 'name': name,
+        'enabled': True, 'is_domain': False, 'extra': '{}',
+    }
+
+
+def group_row(group: str, domain: str, name: str) -> tuple[str, dict]:
+    """Return the row of a group."""
+    return 'group', {
+        'id': group, 'domain_id': domain, 'name': name, 'extra': '{}',
+    }
+
+
+def assignment_row(user: str, project: str, role: str) -> tuple[str, dict]:
+    """Return the row of a user's role on a project."""
+    return 'assignment', {
+        'type': 'UserProject', 'actor_id': user, 'target_id': project,
+        'role_id': role, 'inherited': False,
+    }
+
+
+def make_rows(
+    rows: int, make: collections.abc.Callable[..., Rows]
+) -> None:
+    """Insert very many rows, without the API and without the models.
+
+    :param make: called for each number from 0 to `rows` with that number and
+        with its ids as arguments, such as `user`, which are the same in every
+        call with as many rows; returns the rows and the tables that they go to
+    """
+    new: dict[str, list] = collections.defaultdict(list)
+    for number in range(rows):
+        ids = {
+            kind: uuid.uuid5(uuid.NAMESPACE_URL, f'{kind} {rows} {number}').hex
+            for kind in _KINDS
+        }
+        for table, row in make(number, **ids):
+            new[table].append(row)
+    with sql.session_for_write() as session:
+        for name, values in new.items():
+            table = sqlalchemy.table(name, *map(sqlalchemy.column, values[0]))
+            session.execute(table.insert(), values)

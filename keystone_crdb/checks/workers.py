@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that serve a tree by themselves, and print what they measured."""
+
+import dataclasses
+import json
+import typing
+
+from keystone_crdb import errors
+from keystone_crdb import scratch
+from keystone_crdb.keystone import reproducible
+from keystone_crdb.keystone import stestr_run
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a worker is told.
+
+    :param words: further arguments
+    :param url: SQLAlchemy URL of the database; SQLite without it
+    """
+
+    tree: stestr_run.Tree
+    words: tuple = ()
+    url: str | None = None
+
+
+def run(module: str, tasks: dict[str, Task]) -> dict[str, typing.Any]:
+    """Run a worker for each task, all at the same time.
+
+    :param module: the worker; it takes a folder as its first argument, and
+        prints JSON
+    :param tasks: by the name of what is served
+    :returns: what each worker printed
+    :raises Failure: with the end of its log, when one failed
+    """
+    results = {}
+    with scratch.folder('worker') as folder:
+        started = {}
+        for name, task in tasks.items():
+            own = folder / name
+            own.mkdir()
+            started[name] = reproducible.start(
+                task.tree, own, [module, str(own), *task.words], own / 'log',
+                task.url,
+            )
+        for name, process in started.items():
+            output, _ = process.communicate()
+            if process.returncode:
+                log = folder / name / 'log'
+                raise errors.Failure(
+                    f'{name}: Keystone did not serve all of the requests',
+                    details=errors.tail(log.read_text(errors='replace')),
+                )
+            results[name] = json.loads(output)
+    return results
