@@ -20,6 +20,7 @@ import shutil
 from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
+from keystone_crdb import locks
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
@@ -27,7 +28,6 @@ from keystone_crdb.series import git
 from keystone_crdb.series import overlay
 from keystone_crdb.series import rebase
 from keystone_crdb.series import replace
-from keystone_crdb.verbs import lock
 
 
 def add_arguments(parser) -> None:
@@ -193,7 +193,7 @@ def _new_requirements(old, new):
 
 def _renew_locks() -> None:
     try:
-        lock.renew()
+        locks.renew()
     except errors.Failure as exc:
         raise errors.Failure(
             f'the series and pins.toml are done, the locks are not: '

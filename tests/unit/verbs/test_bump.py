@@ -11,12 +11,12 @@ from keystone_crdb import cli
 from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
+from keystone_crdb import locks
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
 from keystone_crdb.series import quilt
 from keystone_crdb.series import tree
-from keystone_crdb.verbs import lock
 from tests.unit import base
 
 
@@ -41,7 +41,7 @@ class BumpTest(base.ProjectTestCase):
         ))
         self.sdists = sdists
         self.locks = self.useFixture(
-            fixtures.MockPatchObject(lock, 'renew')
+            fixtures.MockPatchObject(locks, 'renew')
         ).mock
 
     def release(self, version, text):

@@ -3,9 +3,9 @@ import re
 
 from packaging import utils
 
+from keystone_crdb import locks
 from keystone_crdb import paths
 from keystone_crdb import pins
-from keystone_crdb.verbs import lock
 from tests.unit import base
 
 
@@ -17,7 +17,7 @@ class LocksTest(base.TestCase):
         for path in paths.REQUIREMENTS.glob('*.txt'):
             locked = re.findall(r'^(\S+)==', path.read_text(), re.MULTILINE)
             self.assertEqual(
-                path.stem in lock.STOCK,
+                path.stem in locks.STOCK,
                 not patched.isdisjoint(map(utils.canonicalize_name, locked)),
                 path.name,
             )
