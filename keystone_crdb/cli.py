@@ -1,73 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `./build.sh VERB`, each verb a module of its own."""
+"""The front door: `./build.sh VERB`, each verb a module of its own."""
 
 import argparse
 import importlib
 import sys
 
+from keystone_crdb import checks
 from keystone_crdb import commands
+from keystone_crdb import console
+from keystone_crdb.checks import gate
 
 #: In the order in which a build goes through them.
-VERBS = {
-    'build': 'all of it: source, wheels, image, then a token served',
-    'source': 'fetch, verify and patch the pinned sources',
-    'wheels': 'build the wheels of the patched trees',
-    'image': 'build the container image',
-    'run': 'run the image on a database, until Ctrl-C',
-    'test': "run the project's tests",
-    'apply': 'apply the patches to a tree of your own',
-    'export': 'write patches as commits to propose upstream',
-    'drift': 'say what becomes of the patches on other trees',
-    'quilt': "change patches with quilt, with the project's settings",
-    'refresh': 'refresh every patch, byte-stably',
-    'bump': 'raise a pin, and take the patches along',
-    'lock': 'renew the locked Python dependencies',
-}
+VERBS = (
+    'build', 'source', 'wheels', 'image', 'run', 'check', 'test', 'tool',
+    'database', 'apply', 'export', 'drift', 'quilt', 'refresh', 'bump',
+    'lock',
+)  # fmt: skip
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='build.sh',
-        description='Keystone and oslo.db for CockroachDB: from pinned '
-        'sources to a served token. Without a verb: build.',
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = commands.parser(
+        'build.sh',
+        'Keystone and oslo.db for CockroachDB: from pinned sources to a '
+        'served token.\nWithout a verb: build. ./build.sh VERB --help says '
+        'more of each.',
     )
     verbs = parser.add_subparsers(dest='verb', metavar='VERB')
-    for name, summary in VERBS.items():
+    for name in VERBS:
         module = importlib.import_module(f'keystone_crdb.verbs.{name}')
         verb = verbs.add_parser(
-            name, help=summary, description=module.__doc__,
+            name,
+            help=(module.__doc__ or '').splitlines()[0],
+            description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(verb)
         verb.set_defaults(run=module.run)
-    verbs.add_parser('help', help='print this list')
+    verbs.add_parser('help', help='List all there is, also checks and tools.')
     return parser
+
+
+def _help() -> str:
+    """Return all verbs, checks, tools and exit statuses."""
+    statuses = ''.join(
+        f'  {status:<4} {meaning}\n'
+        for status, meaning in commands.STATUSES.items()
+    )
+    return (
+        f'{parser().format_help()}\n'
+        f'checks, by ./build.sh check NAME [options]:\n'
+        f'{gate.listing(checks.CHECKS)}\n\n'
+        f'tools, by ./build.sh tool NAME [options]:\n'
+        f'{gate.listing(checks.TOOLS)}\n\n'
+        f'exit statuses:\n{statuses}'
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb.
 
     :param argv: the words after the program's name
-    :returns: exit status: 0 done, 1 failed with a message, 2 wrong usage,
-        130 interrupted
+    :returns: one of commands.STATUSES
     """
-    parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0].startswith('-') and words[0] not in (
-        '-h', '--help'
-    ):
+    if words[:1] in (['help'], ['-h'], ['--help']):
+        console.say(_help())
+        return commands.DONE
+    if not words or words[0].startswith('-'):
         words.insert(0, 'build')
-    rest = []
-    if '--' in words:
-        split = words.index('--')
-        words, rest = words[:split], words[split + 1 :]
-    args = parser.parse_args(words)
-    if rest and args.verb != 'test':
-        parser.error(f'{args.verb} takes nothing after --')
-    args.rest = rest
-    if args.verb == 'help':
-        parser.print_help()
-        return 0
+    args = parser().parse_args(words)
     ended = commands.status(f'build.sh {args.verb}', args.run, args)
     if ended == commands.INTERRUPTED:
         print('    the same command goes on from here', file=sys.stderr)

@@ -8,15 +8,31 @@ import typing
 
 from keystone_crdb import errors
 
-#: The exit status of a command that Ctrl-C ended.
+DONE = 0
+WRONG = 1
+USAGE = 2
+#: Those of drift alone.
+MOVED = 3
+CONFLICTS = 4
 INTERRUPTED = 130
 
+#: What each exit status means, whichever the command.
+STATUSES = {
+    DONE: 'all is as it should be',
+    WRONG: 'something is not, or the command failed with a message',
+    USAGE: 'wrong usage',
+    MOVED: 'drift: patches moved or are upstreamed, which bump mends by '
+    'itself',
+    CONFLICTS: 'drift: patches conflict, or a function is unprotected',
+    INTERRUPTED: 'interrupted; the same command goes on from there',
+}
 
-def parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser of a command that is no verb.
 
-    :param prog: what runs it
-    :param description: its module's docstring, whose lines stay as they are
+def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of a command's options.
+
+    :param prog: what is typed before them
+    :param description: a module's docstring, whose lines stay as they are
     """
     return argparse.ArgumentParser(
         prog=prog,
@@ -33,17 +49,16 @@ def status(
     """Do the work of a command, and end it as all of them end.
 
     :param name: of the command, for what it says on standard error
-    :param work: called with args; returns an exit status, or whether it all
-        went well, or nothing when nothing can go wrong but by a Failure
-    :returns: exit status: 0 for True and None, 1 for False and after a
-        Failure, 130 when interrupted, or the one that the work returns
+    :param work: called with args; returns an exit status, or whether all is
+        as it should be, or nothing when only a Failure can say otherwise
+    :returns: one of STATUSES
     """
     try:
         found = work(*args)
-        return int(not found) if isinstance(found, bool) else found or 0
+        return int(not found) if isinstance(found, bool) else found or DONE
     except errors.Failure as exc:
         print(f'{name}: {exc}', file=sys.stderr)
-        return 1
+        return WRONG
     except KeyboardInterrupt:
         print(f'\n{name}: interrupted', file=sys.stderr)
         return INTERRUPTED

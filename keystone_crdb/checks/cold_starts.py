@@ -1,31 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first second: many threads come at once to a Keystone that just started.
-
-Usage::
-
-    tox -e cold-starts
-    tox -e cold-starts -- [--starts 100] [--stock-starts 20] [--threads 8]
+"""Ask Keystones that just started from many threads at once.
 
 Each start is a process that has loaded nothing yet. As many requests as it
 has threads wait in its backlog while it loads, so that they are the first
 ones and come all at once; each asks for something that a policy guards, with
 a token of the admin that was issued before. Stock is started beside ours.
 
-It ends with 1 if ours answered any of them with anything but success.
+It fails if ours answered any of them with anything but success.
 """
 
+import argparse
 import collections
 import concurrent.futures
-import contextlib
+import pathlib
 import socket
-import sys
 import time
 
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb.checks import bench
-from keystone_crdb.checks import reports
 from keystone_crdb.databases import cluster
-from keystone_crdb.databases import database as databases
+from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import http
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
@@ -96,16 +91,15 @@ def _start_often(name, keystone, token, starts, threads) -> tuple:
     return bad_starts, reasons
 
 
-def measure(database: databases.Database, args, folder) -> list:
+def measure(
+    server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
+) -> tuple[dict, list[str]]:
     """Start both on a database.
 
-    :returns: what is not as wanted, a line for each
+    :returns: what the report shows, and what is not as wanted
     """
     figures = {}
-    with contextlib.ExitStack() as stack:
-        name = f'cold_starts_{folder.name[-8:]}'
-        url = database.create_database(name)
-        stack.callback(database.drop_database, name)
+    with server.temporary('cold_starts') as url:
         keystones = {
             name: served.Served(
                 f'cold-starts-{name}', trees, url, folder,
@@ -132,27 +126,20 @@ def measure(database: databases.Database, args, folder) -> list:
                 f'{bad_starts} of {starts} starts with errors, '
                 f'{reasons.total()} of {starts * args.threads} requests'
             )
-    reports.write(
-        'cold-starts', database.describe(), figures,
-        f'tox -e cold-starts{args.options}',
-    )
-    return [f'ours: {figures["ours"]}'] if bad_starts else []
+    return figures, [f'ours: {figures["ours"]}'] if bad_starts else []
 
 
-def main() -> int:
-    """Read the command line and measure.
-
-    :returns: the exit status
-    """
-    parser = bench.parser('cold_starts', __doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    databases.add_argument(parser)
     parser.add_argument('--starts', type=int, default=100, help='of ours')
     parser.add_argument('--stock-starts', type=int, default=20)
     parser.add_argument(
         '--threads', type=int, default=8,
         help='of the server, and requests at once',
     )
-    return bench.status(parser, parser.parse_args(), measure)
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def run(args: argparse.Namespace) -> bool:
+    """Run this check."""
+    return bench.run('cold-starts', measure, args)

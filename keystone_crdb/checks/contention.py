@@ -1,11 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many clients write the same rows through the API: stock and ours.
-
-Usage::
-
-    tox -e contention
-    tox -e contention -- [--seconds 60] [--clients 8] [--turns 4]
-    tox -e contention -- --processes 8
+"""Let many clients write the same rows through the API: stock and ours.
 
 Both serve on the same kind of database, behind the image's server with the
 image's number of processes and threads, which depends on the machine's
@@ -23,23 +17,25 @@ the last password, and a membership and a grant whenever one of them looks.
 Passwords are hashed with bcrypt at its least cost, for both: it is the
 database that is measured, and not hashing.
 
-It ends with 1 if ours lost an acknowledged write or answered anything but
+It fails if ours lost an acknowledged write or answered anything but
 success, on the shared rows or on those of each, or if an operation on the
 shared ones has a 99th percentile of half a second or more. Calls of the first
 seconds, in which processes load modules, have no part in the figures, but
 their errors and their writes count.
 """
 
+import argparse
 import contextlib
 import itertools
-import sys
+import pathlib
 import time
 
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb.checks import bench
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import options
 from keystone_crdb.databases import cluster
-from keystone_crdb.databases import database as databases
+from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import http
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
@@ -156,8 +152,8 @@ def _print_processors(loads, accounts):
     console.table(heads, rows)
 
 
-def _figures(loads, lost, wrong):
-    figures = {'as wanted': bench.verdict(wrong)}
+def _figures(loads, lost):
+    figures = {}
     for name, load in loads.items():
         total = load.record.total()
         slowest = max(
@@ -177,10 +173,12 @@ def _figures(loads, lost, wrong):
     return figures
 
 
-def measure(database: databases.Database, args, folder) -> list:
+def measure(
+    server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
+) -> tuple[dict, list[str]]:
     """Measure both on a database.
 
-    :returns: what is not as wanted, a line for each
+    :returns: what the report shows, and what is not as wanted
     """
     with contextlib.ExitStack() as stack:
         loads, accounts = {}, {}
@@ -188,9 +186,7 @@ def measure(database: databases.Database, args, folder) -> list:
             ('stock', served.stock(folder / 'stock')),
             ('ours', served.ours()),
         ):
-            database_name = f'contention_{folder.name[-8:]}_{name}'
-            url = database.create_database(database_name)
-            stack.callback(database.drop_database, database_name)
+            url = stack.enter_context(server.temporary('contention'))
             keystone = served.Served(
                 f'contention-{name}', trees, url, folder / f'{name}-state',
                 cluster.free_port(), args.processes, args.threads,
@@ -223,12 +219,7 @@ def measure(database: databases.Database, args, folder) -> list:
         )
         for line in lines[:5]:
             console.note(f'    {line}')
-    wrong = _wrong(loads, warm_ups, lost)
-    reports.write(
-        'contention', database.describe(), _figures(loads, lost, wrong),
-        f'tox -e contention{args.options}',
-    )
-    return wrong
+    return _figures(loads, lost), _wrong(loads, warm_ups, lost)
 
 
 def _wrong(loads, warm_ups, lost):
@@ -257,26 +248,23 @@ def _errors(calls):
     ]
 
 
-def main() -> int:
-    """Read the command line and measure.
-
-    :returns: the exit status
-    """
-    parser = bench.parser('contention', __doc__)
-    bench.add_load(parser, clients=8)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    databases.add_argument(parser)
+    options.add_load(parser, clients=8)
     parser.add_argument(
         '--seconds', type=float, default=60, help='of load on each'
     )
     parser.add_argument('--turns', type=int, default=4)
     parser.add_argument(
-        '--processes', type=int, help='that serve (default: the image\'s)'
+        '--processes', type=int, help="that serve (default: the image's)"
     )
     parser.add_argument(
         '--threads', type=int,
-        help='in each process (default: the image\'s)',
+        help="in each process (default: the image's)",
     )
-    return bench.status(parser, parser.parse_args(), measure)
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def run(args: argparse.Namespace) -> bool:
+    """Run this check."""
+    return bench.run('contention', measure, args)

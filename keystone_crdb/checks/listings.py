@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """List 70,000 projects, users and assignments: stock and ours.
 
-Usage::
-
-    tox -e listings
-    tox -e listings -- [--rows 70000] [--limit 300] [--provider standin]
-
 That is more than a statement of PostgreSQL's protocol can have parameters.
 Ours makes schema, admin and rows, and lists them; then stock lists the same
 rows of the same database. Each request is sent once, by the only client,
 with nothing in the cache. One that takes longer than --limit seconds is
 given up.
 
-It ends with 1 if ours does not list all of them, or not what stock lists.
+It fails if ours does not list all of them, or not what stock lists.
 """
 
-import sys
+import argparse
+import pathlib
 
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb.checks import bench
-from keystone_crdb.checks import reports
 from keystone_crdb.checks import workers
-from keystone_crdb.databases import database as databases
+from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import stestr_run
 
 WORKER = 'keystone_crdb.checks.listings_worker'
@@ -73,13 +69,15 @@ def wrong(results: dict, rows: int) -> list[str]:
     return lines
 
 
-def measure(database: databases.Database, args, folder) -> list:
+def measure(
+    server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
+) -> tuple[dict, list[str]]:
     """Measure both on a database.
 
-    :returns: what is not as wanted, a line for each
+    :returns: what the report shows, and what is not as wanted
     """
     results = {}
-    with database.temporary('listings') as url:
+    with server.temporary('listings') as url:
         for name, tree, words in (
             ('ours', stestr_run.patched_tree, ('--rows', str(args.rows))),
             ('stock', stestr_run.stock_tree, ()),
@@ -91,29 +89,16 @@ def measure(database: databases.Database, args, folder) -> list:
                 results |= workers.run(WORKER, {name: task})
     told = table(results)
     console.table(HEADS, told)
-    lines = wrong(results, args.rows)
-    reports.write(
-        'listings', database.describe(),
-        {
-            'as wanted': bench.verdict(lines),
-            'of each kind': args.rows,
-            **{
-                row[0]: f'stock {row[1]} in {row[3]} s, '
-                f'ours {row[4]} in {row[6]} s'
-                for row in told
-            },
-        },
-        f'tox -e listings{args.options}',
-    )
-    return lines
+    figures = {'of each kind': args.rows} | {
+        row[0]: f'stock {row[1]} in {row[3]} s, ours {row[4]} in {row[6]} s'
+        for row in told
+    }
+    return figures, wrong(results, args.rows)
 
 
-def main() -> int:
-    """Read the command line and measure.
-
-    :returns: the exit status
-    """
-    parser = bench.parser('listings', __doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    databases.add_argument(parser)
     parser.add_argument(
         '--rows', type=int, default=70_000,
         help='of each kind (default: %(default)s)',
@@ -122,8 +107,8 @@ def main() -> int:
         '--limit', type=int, default=300, metavar='SECONDS',
         help='that a request may take (default: %(default)s)',
     )
-    return bench.status(parser, parser.parse_args(), measure)
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def run(args: argparse.Namespace) -> bool:
+    """Run this check."""
+    return bench.run('listings', measure, args)

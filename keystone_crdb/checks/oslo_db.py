@@ -14,14 +14,14 @@ import shutil
 import subprocess
 import sys
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb import scratch
-from keystone_crdb.checks import command
 from keystone_crdb.checks import ledger
+from keystone_crdb.checks import options
 from keystone_crdb.keystone import stestr_run
+from keystone_crdb.keystone import streams
 
 #: oslo.db's fixtures take the URLs of the databases to test on from here.
 _URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
@@ -59,11 +59,17 @@ class _Suite:
     def outcomes(self) -> dict:
         """Return subunit's status by the id of each test of the last run."""
         last = self._stestr('last', '--subunit', stdout=subprocess.PIPE)
-        return ledger.read_subunit(io.BytesIO(last.stdout))
+        return streams.statuses(io.BytesIO(last.stdout))
 
 
-def _run(args: argparse.Namespace) -> bool:
-    """Run the suite on both.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    options.add_regexes(parser)
+    databases.add_argument(parser)
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
 
     :returns: whether all passed on SQLite, and went as the ledger has it on
         the database
@@ -81,28 +87,8 @@ def _run(args: argparse.Namespace) -> bool:
             status = suite.run('sqlite://')
         with console.step(f'oslo.db on {server.product} too'):
             suite.run(server.url, 'sqlite://')
-            good, verdict = command.judge(
-                'oslo.db',
-                server,
-                suite.outcomes(),
-                whole=not args.regexes,
+            judgement = ledger.judge_run(
+                'oslo.db', server, suite.outcomes(), whole=not args.regexes
             )
-            console.say(verdict)
-    return status == 0 and good
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status
-    """
-    parser = argparse.ArgumentParser(
-        prog='tox -e oslo.db --', description=__doc__
-    )
-    command.add_arguments(parser)
-    return commands.status('tox -e oslo.db', _run, parser.parse_args(argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+            console.say(judgement.describe())
+    return status == 0 and judgement.is_good()

@@ -7,16 +7,13 @@ sessions, at READ COMMITTED and at SERIALIZABLE. REGEX selects other tests.
 """
 
 import argparse
-import sys
 import urllib.parse
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import scratch
-from keystone_crdb.checks import command
+from keystone_crdb.checks import options
 from keystone_crdb.checks import report
-from keystone_crdb.checks import suite
 from keystone_crdb.keystone import stestr_run
 from keystone_crdb.standin import postgres
 
@@ -39,8 +36,14 @@ def _url(cluster: postgres.Cluster) -> str:
     return f'postgresql+psycopg2://{postgres.USER}@/postgres?{query}'
 
 
-def _run(args: argparse.Namespace) -> bool:
-    """Run the tests.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    options.add_regexes(parser)
+    options.add_workers(parser)
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
 
     :returns: whether none failed
     :raises Failure: when PostgreSQL can't be started, or no test passed
@@ -49,18 +52,17 @@ def _run(args: argparse.Namespace) -> bool:
         cluster = postgres.Cluster(folder)
         try:
             cluster.start(lambda pid: scratch.remember_process(folder, pid))
-            reports = suite.make_folder()
+            reports = report.make_folder('suite')
             runner = stestr_run.HostRunner(
                 stestr_run.patched_tree(folder), reports, folder,
                 {_URLS: f'sqlite://;{_url(cluster)}'},
             )  # fmt: skip
             tests = runner.list_tests(args.regexes or [TESTS])
             console.say(f'PostgreSQL: {len(tests)} tests; reports: {reports}')
-            progress = report.Progress(len(tests))
-            runner.run(tests, reports, args.workers, progress.add)
+            done = report.follow(runner, tests, reports, args.workers)
         finally:
             cluster.stop()
-    return _judge(progress.results)
+    return _judge(done.results)
 
 
 def _judge(results: list) -> bool:
@@ -75,24 +77,3 @@ def _judge(results: list) -> bool:
         ', '.join(f'{word}: {len(ids)}' for word, ids in by_status.items())
     )
     return not by_status.keys() - {'success', 'skip', 'xfail'}
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status
-    """
-    parser = argparse.ArgumentParser(
-        prog='tox -e postgresql --', description=__doc__
-    )
-    command.add_regexes(parser)
-    parser.add_argument(
-        '--workers', type=int, default=0, metavar='N',
-        help='processes that run tests; by default as many as CPUs',
-    )  # fmt: skip
-    return commands.status('tox -e postgresql', _run, parser.parse_args(argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -12,15 +12,11 @@ Looked for are tests of the files that the patch touches, of the overlay's
 files that its field Overlay names, and of test modules that import these. Of
 the overlay a tree has the files that the patches so far, and this one, need.
 
-    proof 0310 0320                 two patches
-    proof --all                     the whole series
-    proof --changed-since [REF]     those that changed since REF, or whose
-                                    files in the overlay did; without REF,
-                                    since origin/main, or since HEAD^ where
-                                    that is HEAD, or unknown
-
-All of them depend on the pins, on the order of the series, on the overlay and
-on oslo.db: when these change, only --all proves the rest.
+Without PATCH all of the series are proven. --changed-since takes those that
+changed since REF, or whose files in the overlay did; without REF, since
+origin/main, or since HEAD^ where that is HEAD, or unknown. All patches depend
+on the pins, on the order of the series, on the overlay and on oslo.db: when
+these change, only the whole series proves the rest.
 """
 
 import argparse
@@ -33,7 +29,6 @@ import sys
 import tempfile
 import typing
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
@@ -307,24 +302,36 @@ def prove(patch: quilt.Patch) -> None:
 
 def _chosen(args: argparse.Namespace) -> list:
     """Return the patches that the arguments name."""
-    if args.all:
-        return list(quilt.load(PROJECT))
     if args.changed_since is not None:
         changed = changes(args.changed_since)
         ground = changed_ground(changed)
         if ground:
             console.warn(
                 f'{", ".join(map(str, ground))} changed: patches that did not '
-                'change themselves are only proven by --all'
+                'change themselves are only proven with the whole series'
             )
         return changed_patches(changed)
-    return [named(name) for name in args.patches]
+    if args.patches:
+        return [named(name) for name in args.patches]
+    return list(quilt.load(PROJECT))
 
 
-def _run(args: argparse.Namespace) -> bool:
-    """Prove all that the arguments name, also after one that isn't proven.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        'patches', nargs='*', metavar='PATCH', default=[],
+        help='name of a patch in patches/keystone, or its number',
+    )  # fmt: skip
+    chosen.add_argument(
+        '--changed-since', nargs='?', const='', metavar='REF',
+        help='the patches that changed since REF',
+    )  # fmt: skip
 
-    :returns: whether all are proven
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check, also after a patch that isn't proven.
+
     :raises Failure: when they name what isn't there
     """
     chosen = _chosen(args)
@@ -338,28 +345,3 @@ def _run(args: argparse.Namespace) -> bool:
             good = False
             print(exc, file=sys.stderr)
     return good
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status
-    """
-    parser = commands.parser('python -m keystone_crdb.checks.proof', __doc__)
-    parser.add_argument(
-        'patches', nargs='*', metavar='PATCH',
-        help='name of a patch in patches/keystone, or its number',
-    )  # fmt: skip
-    parser.add_argument(
-        '--all', action='store_true', help='every patch of the series'
-    )
-    parser.add_argument(
-        '--changed-since', nargs='?', const='', metavar='REF',
-        help='the patches that changed since REF',
-    )  # fmt: skip
-    return commands.status(parser.prog, _run, parser.parse_args(argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

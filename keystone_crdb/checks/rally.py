@@ -22,11 +22,10 @@ import subprocess
 import sys
 import typing
 
-from keystone_crdb import commands
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.checks import command
 from keystone_crdb.checks import reports
 from keystone_crdb.images import image
 from keystone_crdb.keystone import serving
@@ -66,10 +65,8 @@ SCENARIOS = {
 }
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog='tox -e rally --', description=__doc__
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
     parser.add_argument(
         'regexes', nargs='*', metavar='REGEX',
         help='run the scenarios whose names one of them matches',
@@ -80,8 +77,7 @@ def _parser():
         "upstream's job does of most",
     )  # fmt: skip
     image.add_engine_arguments(parser)
-    command.add_provider(parser)
-    return parser
+    databases.add_argument(parser)
 
 
 def task(regexes: list, times: int) -> dict:
@@ -323,7 +319,7 @@ def _describe(outcomes):
 
 
 def run(args: argparse.Namespace) -> bool:
-    """Serve the image, run the scenarios and judge them.
+    """Run this check.
 
     :returns: whether nothing failed
     :raises Failure: when there is nothing to run them on, or Rally fails
@@ -357,19 +353,6 @@ def run(args: argparse.Namespace) -> bool:
             'rally',
             database,
             figures,
-            f'tox -e rally -- --times {args.times}',
+            args.command,
         )
     return not broken and not any(each.wrong for each in outcomes)
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status: 0 nothing failed, 1 something did
-    """
-    return commands.status('tox -e rally', run, _parser().parse_args(argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,17 +2,18 @@
 """What a run tells while it goes and what it leaves to read."""
 
 import collections
+import dataclasses
+import datetime
+import os
 import pathlib
 import re
 import statistics
 import time
 
-from os_testr import subunit2html
-import subunit
-import testtools
-
 from keystone_crdb import console
+from keystone_crdb import paths
 from keystone_crdb.keystone import stestr_run
+from keystone_crdb.keystone import streams
 
 #: subunit's statuses in stestr's words, in the summary's order.
 WORDS = {
@@ -26,6 +27,24 @@ WORDS = {
 _BAD = ('fail', 'uxsuccess', 'inprogress')
 _PROGRESS_SECONDS = 15
 _SLOWEST = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    :param results: of each test, a keystone_crdb.keystone.stestr_run.Result
+    :param stream: in subunit, version 2
+    :param seconds: how long it took
+    """
+
+    results: list[stestr_run.Result]
+    stream: pathlib.Path
+    seconds: float
+
+    def outcomes(self) -> dict[str, str]:
+        """Return subunit's status of each test, by its id."""
+        return {result.test: result.status for result in self.results}
 
 
 class Progress:
@@ -60,6 +79,33 @@ class Progress:
             )
 
 
+def follow(
+    runner: stestr_run.Runner,
+    tests: list[str],
+    folder: pathlib.Path,
+    workers: int,
+) -> Run:
+    """Run tests, and tell how far it is."""
+    progress = Progress(len(tests))
+    start = time.monotonic()
+    stream = runner.run(tests, folder, workers, progress.add)
+    return Run(progress.results, stream, time.monotonic() - start)
+
+
+def make_folder(kind: str) -> pathlib.Path:
+    """Make the folder of this run, which `latest` beside it points to.
+
+    :param kind: name of a folder in build/
+    """
+    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
+    folder = paths.BUILD / kind / f'{now}-{os.getpid()}'
+    folder.mkdir(parents=True)
+    link = folder.parent / f'.latest-{os.getpid()}'
+    link.symlink_to(folder.name)
+    link.replace(folder.parent / 'latest')
+    return folder
+
+
 def counts(results: collections.abc.Iterable) -> list:
     """Return how many tests ended how.
 
@@ -78,34 +124,56 @@ def cleaning_ms(cleanings: list) -> float | None:
     return 1000 * statistics.median(cleanings) if cleanings else None
 
 
-def summary(
-    database: str,
-    results: list,
-    seconds: float,
-    cleaning: float,
-) -> str:
+def figures(results: list[stestr_run.Result]) -> dict[str, int]:
+    """Return what a kept result shows of them."""
+    return {word.lower(): number for word, number in counts(results) if number}
+
+
+def summary(database: str, run: Run, cleaning: float | None = None) -> str:
     """Return what a person wants to know of a run.
 
     :param database: the line that says which one it was
-    :param seconds: how long it took
     :param cleaning: what cleaning_ms() returned
     """
     lines = [database, '', 'Slowest tests, in seconds:']
-    by_time = sorted(results, key=lambda result: -result.seconds)
+    by_time = sorted(run.results, key=lambda result: -result.seconds)
     lines += [
         f'{result.seconds:8.2f}  {result.test}'
         for result in by_time[:_SLOWEST]
     ]
-    test_seconds = sum(result.seconds for result in results)
-    lines += ['', 'Totals', f'Ran: {len(results)} tests in {seconds:.1f} s']
-    lines += [f' - {word}: {number}' for word, number in counts(results)]
-    lines.append(f"Sum of the tests' times: {test_seconds:.1f} s")
+    test_seconds = sum(result.seconds for result in run.results)
+    lines += [
+        '', 'Totals', f'Ran: {len(run.results)} tests in {run.seconds:.1f} s',
+        *(f' - {word}: {number}' for word, number in counts(run.results)),
+        f"Sum of the tests' times: {test_seconds:.1f} s",
+    ]
     if cleaning is not None:
         lines.append(f'Cleaning after a test: {cleaning:.1f} ms (median)')
     return '\n'.join(lines)
 
 
-def write_details(folder: pathlib.Path, results: list) -> None:
+def leave(
+    folder: pathlib.Path,
+    database: str,
+    run: Run,
+    remarks: list[str],
+    cleaning: float | None = None,
+) -> None:
+    """Print and write the summary, and what else there is to read.
+
+    :param database: the line that says which one it was
+    :param remarks: lines after the summary
+    """
+    text = '\n'.join([summary(database, run, cleaning), '', *remarks, ''])
+    (folder / 'summary.txt').write_text(text)
+    write_details(folder / 'failures', run.results)
+    streams.write_html(run.stream, folder / 'report.html', database)
+    console.say(text)
+
+
+def write_details(
+    folder: pathlib.Path, results: list[stestr_run.Result]
+) -> None:
     """Write what is attached to each test that did not pass.
 
     Its SQL, its log and its traceback are files in a folder of its name.
@@ -118,38 +186,3 @@ def write_details(folder: pathlib.Path, results: list) -> None:
         for name, text in result.details.items():
             file = target / f'{re.sub(r"[^a-z0-9]+", "-", name.lower())}.txt'
             file.write_text(text)
-
-
-class _HTML(subunit2html.HtmlOutput):
-    """os-testr's report with the database in its heading."""
-
-    def __init__(self, html_file, database) -> None:
-        super().__init__(str(html_file))
-        self._database = database
-
-    def _getReportAttributes(self):
-        return [
-            ('Database', self._database),
-            *super()._getReportAttributes(),
-        ]
-
-
-def write_html(
-    stream: pathlib.Path,
-    html_file: pathlib.Path,
-    database: str,
-) -> None:
-    """Write os-testr's report.
-
-    :param stream: in subunit, version 2
-    :param database: the line that says which one it was
-    """
-    # Non-test output has no place in the report.
-    result = testtools.StreamResultRouter(
-        testtools.StreamToExtendedDecorator(_HTML(html_file, database))
-    )
-    result.add_rule(testtools.StreamResult(), 'test_id', test_id=None)
-    result.startTestRun()
-    with open(stream, 'rb') as source:
-        subunit.ByteStreamToStreamResult(source, 'stdout').run(result)
-    result.stopTestRun()

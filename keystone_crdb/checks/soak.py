@@ -1,35 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An hour of load: memory and connections have to stay as they are.
+"""Load ours for an hour: memory and connections have to stay as they are.
 
-Usage::
-
-    tox -e soak
-    tox -e soak -- [--minutes 60] [--clients 8] [--think 0]
-
-The load is that of checks/contention.py, on ours alone. Every ten seconds it
+The load is that of the check contention, on ours alone. Every ten seconds it
 looks at the memory of Keystone's processes (their resident set) and at their
 connections to the database, and compares the last quarter of the time with
 the second one, as processes grow until each has done everything once.
 
-It ends with 1 if the memory has grown by more than a twentieth or there are
+It fails if the memory has grown by more than a twentieth or there are
 more connections than before, a call failed, or an acknowledged write is lost.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import os
 import pathlib
 import statistics
-import sys
 import time
 
 import sqlalchemy
 
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb.checks import bench
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import options
 from keystone_crdb.databases import cluster
-from keystone_crdb.databases import database as databases
+from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
 
@@ -134,15 +130,15 @@ def _watch(keystone, load, port, minutes):
     return looks
 
 
-def run(database: databases.Database, args, folder) -> list:
+def measure(
+    server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
+) -> tuple[dict, list[str]]:
     """Load a Keystone and watch it.
 
-    :returns: what is not as wanted, a line for each
+    :returns: what the report shows, and what is not as wanted
     """
     with contextlib.ExitStack() as stack:
-        name = f'soak_{folder.name[-8:]}'
-        url = database.create_database(name)
-        stack.callback(database.drop_database, name)
+        url = stack.enter_context(server.temporary('soak'))
         keystone = served.Served(
             'soak', served.ours(), url, folder, cluster.free_port()
         )
@@ -170,7 +166,6 @@ def run(database: databases.Database, args, folder) -> list:
     if after > before:
         wrong.append(f'{after} connections, before {before}')
     figures = {
-        'as wanted': bench.verdict(wrong),
         'minutes': args.minutes,
         'clients': f'{args.clients}, thinking {args.think} s',
         'calls': total.calls,
@@ -181,25 +176,23 @@ def run(database: databases.Database, args, folder) -> list:
         'connections': f'{after}, before {before}',
     }
     console.table(['', ''], list(figures.items()))
-    reports.write(
-        'soak', database.describe(), figures, f'tox -e soak{args.options}'
-    )
-    return wrong
+    return figures, wrong
 
 
-def main() -> int:
-    """Read the command line and run.
-
-    :returns: the exit status
-    """
-    parser = bench.parser('soak', __doc__)
-    parser.add_argument('--minutes', type=float, default=60)
-    bench.add_load(parser, clients=8)
-    args = parser.parse_args()
-    if args.minutes < 1:
-        parser.error('--minutes is at least 1')
-    return bench.status(parser, args, run)
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if minutes < 1:
+        raise argparse.ArgumentTypeError('it is at least 1')
+    return minutes
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    databases.add_argument(parser)
+    parser.add_argument('--minutes', type=_minutes, default=60)
+    options.add_load(parser, clients=8)
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check."""
+    return bench.run('soak', measure, args)

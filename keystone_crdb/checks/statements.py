@@ -1,13 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Count what each request of the API costs: stock Keystone beside ours.
 
-Usage::
-
-    tox -e statements
-    tox -e statements -- --update
-    tox -e statements -- --show 'validate' --state cold
-    tox -e statements -- --server
-
 Both serve the same requests in a process of their own, on SQLite: the pinned
 sdists, and the patched trees. Each request is sent cold, with the cache
 invalidated as after a start, then again, and then warm. Statements,
@@ -30,12 +23,10 @@ import argparse
 import csv
 import sys
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb import scratch
-from keystone_crdb.checks import command
 from keystone_crdb.checks import reports
 from keystone_crdb.checks import run_database
 from keystone_crdb.checks import workers
@@ -231,7 +222,7 @@ def _on_server(args):
             'statements explained': len(plans),
             'of these that scan a table': len(scans),
         },
-        'tox -e statements -- --server',
+        args.command,
     )
     return status
 
@@ -286,16 +277,8 @@ def _beside_stock(args):
     )
 
 
-def main(argv: list | None = None) -> int:
-    """Run it.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status, 0 when all is as it should be
-    """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
     parser.add_argument(
         '--update', action='store_true', help='renew ledger/statements.csv'
     )
@@ -307,11 +290,9 @@ def main(argv: list | None = None) -> int:
     parser.add_argument(
         '--server', action='store_true', help='count on a server too'
     )
-    command.add_provider(parser)
-    args = parser.parse_args(argv)
-    work = _on_server if args.server else _beside_stock
-    return commands.status('tox -e statements', work, args)
+    databases.add_argument(parser)
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def run(args: argparse.Namespace) -> bool:
+    """Run this check."""
+    return not (_on_server(args) if args.server else _beside_stock(args))

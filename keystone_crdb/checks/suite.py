@@ -1,82 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run of Keystone's own unit suite on a database.
+"""Run Keystone's own unit suite on CockroachDB, or on the stand-in.
 
-What it leaves to read is in build/suite: the summary, the HTML report and,
-for each test that failed, its SQL, log and traceback.
+Without REGEX all of it. ledger/keystone.toml lists what can't pass. What a
+run leaves to read is in build/suite: the summary, the HTML report and, for
+each test that failed, its SQL, log and traceback.
 """
 
 import argparse
 import collections.abc
-import datetime
-import os
+import contextlib
 import pathlib
-import time
 import typing
 
 from keystone_crdb import console
 from keystone_crdb import databases
-from keystone_crdb import paths
-from keystone_crdb.checks import command
+from keystone_crdb.checks import ledger
+from keystone_crdb.checks import options
 from keystone_crdb.checks import report
 from keystone_crdb.checks import reports
 from keystone_crdb.checks import run_database
-from keystone_crdb.databases import database as database_module
+from keystone_crdb.databases import database as servers
+from keystone_crdb.keystone import stestr_run
 
 #: The only one of one part.
 _ALL = (1, 1)
 
 
-def parser(environment: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser of a run's options.
-
-    :param environment: of tox
-    """
-    parser = argparse.ArgumentParser(
-        prog=f'tox -e {environment} --', description=description
-    )
-    parser.set_defaults(environment=environment)
-    command.add_arguments(parser)
-    parser.add_argument(
-        '--workers', type=int, default=0, metavar='N',
-        help='processes that run tests; by default as many as CPUs',
-    )
-    parser.add_argument(
-        '--part', type=_part, default=_ALL, metavar='I/N',
-        help='run only the I-th of N parts of the tests',
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    options.add_regexes(parser)
+    options.add_workers(parser)
+    options.add_part(parser)
+    databases.add_argument(parser)
     parser.add_argument(
         '--trace-sql', action='store_true',
         help='keep the SQL of all tests in the subunit stream, not only of '
         'those that fail',
     )
-    return parser
-
-
-def _part(text):
-    number, _, count = text.partition('/')
-    if not (
-        number.isdecimal()
-        and count.isdecimal()
-        and 1 <= int(number) <= int(count)
-    ):
-        raise argparse.ArgumentTypeError(f'{text} is not like 1/4')
-    return int(number), int(count)
-
-
-def make_folder():
-    """Make the folder of this run, which build/suite/latest points to."""
-    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
-    folder = paths.BUILD / 'suite' / f'{now}-{os.getpid()}'
-    folder.mkdir(parents=True)
-    link = folder.parent / f'.latest-{os.getpid()}'
-    link.symlink_to(folder.name)
-    link.replace(folder.parent / 'latest')
-    return folder
 
 
 def _run(
     args: argparse.Namespace,
-    server: database_module.Database,
+    server: servers.Database,
     runner_in: collections.abc.Callable[..., typing.Any],
     folder: pathlib.Path,
 ) -> bool:
@@ -96,37 +61,33 @@ def _run(
             number, count = args.part
             tests = runner.list_tests(args.regexes)[number - 1 :: count]
             console.say(f'{len(tests)} tests; all reports: {folder}')
-            progress = report.Progress(len(tests))
-            start = time.monotonic()
-            stream = runner.run(tests, folder, args.workers, progress.add)
-            seconds = time.monotonic() - start
+            done = report.follow(runner, tests, folder, args.workers)
             cleaning = report.cleaning_ms(runner.cleanings())
-    results = progress.results
-    database = server.describe()
     whole = not args.regexes and args.part == _ALL
-    good, verdict = command.judge(
-        'keystone',
-        server,
-        {result.test: result.status for result in results},
-        whole,
+    judgement = ledger.judge_run(
+        'keystone', server, done.outcomes(), whole
     )
     if whole:
-        figures = {
-            word.lower(): number
-            for word, number in report.counts(results)
-            if number
-        }
-        minutes = f'{seconds / 60:.1f}'
+        minutes = f'{done.seconds / 60:.1f}'
         reports.write(
-            args.environment, database, figures | {'minutes': minutes}
+            args.check, server.describe(),
+            report.figures(done.results) | {'minutes': minutes}, args.command,
         )
-    text = report.summary(database, results, seconds, cleaning)
-    text = f'{text}\n\n{verdict}\n'
-    (folder / 'summary.txt').write_text(text)
-    report.write_details(folder / 'failures', results)
-    report.write_html(stream, folder / 'report.html', database)
-    console.say(text)
-    return good
+    report.leave(
+        folder, server.describe(), done, [judgement.describe()], cleaning
+    )
+    return judgement.is_good()
+
+
+@contextlib.contextmanager
+def _on_host(folder, scratch, settings):
+    tree = stestr_run.patched_tree(scratch)
+    yield stestr_run.HostRunner(tree, folder, scratch, settings)
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check."""
+    return on_database(args, _on_host)
 
 
 def on_database(
@@ -144,4 +105,4 @@ def on_database(
     """
     with databases.start(args.provider) as server:
         console.say(server.describe())
-        return _run(args, server, runner_in, make_folder())
+        return _run(args, server, runner_in, report.make_folder('suite'))

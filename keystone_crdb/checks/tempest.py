@@ -23,14 +23,14 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import typing
 
-from keystone_crdb import commands
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.checks import command
+from keystone_crdb.checks import ledger
+from keystone_crdb.checks import options
 from keystone_crdb.checks import report
 from keystone_crdb.checks import reports
 from keystone_crdb.images import image
@@ -66,22 +66,17 @@ OPTIONS = {
 }
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog='tox -e tempest --', description=__doc__
-    )
-    command.add_arguments(parser)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    options.add_regexes(parser)
+    options.add_workers(parser, default=2)
+    databases.add_argument(parser)
     image.add_engine_arguments(parser)
     parser.add_argument(
         '--short', action='store_true',
         help='of the tests that try each call with each role only those of '
         'the administrators of the system, who may do everything',
     )
-    parser.add_argument(
-        '--workers', type=int, default=2, metavar='N',
-        help='processes that run tests (default: %(default)s)',
-    )
-    return parser
 
 
 def settings(keystone: runs.Keystone, folder: pathlib.Path) -> dict:
@@ -238,26 +233,12 @@ def account_for(
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What came of a run.
-
-    :param results: as account_for() returns them
-    :param stream: in subunit, version 2
-    :param seconds: how long it took
-    """
-
-    results: list
-    stream: pathlib.Path
-    seconds: float
-
-
 def ask(
     keystone: runs.Keystone,
     folder: pathlib.Path,
     regexes: list,
     workers: int,
-) -> Run:
+) -> report.Run:
     """Let Tempest ask a Keystone, and tell how far it is.
 
     :param keystone: with url and password
@@ -273,15 +254,14 @@ def ask(
     ):
         tests = runner.list_tests(regexes)
         console.say(f'{len(tests)} tests; all reports: {folder}')
-        progress = report.Progress(len(tests))
-        start = time.monotonic()
-        stream = runner.run(tests, folder, workers, progress.add)
-        seconds = time.monotonic() - start
-    return Run(account_for(tests, progress.results), stream, seconds)
+        done = report.follow(runner, tests, folder, workers)
+    return dataclasses.replace(
+        done, results=account_for(tests, done.results)
+    )
 
 
 def run(args: argparse.Namespace) -> bool:
-    """Serve the image, run the tests and judge them.
+    """Run this check.
 
     :returns: whether all went as the ledger has it
     :raises Failure: when there is nothing to run them on, or they don't start
@@ -291,41 +271,19 @@ def run(args: argparse.Namespace) -> bool:
     regexes = args.regexes or (_SHORT if args.short else [])
     with serving.keystone(args, 'tempest-keystone', OPTIONS) as served:
         done = ask(served.keystone, FOLDER, regexes, args.workers)
-    results = done.results
-    database = served.database.describe()
-    good, verdict = command.judge(
-        'tempest',
-        served.database,
-        {result.test: result.status for result in results},
-        not regexes,
+    judgement = ledger.judge_run(
+        'tempest', served.database, done.outcomes(), not regexes
     )
-    text = report.summary(database, results, done.seconds, None)
     broken = served.server_errors()
-    text = '\n'.join([text, '', verdict, f'{len(broken):6} answered 5xx'])
-    text = '\n'.join([text, *broken]) + '\n'
-    (FOLDER / 'summary.txt').write_text(text)
-    report.write_details(FOLDER / 'failures', results)
-    report.write_html(done.stream, FOLDER / 'report.html', database)
-    console.say(text)
+    report.leave(
+        FOLDER, served.database.describe(), done,
+        [judgement.describe(), f'{len(broken):6} answered 5xx', *broken],
+    )
     if not args.regexes:
-        figures = {
-            word.lower(): number
-            for word, number in report.counts(results)
-            if number
-        } | {'answered 5xx': len(broken)}
-        name = 'tempest-short' if args.short else 'tempest'
-        reports.write(name, database, figures)
-    return good and not broken
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status: 0 all as the ledger has it, 1 not so
-    """
-    return commands.status('tox -e tempest', run, _parser().parse_args(argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+        reports.write(
+            'tempest-short' if args.short else 'tempest',
+            served.database.describe(),
+            report.figures(done.results) | {'answered 5xx': len(broken)},
+            args.command,
+        )
+    return judgement.is_good() and not broken

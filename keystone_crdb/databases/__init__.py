@@ -12,6 +12,7 @@ COCKROACH_BIN names, or else `cockroach` on PATH; a container image; the
 stand-in.  KEYSTONE_CRDB_PROVIDER, or an argument, forces one of them.
 """
 
+import argparse
 import collections.abc
 import contextlib
 import os
@@ -31,6 +32,14 @@ PROVIDERS = ('url', 'binary', 'container', 'standin')
 
 _SETTING = 'KEYSTONE_CRDB_PROVIDER'
 _IMAGE_SETTING = 'KEYSTONE_CRDB_COCKROACH_IMAGE'
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --provider."""
+    parser.add_argument(
+        '--provider', choices=PROVIDERS, metavar='PROVIDER',
+        help=f'take this database and no other: {", ".join(PROVIDERS)}',
+    )  # fmt: skip
 
 
 def choose(provider: str | None = None) -> tuple:

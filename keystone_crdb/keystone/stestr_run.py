@@ -11,12 +11,10 @@ import subprocess
 import sys
 import typing
 
-import subunit
-import testtools
-
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.keystone import streams
 
 _TEST_PATH = 'keystone/tests/unit'
 #: A file of the seconds that each cleaning took, one a line.
@@ -118,12 +116,6 @@ class Runner:
             'run', '--subunit', '--load-list', f'{self._work}/tests',
             '--concurrency', str(workers),
         )
-
-        def on_test(test):
-            # stestr also announces each test in advance.
-            if test['status'] != 'exists':
-                on_result(self._result(test))
-
         with (
             open(folder / 'results.subunit', 'wb') as stream,
             open(folder / 'stderr.log', 'wb') as stderr,
@@ -135,17 +127,11 @@ class Runner:
             ) as process,
         ):
             # stestr's own repository has version 1 of the protocol.
-            result = testtools.CopyStreamResult(
-                [
-                    testtools.StreamToDict(on_test),
-                    subunit.StreamResultToBytes(stream),
-                ]
+            streams.read(
+                process.stdout,
+                lambda test: on_result(self._result(test)),
+                stream,
             )
-            result.startTestRun()
-            subunit.ByteStreamToStreamResult(
-                process.stdout, non_subunit_name='stdout'
-            ).run(result)
-            result.stopTestRun()
         if process.returncode:
             raise errors.Failure(
                 f'stestr ended with {process.returncode}',

@@ -22,11 +22,8 @@ import ast
 import collections.abc
 import dataclasses
 import pathlib
-import sys
 
-from keystone_crdb import commands
 from keystone_crdb import errors
-from keystone_crdb import paths
 
 RETRY = 'retry_transaction'
 RETRY_CLASS = 'retry_transactions'
@@ -346,7 +343,7 @@ def openers(
             if (name, function) not in known:
                 raise errors.Failure(
                     f'{name}: {function} opens no session',
-                    remedy='take it out of EXEMPT in retries/coverage.py',
+                    remedy='take it out of EXEMPT in series/protection.py',
                 )
     return sorted(found, key=lambda opener: (opener.path, opener.line))
 
@@ -364,36 +361,6 @@ def check(found: list[Opener]) -> None:
             'not protected from serialization failures',
             details='\n'.join(f'{opener} {opener.problem}' for opener in bare),
             remedy=f'put @sql.{RETRY_CLASS} above the class of the driver, in '
-            'a patch; or say in EXEMPT of retries/coverage.py why it needs '
+            'a patch; or say in EXEMPT of series/protection.py why it needs '
             'no protection',
         )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status
-    """
-    parser = commands.parser(f'python -m {__spec__.name}', __doc__)
-    parser.add_argument(
-        'tree', nargs='?', type=pathlib.Path,
-        default=paths.SOURCES / 'keystone',
-        help='top folder of a source tree of Keystone (default: %(default)s)',
-    )  # fmt: skip
-    return commands.status(parser.prog, _report, parser.parse_args(argv).tree)
-
-
-def _report(tree: pathlib.Path) -> None:
-    found = openers(tree)
-    for opener in found:
-        print(f'{opener}: {opener.protection or opener.problem}')
-    covered = sum(opener.protection is not None for opener in found)
-    # rounded down: 100 % is said of nothing less
-    percent = 100 * covered // len(found)
-    print(f'{covered} of {len(found)} functions protected: {percent} %')
-    check(found)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,14 +2,17 @@
 """Patches as quilt writes them: with today's lines, and the same each time."""
 
 import dataclasses
+import difflib
 import pathlib
 import shutil
 import tempfile
 
+from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb import system
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
 from keystone_crdb.series import quilt
@@ -88,3 +91,61 @@ def _check_unambiguous(placements: list) -> None:
                 remedy='push, correct and refresh it: see ./build.sh quilt '
                 '--help',
             )
+
+
+def all_changes() -> dict[str, str]:
+    """Refresh the series of each project in a scratch tree.
+
+    :returns: the new text of each patch that is not as quilt writes it, by
+        its path in patches/
+    :raises Failure: as of changes()
+    """
+    system.require('source')
+    changed = {}
+    for project, source in pins.load().sources.items():
+        with console.step(f'Refresh of patches/{project}'):
+            for name, change in changes(source).items():
+                _report(name, change)
+                changed[f'{project}/{name}'] = change.text
+    if not changed:
+        console.say('every patch is as quilt writes it')
+    return changed
+
+
+def _report(name: str, change: Change) -> None:
+    """Say what changes in a patch, and name each hunk that needs fuzz."""
+    moved = sum(bool(placed.offset) for placed in change.placements)
+    lines = f'; hunks at other lines: {moved}' if moved else ''
+    console.note(f'{name} changes{lines}')
+    for placed in change.placements:
+        if placed.fuzz:
+            console.note(
+                f'  {placed.path}: hunk {placed.number} at line {placed}'
+            )
+
+
+def check() -> None:
+    """Fail when a patch is not as quilt writes it, and leave it as it is.
+
+    :raises Failure: naming the patches, and the folder of the refreshed ones
+    """
+    changed = all_changes()
+    if not changed:
+        return
+    kept = paths.BUILD / 'refreshed'
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(paths.PATCHES, kept)
+    rows: list[str] = []
+    for name, text in changed.items():
+        before = tree.read(paths.PATCHES / name) or ''
+        rows += difflib.unified_diff(
+            before.splitlines(), text.splitlines(),
+            f'patches/{name}', f'refreshed/{name}', n=1, lineterm='',
+        )
+        (kept / name).write_text(text)
+    raise errors.Failure(
+        f'{len(changed)} patches are not as quilt writes them: '
+        f'{", ".join(changed)}',
+        details='\n'.join(rows[:40]),
+        remedy=f'run ./build.sh refresh; the refreshed series is in {kept}',
+    )

@@ -15,6 +15,7 @@ import signal
 import sys
 import urllib.parse
 
+from keystone_crdb import commands
 from keystone_crdb import errors
 from keystone_crdb import scratch
 from keystone_crdb.standin import catalog
@@ -85,11 +86,9 @@ async def _serve(cluster, url_file, certs):
 def main() -> int:
     """Run the stand-in.
 
-    :returns: exit status
+    :returns: one of commands.STATUSES
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m keystone_crdb.standin', description=__doc__
-    )
+    parser = commands.parser('python -m keystone_crdb.standin', __doc__)
     parser.add_argument(
         '--scratch', type=pathlib.Path, required=True,
         help='an empty folder, for the data, the log and the socket',
@@ -103,7 +102,10 @@ def main() -> int:
         help='speak TLS with the certificates that lie there, and want one '
         'of each client',
     )
-    args = parser.parse_args()
+    return commands.status(parser.prog, _run, parser.parse_args())
+
+
+def _run(args: argparse.Namespace) -> None:
     logging.basicConfig(format='%(asctime)s %(levelname)s %(message)s')
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     cluster = postgres.Cluster(args.scratch, bool(args.certs_dir))
@@ -114,12 +116,8 @@ def main() -> int:
         uvloop.run(
             _serve(cluster, args.listening_url_file, args.certs_dir)
         )
-    except errors.Failure as exc:
-        print(exc, file=sys.stderr)
-        return 1
     finally:
         cluster.stop()
-    return 0
 
 
 if __name__ == '__main__':

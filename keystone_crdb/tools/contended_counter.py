@@ -1,11 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many clients increment one row: the retries of oslo.db, side by side.
-
-Usage::
-
-    python -m keystone_crdb.tools.contended_counter
-        [--clients 16] [--increments 2000]
-                                      [--think 0.3] [--work 0]
+"""Increment one row from many clients: oslo.db's retries, side by side.
 
 Every increment is a transaction that reads the row and writes it, retried by
 oslo.db's wrap_db_retry.  Between two of them a client thinks for a while, as
@@ -23,10 +17,11 @@ cockroach_restart.
 At last one client alone runs transactions without that savepoint and with it
 in turn, which is what the protocol costs where nothing conflicts.
 
-It ends with 1 if an increment was lost or failed, or if the 99th percentile
+It fails if an increment was lost or failed, or if the 99th percentile
 of the latency is more than a tenth of the stock decorator's.
 """
 
+import argparse
 import dataclasses
 import random
 import statistics
@@ -36,11 +31,10 @@ import time
 
 import sqlalchemy
 
-from keystone_crdb import commands
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.checks import bench
+from keystone_crdb.checks import options
 from keystone_crdb.databases import database as database_module
 
 RATIO_WANTED = 10
@@ -229,7 +223,7 @@ def _report(result):
     )
 
 
-def run(
+def measure(
     database: database_module.Database,
     clients,
     increments,
@@ -317,41 +311,25 @@ def run(
     )
 
 
-def _measure(args):
-    with databases.start(args.provider) as database:
-        return run(
-            database,
-            args.clients,
-            args.increments,
-            args.think,
-            args.work,
-            args.transactions,
-        )
-
-
-def main() -> int:
-    """Read the command line and measure.
-
-    :returns: the exit status
-    """
-    parser = bench.parser('contended_counter', __doc__)
-    bench.add_load(parser, clients=16, think=0.3)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this tool."""
+    databases.add_argument(parser)
+    options.add_load(parser, clients=16, think=0.3)
     parser.add_argument('--increments', type=int, default=2000)
     parser.add_argument(
-        '--work',
-        type=float,
-        default=0,
-        metavar='SECONDS',
+        '--work', type=float, default=0, metavar='SECONDS',
         help='between reading and writing (default: %(default)s)',
-    )
+    )  # fmt: skip
     parser.add_argument(
-        '--transactions',
-        type=int,
-        default=500,
+        '--transactions', type=int, default=500,
         help='of the client that is alone',
-    )
-    return commands.status(parser.prog, _measure, parser.parse_args())
+    )  # fmt: skip
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def run(args: argparse.Namespace) -> bool:
+    """Run this tool."""
+    with databases.start(args.provider) as database:
+        return measure(
+            database, args.clients, args.increments, args.think, args.work,
+            args.transactions,
+        )  # fmt: skip

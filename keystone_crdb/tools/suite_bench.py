@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time Keystone's own suite: stock on SQLite, ours on a database server.
 
-Usage::
-
-    tox -e suite-bench
-    tox -e suite-bench -- --part 1/20 --rounds 3
-
 Both run on this machine, one after the other, with the same number of
 workers, the same Python and the same dependencies: the pinned sdists as
 upstream tests them, and the patched trees under the fixture. Two times are
@@ -13,18 +8,13 @@ compared: the sum of the tests' own, in which neither start is, and that of
 the clock on the wall. The time that cleaning takes is printed with them.
 """
 
-import datetime
-import os
+import argparse
 import pathlib
-import sys
 import tempfile
-import time
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import databases
-from keystone_crdb import paths
-from keystone_crdb.checks import bench
+from keystone_crdb.checks import options
 from keystone_crdb.checks import report
 from keystone_crdb.checks import run_database
 from keystone_crdb.keystone import stestr_run
@@ -41,14 +31,12 @@ def _time(title, runner, folder, tests, workers) -> tuple:
 
     :returns: the sum of their times, and the wall-clock time, in seconds
     """
-    progress = report.Progress(len(tests))
-    start = time.monotonic()
-    runner.run(tests, folder, workers, progress.add)
-    wall = time.monotonic() - start
-    seconds = sum(result.seconds for result in progress.results)
+    done = report.follow(runner, tests, folder, workers)
+    wall = done.seconds
+    seconds = sum(result.seconds for result in done.results)
     numbers = ', '.join(
         f'{word} {number}'
-        for word, number in report.counts(progress.results)
+        for word, number in report.counts(done.results)
         if number
     )
     console.say(
@@ -113,37 +101,18 @@ def _compare(args, server, folder):
     return good
 
 
-def _run(args):
-    now = datetime.datetime.now().strftime('%Y-%m-%dT%H-%M-%S')
-    folder = paths.BUILD / 'bench' / f'{now}-{os.getpid()}'
-    folder.mkdir(parents=True)
-    with databases.start(args.provider) as server:
-        console.say(server.describe())
-        return _compare(args, server, folder)
-
-
-def _part(text):
-    number, _, count = text.partition('/')
-    return int(number), int(count)
-
-
-def main(argv: list | None = None) -> int:
-    """Run the comparison.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status: 0 within the limits, 1 not so
-    """
-    parser = bench.parser('suite', __doc__)
-    parser.add_argument(
-        '--part', type=_part, default=(1, 1), metavar='I/N',
-        help='time only the I-th of N parts of the tests',
-    )
-    parser.add_argument('--workers', type=int, default=0)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this tool."""
+    databases.add_argument(parser)
+    options.add_part(parser)
+    options.add_workers(parser)
     parser.add_argument(
         '--rounds', type=int, default=1, help='how often, alternating'
     )
-    return commands.status(parser.prog, _run, parser.parse_args(argv))
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def run(args: argparse.Namespace) -> bool:
+    """Run this tool."""
+    with databases.start(args.provider) as server:
+        console.say(server.describe())
+        return _compare(args, server, report.make_folder('bench'))

@@ -1,11 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many clients want one row: ways to wait before a retry, simulated.
-
-Usage::
-
-    python -m keystone_crdb.tools.waits
-        [--clients 16 64 256] [--durations 0.02 0.15]
-                          [--think 1] [--seconds 300] [--retries 5]
+"""Simulate ways to wait before a retry, of many clients that want one row.
 
 A client thinks, and then runs a transaction that reads the row, works for a
 while and writes it.  The transaction is refused if another one has written the
@@ -20,7 +14,7 @@ locking
 
 No database takes part, and no time is slept away, so that hundreds of clients
 and transactions of another region are simulated in seconds.  What seems best
-here is to be confirmed by keystone_crdb.tools.contended_counter.
+here is to be confirmed by the tool contended-counter.
 
 Besides the stock decorator, and waits that double up to a fixed limit, there
 are limits that follow how long the attempt took: without a regard for how
@@ -31,11 +25,12 @@ With --retries each way is limited to that number, as it is where a caller of
 wrap_db_retry gives one; ours then follows what the caller is used to, and
 "as without" goes on as if there were no number.
 
-It ends with 1 if there is no such number, and ours makes more attempts for
+It fails if there is no such number, and ours makes more attempts for
 each success than waits up to 0.1 s do, or lets more clients fail, in any of
 the situations.
 """
 
+import argparse
 import collections.abc
 import dataclasses
 import heapq
@@ -44,7 +39,6 @@ import random
 import sys
 import typing
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -288,7 +282,37 @@ def wrong(results: dict[str, Result]) -> list[str]:
     return lines
 
 
-def _simulate(args):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this tool."""
+    parser.add_argument(
+        '--clients', type=int, nargs='+', default=[16, 64, 256]
+    )
+    parser.add_argument(
+        '--durations',
+        type=float,
+        nargs='+',
+        default=[0.02, 0.15],
+        metavar='SECONDS',
+        help='of a transaction that nobody is in the way of',
+    )
+    parser.add_argument(
+        '--think',
+        type=float,
+        default=1,
+        metavar='SECONDS',
+        help='between two transactions of a client, on average',
+    )
+    parser.add_argument(
+        '--seconds', type=float, default=300, help='to simulate'
+    )
+    parser.add_argument(
+        '--retries', type=int, help='that the caller of wrap_db_retry gives'
+    )
+    parser.add_argument('--seed', type=int, default=1, help='of the chance')
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this tool."""
     random.seed(args.seed)
     compared = ways(args.retries)
     rows = []
@@ -339,41 +363,3 @@ def _simulate(args):
     for line in lines:
         console.say(f'not as wanted: {line}')
     return not lines
-
-
-def main() -> int:
-    """Read the command line and simulate.
-
-    :returns: the exit status
-    """
-    parser = commands.parser('python -m keystone_crdb.tools.waits', __doc__)
-    parser.add_argument(
-        '--clients', type=int, nargs='+', default=[16, 64, 256]
-    )
-    parser.add_argument(
-        '--durations',
-        type=float,
-        nargs='+',
-        default=[0.02, 0.15],
-        metavar='SECONDS',
-        help='of a transaction that nobody is in the way of',
-    )
-    parser.add_argument(
-        '--think',
-        type=float,
-        default=1,
-        metavar='SECONDS',
-        help='between two transactions of a client, on average',
-    )
-    parser.add_argument(
-        '--seconds', type=float, default=300, help='to simulate'
-    )
-    parser.add_argument(
-        '--retries', type=int, help='that the caller of wrap_db_retry gives'
-    )
-    parser.add_argument('--seed', type=int, default=1, help='of the chance')
-    return commands.status(parser.prog, _simulate, parser.parse_args())
-
-
-if __name__ == '__main__':
-    sys.exit(main())

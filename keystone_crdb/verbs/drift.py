@@ -16,9 +16,7 @@ For Keystone it also lists the functions there that open a database session
 and that the patches, as far as they apply, leave unprotected from
 serialization failures: what upstream added, and what a conflict left out.
 
-Exit status: 0 when all patches apply; 3 when some moved or are upstreamed,
-which ./build.sh bump mends by itself; 4 when some conflict or a function is
-unprotected; 1 when the question could not be answered.
+The exit status says what is the worst of it; ./build.sh help lists them.
 """
 
 import collections
@@ -27,6 +25,7 @@ import json
 import pathlib
 import sys
 
+from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import pins
@@ -35,10 +34,10 @@ from keystone_crdb.series import origin
 
 #: The exit status that a state means.
 STATUS = {
-    drift.State.APPLIES: 0,
-    drift.State.MOVED: 3,
-    drift.State.UPSTREAMED: 3,
-    drift.State.CONFLICTS: 4,
+    drift.State.APPLIES: commands.DONE,
+    drift.State.MOVED: commands.MOVED,
+    drift.State.UPSTREAMED: commands.MOVED,
+    drift.State.CONFLICTS: commands.CONFLICTS,
 }
 
 
@@ -96,7 +95,7 @@ def run(args) -> int:
 
 def _status(report):
     if report['unprotected']:
-        return 4
+        return commands.CONFLICTS
     return max(
         (STATUS[drift.State(patch['state'])] for patch in report['patches']),
         default=0,

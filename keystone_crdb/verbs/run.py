@@ -42,11 +42,7 @@ OPENRC = paths.BUILD / 'admin-openrc'
 
 def add_database_arguments(parser) -> None:
     """Declare the options that choose a database."""
-    parser.add_argument(
-        '--provider',
-        choices=databases.PROVIDERS,
-        help='take this database and no other',
-    )
+    databases.add_argument(parser)
     parser.add_argument(
         '--database-url',
         metavar='URL',

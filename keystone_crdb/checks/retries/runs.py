@@ -10,14 +10,12 @@ import shutil
 import subprocess
 import typing
 
-import subunit
-import testtools
-
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.checks import report
 from keystone_crdb.checks.retries import injection
 from keystone_crdb.keystone import stestr_run
+from keystone_crdb.keystone import streams
 
 WORK = paths.BUILD / 'retries'
 #: Has a sitecustomize.py, by which every process that runs tests is covered.
@@ -182,7 +180,7 @@ def run_modules(
     if tests:
         loaded = [module for module in modules if module not in unloaded]
         words = ('subunit.run', '--load-list', str(wanted), *loaded)
-        statuses = _statuses(run(*words)[0])
+        statuses = streams.statuses(io.BytesIO(run(*words)[0]))
     passed = {
         test for test in tests if statuses.get(test) in ('success', 'xfail')
     }
@@ -218,20 +216,3 @@ def _listed(
     return list(dict.fromkeys(tests)), frozenset(
         module for module, (_, status) in found.items() if status
     )
-
-
-def _statuses(stream: bytes) -> dict:
-    """Return how the tests of a run ended, by their ids.
-
-    :param stream: in subunit
-    """
-    statuses = {}
-    result = testtools.StreamToDict(
-        lambda test: statuses.__setitem__(test['id'], test['status'])
-    )
-    result.startTestRun()
-    subunit.ByteStreamToStreamResult(
-        io.BytesIO(stream), non_subunit_name='stdout'
-    ).run(result)
-    result.stopTestRun()
-    return statuses

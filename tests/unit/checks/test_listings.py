@@ -58,9 +58,8 @@ class ListingsTest(base.TestCase):
     def test_database_is_filled_once(self):
         database = types.SimpleNamespace(
             temporary=lambda name: contextlib.nullcontext(f'db://{name}'),
-            describe=lambda: 'database: it',
         )
-        args = types.SimpleNamespace(rows=70_000, limit=9, options='')
+        args = types.SimpleNamespace(rows=70_000, limit=9)
         tasks = []
 
         def run(module, named):
@@ -77,7 +76,6 @@ class ListingsTest(base.TestCase):
                 'keystone_crdb.keystone.stestr_run.stock_tree',
                 lambda folder: 'stock',
             ),
-            ('keystone_crdb.checks.reports.write', lambda *args: None),
             (
                 'keystone_crdb.console.step',
                 lambda title: contextlib.nullcontext(),
@@ -85,11 +83,12 @@ class ListingsTest(base.TestCase):
         ):
             self.useFixture(fixtures.MonkeyPatch(name, value))
 
-        lines = listings.measure(
+        figures, lines = listings.measure(
             database, args, pathlib.Path('bench-12345678')
         )
 
         self.assertEqual([], lines)
+        self.assertEqual(70_000, figures['of each kind'])
         url = 'db://listings'
         self.assertEqual(
             [

@@ -11,6 +11,7 @@ import testtools
 
 from keystone_crdb import errors
 from keystone_crdb import pins
+from keystone_crdb.checks import __main__ as main
 from keystone_crdb.checks import proof
 from keystone_crdb.checks.retries import runs
 from keystone_crdb.series import git
@@ -311,7 +312,7 @@ class ChangedSinceTestCase(testtools.TestCase):
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(complaints),
         ):
-            status = proof.main(['--changed-since'])
+            status = main.main(['proof', '--changed-since'])
         return status, output.getvalue(), complaints.getvalue()
 
     def test_what_all_patches_stand_on(self):
@@ -338,7 +339,7 @@ class ChangedSinceTestCase(testtools.TestCase):
         self.assertEqual(0, status)
         self.assertEqual(
             f'warning: {", ".join(ground)} changed: patches that did not '
-            'change themselves are only proven by --all\n',
+            'change themselves are only proven with the whole series\n',
             complaints,
         )
 

@@ -6,6 +6,7 @@ import subunit
 
 from keystone_crdb.checks import report
 from keystone_crdb.keystone import stestr_run
+from keystone_crdb.keystone import streams
 from tests.unit import base
 
 DATABASE = 'database: CockroachDB v25.2.1, provider url (localhost:26257)'
@@ -37,7 +38,8 @@ class ReportTest(base.TestCase):
             _result('test_c', 'inprogress', 0.0),
             _result('test_d', seconds=2.5),
         ]
-        lines = report.summary(DATABASE, results, 1.75, 3.21).splitlines()
+        run = report.Run(results, self.folder / 'stream', 1.75)
+        lines = report.summary(DATABASE, run, 3.21).splitlines()
         self.assertEqual(DATABASE, lines[0])
         self.assertEqual('    2.50  a.B.test_d', lines[3])
         self.assertIn('Ran: 4 tests in 1.8 s', lines)
@@ -75,7 +77,7 @@ class ReportTest(base.TestCase):
             writer.status(test_id='a.B.test_a', test_status='inprogress')
             writer.status(test_id='a.B.test_a', test_status='success')
         html = self.folder / 'report.html'
-        report.write_html(stream, html, DATABASE)
+        streams.write_html(stream, html, DATABASE)
         text = html.read_text()
         self.assertIn(DATABASE, text)
         self.assertIn('test_a', text)

@@ -7,10 +7,10 @@ import signal
 
 import fixtures
 
+from keystone_crdb import cli
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import pins
-from keystone_crdb.databases import __main__ as command
 from keystone_crdb.databases import database
 from keystone_crdb.databases import providers
 from tests.unit import base
@@ -173,7 +173,7 @@ class TestCommand(TestCase):
         self.useFixture(
             fixtures.MonkeyPatch('signal.pause', self.interrupt)
         )
-        self.assertEqual(0, command.main(['up', '--provider', 'binary']))
+        self.assertEqual(0, cli.main(['database', '--provider', 'binary']))
         self.assertEqual(
             'database: Product v1, provider binary (here)\n'
             'cockroachdb+psycopg://h/d\n',
@@ -186,11 +186,8 @@ class TestCommand(TestCase):
 
     def test_failure(self):
         self.unavailable('binary')
-        self.assertEqual(1, command.main(['up', '--provider', 'binary']))
+        self.assertEqual(1, cli.main(['database', '--provider', 'binary']))
         self.assertEqual(
-            'python -m keystone_crdb.databases: no binary\n',
+            'build.sh database: no binary\n',
             self.output.getvalue(),
         )
-
-    def test_usage(self):
-        self.assertRaises(SystemExit, command.main, ['down'])

@@ -6,11 +6,13 @@ import io
 import pathlib
 import tempfile
 import textwrap
+from unittest import mock
 
 import testtools
 
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.checks import __main__ as main
 from keystone_crdb.series import protection
 
 FOLDER = pathlib.Path(__file__).parent
@@ -323,10 +325,11 @@ class CoverageCommandTestCase(_TreeTestCase):
     def run_command(self):
         output, complaints = io.StringIO(), io.StringIO()
         with (
+            mock.patch('keystone_crdb.series.refresh.check'),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(complaints),
         ):
-            status = protection.main([str(self.tree)])
+            status = main.main(['series', '--tree', str(self.tree)])
         return status, output.getvalue(), complaints.getvalue()
 
     def test_all_protected(self):

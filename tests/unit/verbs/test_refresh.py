@@ -2,8 +2,10 @@
 import fixtures
 
 from keystone_crdb import cli
+from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import system
+from keystone_crdb.series import refresh
 from tests.unit import base
 
 
@@ -19,12 +21,12 @@ class RefreshTest(base.ProjectTestCase):
             path.name: path.read_text() for path in self.folder.iterdir()
         }
 
-    def refresh(self, *words):
-        return cli.main(['refresh', *words])
+    def refresh(self):
+        return cli.main(['refresh'])
 
     def test_nothing_to_do(self):
         before = self.snapshot()
-        self.assertEqual(0, self.refresh('--check'), self.output.getvalue())
+        refresh.check()
         self.assertEqual(0, self.refresh())
         self.assertEqual(before, self.snapshot())
         self.assertFalse((paths.BUILD / 'refreshed').exists())
@@ -43,7 +45,7 @@ class RefreshTest(base.ProjectTestCase):
                 one=self.diff(10), two=self.diff(20).replace(lines, changed)
             )
             self.assertEqual(1, cli.main(['source']))
-            self.assertEqual(1, self.refresh('--check'))
+            self.assertRaises(errors.Failure, refresh.check)
             self.assertEqual(0, self.refresh(), self.output.getvalue())
             self.assertEqual(good, self.snapshot())
             self.assertIn(
@@ -73,8 +75,7 @@ class RefreshTest(base.ProjectTestCase):
         good = self.snapshot()
         self.series(one=self.diff(10), two=self.diff(20, offset=2))
         before = self.snapshot()
-        self.assertEqual(1, self.refresh('--check'))
-        output = self.output.getvalue()
+        output = str(self.assertRaises(errors.Failure, refresh.check))
         self.assertIn('thing/two.patch', output)
         self.assertIn('+@@ -17,7 +17,7 @@', output)
         self.assertIn('run ./build.sh refresh', output)

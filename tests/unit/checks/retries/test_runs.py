@@ -12,8 +12,9 @@ from unittest import mock
 import testtools
 
 from keystone_crdb import errors
+from keystone_crdb.checks import __main__ as main
 from keystone_crdb.checks import reports
-from keystone_crdb.checks.retries import __main__ as command
+from keystone_crdb.checks.retries import check as command
 from keystone_crdb.checks.retries import injection
 from keystone_crdb.checks.retries import runs
 from keystone_crdb.keystone import stestr_run
@@ -249,7 +250,7 @@ class RetriesCommandTestCase(testtools.TestCase):
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(complaints),
         ):
-            status = command.main(['--tree', str(self.tree), *words])
+            status = main.main(['retries', '--tree', str(self.tree), *words])
         return status, output.getvalue(), complaints.getvalue()
 
     def test_all_modes(self):
@@ -353,7 +354,7 @@ class RetriesCommandTestCase(testtools.TestCase):
     def test_no_tree(self):
         error = self.assertRaises(
             errors.Failure,
-            command.prove,
+            command.run,
             argparse.Namespace(tree=self.tree / 'missing', stock=False),
         )
 

@@ -19,12 +19,11 @@ What is attached to a test that failed is in build/retries/RUN/failures.
 import argparse
 import pathlib
 import shutil
-import sys
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.checks import options
 from keystone_crdb.checks import reports
 from keystone_crdb.checks.retries import injection
 from keystone_crdb.checks.retries import runs
@@ -83,9 +82,11 @@ def patched_tree(folder: pathlib.Path) -> stestr_run.Tree:
     return stestr_run.Tree(folder.resolve(), (paths.SOURCES / 'oslo.db',))
 
 
-def _add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
     parser.add_argument(
-        'regex', nargs='?', help='run these tests only, in each mode'
+        'regex', nargs='?', metavar='REGEX',
+        help='run these tests only, in each mode'
     )
     parser.add_argument(
         '--mode', action='append', choices=MODES, dest='modes',
@@ -107,10 +108,7 @@ def _add_arguments(parser):
         help='of the mode random (default: %(default)s); a test meets the '
         'same failures whenever the seed is the same',
     )  # fmt: skip
-    parser.add_argument(
-        '--workers', type=int, default=0, metavar='N',
-        help='processes that run tests; by default as many as CPUs',
-    )  # fmt: skip
+    options.add_workers(parser)
 
 
 def _regexes(args, mode) -> list:
@@ -154,12 +152,12 @@ def _keep(args, outcomes: dict):
             f'{mode}, passed, {label}': len(outcome.passed)
             for (mode, label), outcome in outcomes.items()
         },
-        'tox -e retries -- --whole --stock',
+        args.command,
     )
 
 
-def prove(args: argparse.Namespace) -> None:
-    """Run what the arguments ask for, and report it.
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
 
     :raises Failure: when a test of the patched tree can't bear the failures
     """
@@ -193,18 +191,4 @@ def prove(args: argparse.Namespace) -> None:
             remedy=f'see {runs.WORK}/ours-MODE/failures',
         )
     _keep(args, outcomes)
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status
-    """
-    parser = commands.parser('python -m keystone_crdb.checks.retries', __doc__)
-    _add_arguments(parser)
-    return commands.status(parser.prog, prove, parser.parse_args(argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    return True

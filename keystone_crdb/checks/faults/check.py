@@ -1,32 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Let faults happen under load, and look for every acknowledged write.
 
-Usage::
-
-    tox -e faults
-    tox -e faults -- --list
-    tox -e faults -- --all
-    tox -e faults -- SCENARIO ...
-
-Without a word it runs those that fit into CI's time, with short pauses.
+Without SCENARIO it runs those that fit into CI's time, with short pauses.
 
 Clients write the same rows through the API of containers of the image, while
 the database, the network or a Keystone fails. It prints for each scenario how
 many writes were acknowledged, how many of them are lost, how many calls
-failed, and the seconds from the fault to the first success. It ends with 1
+failed, and the seconds from the fault to the first success. It fails
 when a write is lost, or something else is not as it should be. What can't be
 run here is reported with the reason.
 """
 
 import argparse
-import sys
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import scratch
-from keystone_crdb.checks import command
 from keystone_crdb.checks import reports
 from keystone_crdb.checks.faults import scenarios
 from keystone_crdb.checks.faults import stage as stages
@@ -103,7 +93,7 @@ def is_good(found) -> bool:
     return not found.lost and not found.wrong and found.acknowledged > 0
 
 
-def _report(results, database, command):
+def _report(results):
     console.table(
         ['scenario', 'acknowledged', 'lost', 'errors', 'seconds', ''],
         [[name, *_cells(found)] for name, found in results.items()],
@@ -117,23 +107,37 @@ def _report(results, database, command):
         )
         for line in getattr(found, 'lost', ())[:5]:
             console.say(f'{name}: lost: {line}')
-    if command:
-        reports.write('faults', database.describe(), figures, command)
+    return figures
 
 
-def _command(args):
-    """Return what runs the same again, None for some scenarios only."""
-    if args.scenarios:
-        return None
-    return 'tox -e faults -- --all' if args.all else 'tox -e faults'
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    parser.add_argument('scenarios', nargs='*', metavar='SCENARIO')
+    parser.add_argument('--list', action='store_true', help='name them')
+    parser.add_argument('--all', action='store_true', help='run them all')
+    parser.add_argument('--clients', type=int, default=4)
+    databases.add_argument(parser)
+    parser.add_argument(
+        '--image', metavar='REF',
+        help='take this image instead of building it',
+    )
+    image.add_engine_arguments(parser)
 
 
-def _prove(args: argparse.Namespace) -> bool:
-    """Run what the arguments ask for, and report it.
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
 
-    :returns: whether all is as it should be
     :raises Failure: when there is nothing to run it on
     """
+    if args.list:
+        console.table(
+            ['scenario', ''],
+            [
+                [scenarios.name(each), each.__doc__.splitlines()[0]]
+                for each in scenarios.ALL
+            ],
+        )
+        return True
     chosen = _chosen(args.scenarios, args.all)
     engine = image.find_engine(args.engine, args.engine_option)
     reference = args.image or image.make(engine).reference
@@ -147,38 +151,8 @@ def _prove(args: argparse.Namespace) -> bool:
             PAUSE if args.all or args.scenarios else QUICK_PAUSE,
         ) as stage:
             results = _run(chosen, stage)
-        _report(results, database, _command(args))
+    figures = _report(results)
+    # Some scenarios are not the whole that a kept result is of.
+    if not args.scenarios:
+        reports.write('faults', database.describe(), figures, args.command)
     return all(map(is_good, results.values()))
-
-
-def main() -> int:
-    """Read the command line and run the scenarios.
-
-    :returns: the exit status
-    """
-    parser = commands.parser('python -m keystone_crdb.checks.faults', __doc__)
-    parser.add_argument('scenarios', nargs='*', metavar='SCENARIO')
-    parser.add_argument('--list', action='store_true', help='name them')
-    parser.add_argument('--all', action='store_true', help='run them all')
-    parser.add_argument('--clients', type=int, default=4)
-    command.add_provider(parser)
-    parser.add_argument(
-        '--image', metavar='REF',
-        help='take this image instead of building it',
-    )
-    image.add_engine_arguments(parser)
-    args = parser.parse_args()
-    if args.list:
-        console.table(
-            ['scenario', ''],
-            [
-                [scenarios.name(each), each.__doc__.splitlines()[0]]
-                for each in scenarios.ALL
-            ],
-        )
-        return 0
-    return commands.status(parser.prog, _prove, args)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -15,16 +15,14 @@ import datetime
 import os
 import secrets
 import shutil
-import sys
 import types
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import scratch
 from keystone_crdb.checks import answers
-from keystone_crdb.checks import command
+from keystone_crdb.checks import options
 from keystone_crdb.checks import report
 from keystone_crdb.checks import reports
 from keystone_crdb.checks import tempest
@@ -67,8 +65,14 @@ def _serving(name, tree, folder, password, endpoint, start):
             process.terminate()
 
 
-def compare(args: argparse.Namespace) -> bool:
-    """Let Tempest ask both, and report how often they differ.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    options.add_regexes(parser)
+    options.add_workers(parser, default=os.cpu_count() or 1)
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
 
     :returns: whether all answers were the same, and no test failed
     :raises Failure: when one of the two, or Tempest, does not start
@@ -107,7 +111,7 @@ def compare(args: argparse.Namespace) -> bool:
         both = tee.Tee(ports, (answers.NUMBER, answers.TIME), record)
         stack.enter_context(proxy.serving(both))
         done = tempest.ask(keystone, FOLDER, args.regexes, args.workers)
-    console.say(report.summary('SQLite', done.results, done.seconds, None))
+    console.say(report.summary('SQLite', done))
     console.say(f'{both.requests} requests, {both.different} differ')
     counts = dict(report.counts(done.results))
     if not args.regexes:
@@ -119,24 +123,6 @@ def compare(args: argparse.Namespace) -> bool:
                 'answered otherwise than by stock': both.different,
                 'tests passed': counts['Passed'],
             },
+            args.command,
         )
     return not both.different and not counts['Failed']
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status: 0 all the same, 1 not so
-    """
-    parser = commands.parser('tox -e answers --', __doc__)
-    command.add_regexes(parser)
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), metavar='N',
-        help='processes that run tests (default: %(default)s)',
-    )
-    return commands.status(parser.prog, compare, parser.parse_args(argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,7 +2,7 @@
 """Run Keystone's own unit suite in the image, on a database outside of it.
 
 The image's test stage is what ships, with the tests and what they need. The
-options, the ledger and the reports are those of `tox -e keystone`.
+options, the ledger and the reports are those of the check keystone.
 """
 
 import argparse
@@ -11,9 +11,7 @@ import functools
 import os
 import pathlib
 import subprocess
-import sys
 
-from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import scratch
@@ -125,10 +123,15 @@ def _running(
         )
 
 
-def _run(args: argparse.Namespace) -> bool:
-    """Make the image's test stage, and run the suite in it.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    suite.add_arguments(parser)
+    image.add_engine_arguments(parser)
 
-    :returns: whether all went as the ledger has it
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
+
     :raises Failure: when there is no engine, no image or no database
     """
     engine = image.find_engine(args.engine, args.engine_option)
@@ -141,19 +144,3 @@ def _run(args: argparse.Namespace) -> bool:
     return suite.on_database(
         args, functools.partial(_running, engine, reference)
     )
-
-
-def main(argv: list | None = None) -> int:
-    """Run the command.
-
-    :param argv: arguments, or None for the process's own
-    :returns: exit status: 0 all as the ledger has it, 1 not so
-    """
-    parser = suite.parser('keystone-image', __doc__)
-    image.add_engine_arguments(parser)
-    args = parser.parse_args(argv)
-    return commands.status('tox -e keystone-image', _run, args)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run checks in their tox environments, once what they need is made."""
+
+import argparse
+import collections.abc
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+from keystone_crdb import checks
+from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import system
+from keystone_crdb.images import engine
+from keystone_crdb.images import image
+from keystone_crdb.series import sources
+
+#: How the end of a test is counted, by stestr's word for it.
+_VERDICTS = {
+    'Passed': 'passed',
+    'Failed': 'failed',
+    'Unexpected Success': 'failed',
+    'Skipped': 'skipped',
+    'Expected Fail': 'failed as expected',
+}
+
+
+def _engine(args: argparse.Namespace) -> engine.Engine:
+    return image.find_engine(
+        getattr(args, 'engine', None), getattr(args, 'engine_option', ())
+    )
+
+
+def _make_image(args: argparse.Namespace) -> None:
+    if not getattr(args, 'image', None):
+        image.make(_engine(args))
+
+
+#: How each thing that a check may need is made, or installed.
+NEEDS = {
+    'source': lambda args: sources.make(),
+    'image': _make_image,
+    'test image': lambda args: image.make_test(_engine(args)),
+    'database': lambda args: system.require('stand-in'),
+    'network namespaces': lambda args: system.require('faults'),
+}
+
+
+def run(
+    chosen: collections.abc.Iterable[checks.Check], words: list[str]
+) -> None:
+    """Make what checks need, run them all, and count their tests.
+
+    :param words: options, the same for each
+    :raises Failure: naming the checks that failed, or what can't be made
+    """
+    # Wrong options are to be known before anything is made.
+    arguments = {check: check.parse(words) for check in chosen}
+    system.require('test')
+    counts = dict.fromkeys(_VERDICTS.values(), 0)
+    failed = []
+    for check, args in arguments.items():
+        for need in check.needs:
+            NEEDS[need](args)
+        with console.step(args.command):
+            if not _run_tox(check.name, words, counts):
+                failed.append(args.command)
+    if any(counts.values()):
+        console.say(', '.join(f'{n} {word}' for word, n in counts.items()))
+    if failed:
+        raise errors.Failure(
+            'failed', details='\n'.join(failed), remedy='each of these lines '
+            'is the command to run it again',
+        )  # fmt: skip
+
+
+def _run_tox(name: str, words: list[str], counts: dict[str, int]) -> bool:
+    """Run one environment, pass its output on and count its verdicts.
+
+    Failures in an environment that succeeds are those that a ledger expects.
+
+    :param words: for what the environment runs
+    """
+    seen = dict.fromkeys(counts, 0)
+    with subprocess.Popen(
+        [
+            sys.executable, '-m', 'tox', 'run', '-e', name, '--workdir',
+            str(paths.BUILD / 'tox'), '--', *words,
+        ],
+        cwd=paths.ROOT,
+        env=dict(os.environ, PYTHONPATH=str(paths.ROOT)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='replace',
+    ) as process:  # fmt: skip
+        for line in process.stdout or ():
+            console.say(line.rstrip('\n'))
+            verdict = re.match(r' - ([A-Z][A-Za-z ]+): (\d+)$', line)
+            if verdict and verdict[1] in _VERDICTS:
+                seen[_VERDICTS[verdict[1]]] += int(verdict[2])
+    good = process.returncode == 0
+    if good:
+        seen['failed as expected'] += seen.pop('failed')
+    for word, number in seen.items():
+        counts[word] += number
+    return good
+
+
+def listing(chosen: collections.abc.Iterable[checks.Check]) -> str:
+    """Return what checks are, need and take, as lines."""
+    lines = []
+    for check in chosen:
+        takes = check.takes
+        if check.module:
+            usage = check.parser().format_usage().split(check.name, 1)[1]
+            takes = ' '.join(usage.split()).removeprefix('[-h]').strip()
+        lines += [
+            f'  {check.name}{" (gates a change)" if check.gates else ""}',
+            f'      {check.title()}',
+            f'      needs: {", ".join(check.needs) or "nothing"}',
+            *textwrap.wrap(
+                f'takes: {takes}', 79, break_on_hyphens=False,
+                initial_indent=' ' * 6, subsequent_indent=' ' * 13,
+            ),
+        ]  # fmt: skip
+    return '\n'.join(lines)

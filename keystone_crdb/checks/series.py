@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check that quilt would write each patch so, and what protects each session.
+
+A patch must be what `./build.sh refresh` makes of it. Where one is not, the
+refreshed series is kept in build/refreshed.
+
+Then each function of Keystone that opens a database session is listed with
+what runs it again after a serialization failure; one that nothing protects is
+named, such as one that an upstream release opens outside of a driver.
+"""
+
+import argparse
+import pathlib
+
+from keystone_crdb import paths
+from keystone_crdb.series import protection
+from keystone_crdb.series import refresh
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of this check."""
+    parser.add_argument(
+        '--tree', type=pathlib.Path, default=paths.SOURCES / 'keystone',
+        help="Keystone's source, whose sessions are listed (default: "
+        '%(default)s)',
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
+
+    :raises Failure: naming the patches, or the functions
+    """
+    refresh.check()
+    found = protection.openers(args.tree)
+    for opener in found:
+        print(f'{opener}: {opener.protection or opener.problem}')
+    covered = sum(opener.protection is not None for opener in found)
+    # Rounded down: 100 % is said of nothing less.
+    percent = 100 * covered // len(found)
+    print(f'{covered} of {len(found)} functions protected: {percent} %')
+    protection.check(found)
+    return True

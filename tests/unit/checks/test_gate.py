@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+import functools
+import subprocess
+import sys
+
+import fixtures
+
+from keystone_crdb import checks
+from keystone_crdb import cli
+from keystone_crdb.checks import gate
+from tests.unit import base
+
+TOTALS = ' - Passed: {}\n - Skipped: {}\n - Failed: {}\n'
+GATES = [check for check in checks.CHECKS if check.gates]
+
+
+class GateTest(base.TestCase):
+    """tox is a program that prints totals and ends with a status."""
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MockPatch('keystone_crdb.system.require'))
+        self.needed = []
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb.checks.gate.NEEDS',
+                {name: functools.partial(self.need, name)
+                 for name in gate.NEEDS},
+            )
+        )
+        self.commands = []
+        self.endings = {}
+        popen = subprocess.Popen
+
+        def fake(command, **kwargs):
+            self.commands.append(command)
+            name = command[command.index('-e') + 1]
+            text, status = self.endings[name]
+            script = f'print({text!r}, end=""); raise SystemExit({status})'
+            return popen([sys.executable, '-c', script], **kwargs)
+
+        self.useFixture(fixtures.MonkeyPatch('subprocess.Popen', fake))
+
+    def need(self, name, args):
+        self.needed.append((name, args.check))
+
+    def call(self, *words):
+        status = cli.main(words)
+        return status, self.output.getvalue()
+
+    def test_all_that_gates_in_order(self):
+        self.endings = {
+            check.name: (TOTALS.format(2, 1, 0), 0) for check in GATES
+        }
+        status, said = self.call('test')
+        self.assertEqual(0, status)
+        self.assertEqual(
+            [(need, check.name) for check in GATES for need in check.needs],
+            self.needed,
+        )
+        count = len(GATES)
+        self.assertIn(
+            f'\n{2 * count} passed, 0 failed, {count} skipped, '
+            '0 failed as expected\n', said,
+        )
+
+    def test_failure_is_named_and_the_rest_is_run(self):
+        self.endings = {
+            check.name: (TOTALS.format(2, 0, 0), 0) for check in GATES
+        }
+        self.endings['unit'] = TOTALS.format(1, 0, 1), 1
+        status, said = self.call('test')
+        self.assertEqual(1, status)
+        self.assertIn(
+            f'\n{2 * len(GATES) - 1} passed, 1 failed, 0 skipped', said
+        )
+        self.assertIn('failed\n    ./build.sh check unit\n', said)
+        self.assertEqual(len(GATES), len(self.commands))
+
+    def test_expected_failures_are_told_apart(self):
+        totals = f'{TOTALS.format(9, 0, 1)} - Expected Fail: 2\n'
+        self.endings = {'oslo.db': (totals, 0)}
+        status, said = self.call('check', 'oslo.db')
+        self.assertEqual(0, status)
+        self.assertIn(
+            '\n9 passed, 0 failed, 0 skipped, 3 failed as expected\n', said
+        )
+
+    def test_a_check_and_its_options(self):
+        self.endings = {'keystone': ('', 0)}
+        self.call('check', 'keystone', '--workers', '2', 'REGEX')
+        self.assertEqual(
+            [('source', 'keystone'), ('database', 'keystone')], self.needed
+        )
+        self.assertEqual(
+            ['--', '--workers', '2', 'REGEX'], self.commands[0][-4:]
+        )
+
+    def test_options_of_the_programs_of_others_are_passed_on(self):
+        self.endings = {'unit': ('', 0)}
+        self.call('check', 'unit', '--failing', 'REGEX')
+        self.assertEqual(
+            ['--', '--failing', 'REGEX'], self.commands[0][-3:]
+        )
+
+    def test_wrong_options_are_known_before_anything_is_made(self):
+        for words in (
+            ['keystone', '--no-such'], ['pep8', 'x'], ['no-such'],
+        ):
+            exc = self.assertRaises(SystemExit, self.call, 'check', *words)
+            self.assertEqual(2, exc.code)
+        self.assertEqual([], self.needed)
+
+    def test_a_tool(self):
+        self.endings = {'waits': ('', 0)}
+        status, said = self.call('tool', 'waits', '--seed', '2')
+        self.assertEqual(0, status)
+        self.assertIn('==> ./build.sh tool waits --seed 2\n', said)
+
+    def test_each_is_listed_with_what_it_needs_and_takes(self):
+        for verb, listed in (
+            ('check', checks.CHECKS), ('tool', checks.TOOLS),
+        ):
+            _status, said = self.call(verb)
+            for check in listed:
+                self.assertIn(f'\n  {check.name}', said)
+        self.assertIn('needs: image, database, network namespaces\n', said)
+        self.assertIn('takes: [--changed-since [REF]] [PATCH ...]\n', said)
+
+
+class NeedsTest(base.TestCase):
+    def test_an_image_that_is_named_is_not_made(self):
+        faults = checks.find('faults')
+        with fixtures.MockPatch('keystone_crdb.images.image.make') as make:
+            gate.NEEDS['image'](faults.parse(['--image', 'mine']))
+            make.mock.assert_not_called()
+
+    def test_the_engine_that_is_named_is_taken(self):
+        args = checks.find('rally').parse(['--engine', 'podman'])
+        with (
+            fixtures.MockPatch('keystone_crdb.images.image.make') as make,
+            fixtures.MockPatch(
+                'keystone_crdb.images.image.find_engine'
+            ) as find,
+        ):
+            gate.NEEDS['image'](args)
+        find.mock.assert_called_once_with('podman', [])
+        make.mock.assert_called_once_with(find.mock.return_value)
