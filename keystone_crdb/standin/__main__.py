@@ -18,7 +18,7 @@ import urllib.parse
 from keystone_crdb import commands
 from keystone_crdb import errors
 from keystone_crdb import scratch
-from keystone_crdb.standin import catalog
+from keystone_crdb.standin import constraints
 from keystone_crdb.standin import postgres
 from keystone_crdb.standin import proxy
 from keystone_crdb.standin import tls
@@ -63,7 +63,7 @@ async def _serve(cluster, url_file, certs):
     loop.add_reader(sys.stdin.fileno(), stdin_readable)
     server = proxy.Proxy(
         str(cluster.socket),
-        catalog.Catalog(cluster.socket_folder, postgres.USER),
+        constraints.Catalog(cluster.socket_folder, postgres.USER),
         tls.context(certs) if certs else None,
     )
     port = await server.start()

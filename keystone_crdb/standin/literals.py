@@ -4,13 +4,8 @@
 import re
 
 _ESCAPES = {
-    '\\': r'\\',
-    "'": r'\'',
-    '\b': r'\b',
-    '\f': r'\f',
-    '\n': r'\n',
-    '\r': r'\r',
-    '\t': r'\t',
+    '\\': r'\\', "'": r'\'', '\b': r'\b', '\f': r'\f', '\n': r'\n',
+    '\r': r'\r', '\t': r'\t',
 }
 _INTEGERS = ('smallint', 'integer', 'bigint')
 _UNQUOTED = _INTEGERS + ('numeric', 'real', 'double precision')
@@ -67,32 +62,24 @@ def _pattern(type_name):
     return '(.*?)'
 
 
-def _split(values, types):
-    """Cut a list of values, which may have the separator in themselves."""
-    found = re.fullmatch(
-        ', '.join(map(_pattern, types)), values, re.DOTALL
-    )
-    return found.groups() if found else values.split(', ')
-
-
 def key(
-    columns: str,
-    values: str,
-    types: tuple | None,
-    separator: str,
-) -> tuple:
+    columns: str, values: str, types: tuple | None, separator: str
+) -> tuple[str, str]:
     """Return the columns and the values of a key, as two lists in text.
 
-    :param columns: PostgreSQL's list
+    :param columns: PostgreSQL's list, with quotes
     :param values: PostgreSQL's list, of plain texts
     :param types: of the columns, in PostgreSQL's words, or None when they
         are not known
     :param separator: to put into both lists
-    :returns: the two lists; the columns are without quotes
     """
     names = [name.strip('"') for name in columns.split(', ')]
     types = types or (None,) * len(names)
-    texts = _split(values, types)
+    # A text may have the separator in itself.
+    found = re.fullmatch(
+        ', '.join(map(_pattern, types)), values, re.DOTALL
+    )
+    texts = found.groups() if found else values.split(', ')
     return (
         separator.join(names),
         separator.join(map(literal, texts, types)),

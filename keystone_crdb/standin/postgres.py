@@ -2,6 +2,7 @@
 """A private PostgreSQL cluster from the system's packages."""
 
 import collections.abc
+import contextlib
 import os
 import pathlib
 import pwd
@@ -10,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import time
-import typing
 
 import psycopg
 
@@ -57,19 +57,18 @@ _HBA_OF_SECURE = 'local all all trust\n'
 
 
 def find_programs() -> pathlib.Path:
-    """Find the newest PostgreSQL that is installed.
+    """Return the folder of the newest PostgreSQL that is installed.
 
-    :returns: the folder that has initdb and postgres
     :raises Failure: when there is none, or only too old ones
     """
-    folders = list(_DEBIAN.glob('*/bin'))
-    on_path = shutil.which('postgres')
-    if on_path:
-        folders.append(pathlib.Path(on_path).resolve().parent)
-    found = {}
-    for folder in folders:
-        if (folder / 'initdb').exists() and (folder / 'postgres').exists():
-            found[_major(folder)] = folder
+    programs = list(_DEBIAN.glob('*/bin/postgres'))
+    if on_path := shutil.which('postgres'):
+        programs.append(pathlib.Path(on_path).resolve())
+    found = {
+        _major(program): program.parent
+        for program in programs
+        if program.with_name('initdb').exists()
+    }
     if not found:
         raise errors.Failure(
             'PostgreSQL, which the stand-in is made of, is not installed',
@@ -84,33 +83,23 @@ def find_programs() -> pathlib.Path:
     return found[newest]
 
 
-def _major(folder):
+def _major(program):
     version = subprocess.run(
-        [folder / 'postgres', '--version'],
-        capture_output=True,
-        text=True,
-        check=True,
+        [program, '--version'], capture_output=True, text=True, check=True
     ).stdout
     return int(re.search(r'\d+', version)[0])
 
 
-def _unprivileged() -> dict:
-    """Return whom to run as: PostgreSQL refuses to be run by root.
-
-    :returns: arguments for subprocess, empty when we are not root
-    """
+def _unprivileged():
+    """Return whom subprocess is to run as, since PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return {}
     for name in ('postgres', 'nobody'):
-        try:
+        with contextlib.suppress(KeyError):
             user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return {
-            'user': user.pw_uid,
-            'group': user.pw_gid,
-            'extra_groups': [],
-        }
+            return {
+                'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': [],
+            }
     raise errors.Failure(
         'there is no user postgres or nobody to run PostgreSQL as',
         remedy='add one, or run this as another user than root',
@@ -134,10 +123,7 @@ class Cluster:
         self._hba = _HBA_OF_SECURE if secure else _HBA
         self._run_as = _unprivileged()
 
-    def start(
-        self,
-        remember: collections.abc.Callable[..., typing.Any],
-    ) -> None:
+    def start(self, remember: collections.abc.Callable[[int], None]) -> None:
         """Make the cluster and start it.
 
         :param remember: called with the server's process id once it runs
@@ -154,7 +140,20 @@ class Cluster:
             if self._run_as:
                 os.chown(folder, self._run_as['user'], self._run_as['group'])
         with open(self._log, 'ab') as log:
-            self._initialise(programs, log)
+            run = {
+                'stdin': subprocess.DEVNULL, 'stdout': log, 'stderr': log,
+                'cwd': self.folder, **self._run_as,
+            }
+            made = subprocess.run(
+                [
+                    programs / 'initdb', '--pgdata', self._data,
+                    '--username', USER, '--encoding', 'UTF8', '--locale', 'C',
+                    '--auth', 'trust', '--no-sync', '--no-instructions',
+                ],
+                **run,
+            )
+            if made.returncode:
+                raise self._failure('initdb failed')
             (self._data / 'pg_hba.conf').write_text(self._hba)
             settings = _SETTINGS | {
                 'unix_socket_directories': str(self.socket_folder)
@@ -162,53 +161,24 @@ class Cluster:
             self.process = subprocess.Popen(
                 [programs / 'postgres', '-D', self._data]
                 + [f'--{name}={value}' for name, value in settings.items()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
                 start_new_session=True,
-                **self._run_as,
+                **run,
             )
         remember(self.process.pid)
-        self._prepare()
-
-    def _initialise(self, programs, log):
-        result = subprocess.run(
-            [
-                programs / 'initdb',
-                '--pgdata', self._data,
-                '--username', USER,
-                '--encoding', 'UTF8',
-                '--locale', 'C',
-                '--auth', 'trust',
-                '--no-sync',
-                '--no-instructions',
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=self.folder,
-            **self._run_as,
-        )
-        if result.returncode:
-            raise self._failure('initdb failed')
-
-    def _prepare(self) -> None:
+        template = _TEMPLATE.read_text()
         with self._connect('template1') as connection:
-            connection.execute(_TEMPLATE.read_text())
+            connection.execute(template)
         with self._connect('postgres') as connection:
             connection.execute('CREATE DATABASE defaultdb')
             # This one was made before the template was.
-            connection.execute(_TEMPLATE.read_text())
+            connection.execute(template)
 
     def _connect(self, database):
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
                 return psycopg.connect(
-                    host=str(self.socket_folder),
-                    user=USER,
-                    dbname=database,
+                    host=str(self.socket_folder), user=USER, dbname=database,
                     autocommit=True,
                 )
             except psycopg.OperationalError as exc:
@@ -221,10 +191,9 @@ class Cluster:
                 time.sleep(0.02)
 
     def _failure(self, what):
-        log = self._log.read_text(errors='replace')
         return errors.Failure(
-            f'{what}, starting the stand-in',
-            details='\n'.join(log.splitlines()[-10:]),
+            f'{what} while the stand-in was starting',
+            details=errors.tail(self._log.read_text(errors='replace')),
         )
 
     def stop(self) -> None:

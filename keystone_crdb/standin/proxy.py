@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server between the clients and PostgreSQL.
 
-Bytes are passed on as they come; only a client's statements and the
-server's errors are looked at.
+It passes bytes on as they come, and looks at a client's statements and at the
+server's errors only.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import collections
 import logging
 import ssl
 
-from keystone_crdb.standin import catalog as catalogs
-from keystone_crdb.standin import errors
-from keystone_crdb.standin import sql
+from keystone_crdb.standin import constraints
+from keystone_crdb.standin import reword
+from keystone_crdb.standin import rewrite
 from keystone_crdb.standin import tls
 from keystone_crdb.standin import wire
 
@@ -82,10 +82,7 @@ class _Half(asyncio.Protocol):
 
 
 class _Client(_Half):
-    """A client's connection.
-
-    :param proxy: the server it belongs to
-    """
+    """A client's connection."""
 
     def __init__(self, proxy: Proxy) -> None:
         super().__init__()
@@ -239,7 +236,7 @@ class _Client(_Half):
             return message
         if kind == wire.QUERY:
             self.statement, rest = wire.strings(body, 1)
-            rewritten = sql.rewrite(self.statement)
+            rewritten = rewrite.rewrite(self.statement)
             if rewritten is self.statement:
                 return message
             return wire.message(kind, rewritten + b'\0' + rest)
@@ -247,7 +244,7 @@ class _Client(_Half):
         self._prepared[name] = self.statement
         if len(self._prepared) > _MAX_PREPARED:
             del self._prepared[next(iter(self._prepared))]
-        rewritten = sql.rewrite(self.statement)
+        rewritten = rewrite.rewrite(self.statement)
         if rewritten is self.statement and _TEXT_OID not in types:
             return message
         return wire.message(
@@ -271,10 +268,7 @@ def _untyped(types: bytes) -> bytes:
 
 
 class _Server(_Half):
-    """A client's connection to PostgreSQL.
-
-    :param client: the other half
-    """
+    """A client's connection to PostgreSQL."""
 
     def __init__(self, client: _Client) -> None:
         super().__init__()
@@ -300,7 +294,7 @@ class _Server(_Half):
             kind, piece = self._pieces.popleft()
             if kind == wire.ERROR_RESPONSE:
                 fields = wire.parse_error(piece)
-                if errors.needs_constraint(fields):
+                if reword.needs_constraint(fields):
                     self.transport.pause_reading()
                     self._rewording = asyncio.ensure_future(
                         self._look_up(fields)
@@ -331,13 +325,13 @@ class _Server(_Half):
     def _reword(self, fields, constraint):
         """Return an error in CockroachDB's words."""
         client = self.peer
-        context = errors.Context(
+        context = reword.Context(
             statement=client.statement.decode(errors='replace'),
             database=client.database,
             constraint=constraint,
         )
         try:
-            fields = errors.reword(fields, context)
+            fields = reword.reword(fields, context)
         except Exception:
             # The client waits for an answer: better this one than none.
             LOG.exception('error not reworded: %s', fields)
@@ -360,7 +354,7 @@ class Proxy:
     def __init__(
         self,
         socket: str,
-        catalog: catalogs.Catalog,
+        catalog: constraints.Catalog,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = socket
@@ -369,20 +363,16 @@ class Proxy:
         self.clients = set()
         self._server = None
 
-    async def start(self, host: str = '127.0.0.1', port: int = 0) -> int:
-        """Listen.
-
-        :param port: 0 for any free one
-        :returns: the port
-        """
+    async def start(self) -> int:
+        """Listen on a free port of 127.0.0.1, and return it."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Client(self), host, port
+            lambda: _Client(self), '127.0.0.1', 0
         )
         return self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
-        """Stop to listen, and drop all clients."""
+        """Stop listening, and drop all clients."""
         self._server.close()
         for client in list(self.clients):
             client.abort()

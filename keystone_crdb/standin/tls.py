@@ -6,6 +6,7 @@ refused; here the client gets it.
 """
 
 import asyncio
+import itertools
 import pathlib
 import ssl
 
@@ -33,9 +34,7 @@ class Transport:
     """Encrypts what is written to a transport, and stands in its place."""
 
     def __init__(
-        self,
-        transport: asyncio.Transport,
-        context: ssl.SSLContext,
+        self, transport: asyncio.Transport, context: ssl.SSLContext
     ) -> None:
         self._transport = transport
         self._incoming = ssl.MemoryBIO()
@@ -79,13 +78,7 @@ class Transport:
             self._transport.write(self._outgoing.read())
 
     def user(self) -> str | None:
-        """Return the name that the client's certificate is for.
-
-        :returns: its common name, None without a certificate
-        """
+        """Return the common name of the client's certificate, or None."""
         certificate = self._tls.getpeercert() or {}
-        for parts in certificate.get('subject', ()):
-            for name, value in parts:
-                if name == 'commonName':
-                    return value
-        return None
+        names = dict(itertools.chain(*certificate.get('subject', ())))
+        return names.get('commonName')

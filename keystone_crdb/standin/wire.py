@@ -39,7 +39,7 @@ class Splitter:
         self._rest = b''
         self._skip = 0
 
-    def feed(self, data: bytes) -> list | None:
+    def feed(self, data: bytes) -> list[tuple[int | None, bytes]]:
         """Take the next bytes of the stream.
 
         :returns: pairs in the stream's order: the kind and all bytes of a
@@ -78,14 +78,11 @@ class Splitter:
 
 
 def message(kind: int, body: bytes) -> bytes:
-    """Return a whole message.
-
-    :param kind: its first byte
-    """
+    """Return a whole message, of which the kind is the first byte."""
     return _HEADER.pack(kind, len(body) + 4) + body
 
 
-def take_startup(data: bytes) -> tuple | None:
+def take_startup(data: bytes) -> tuple[int, bytes, bytes] | None:
     """Cut the first message, which has no kind, off a connection's bytes.
 
     :returns: (code, whole message, what follows), or None when there are
@@ -134,20 +131,13 @@ def strings(body: bytes, count: int) -> list:
 
 
 def parse_error(response: bytes) -> dict:
-    """Return the fields of an ErrorResponse.
-
-    :param response: the whole message
-    :returns: text by one-letter field type
-    """
+    """Return the texts of a whole ErrorResponse by their letters."""
     fields = response[5:].decode(errors='replace').split('\0')
     return {field[0]: field[1:] for field in fields if field}
 
 
 def error_response(fields: dict) -> bytes:
-    """Return an ErrorResponse.
-
-    :param fields: text by one-letter field type
-    """
+    """Return a whole ErrorResponse of texts by their letters."""
     body = b''.join(
         f'{kind}{text}\0'.encode() for kind, text in fields.items()
     )

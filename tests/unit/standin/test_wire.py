@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the protocol's messages."""
+"""Tests of the protocol's wire."""
 
 import random
 import struct

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the proxy looks up in PostgreSQL's catalogue to reword an error."""
+"""Look up a violated constraint in PostgreSQL's catalogue."""
 
 import dataclasses
 import pathlib
@@ -49,10 +49,11 @@ class Constraint:
     :param expression: of a CHECK, else None
     """
 
-    types: tuple
-    expression: str
+    types: tuple[str | None, ...]
+    expression: str | None
 
 
+@dataclasses.dataclass(frozen=True)
 class Catalog:
     """Reads the catalogues of a cluster's databases.
 
@@ -60,26 +61,20 @@ class Catalog:
     :param user: to connect as
     """
 
-    def __init__(self, socket_folder: pathlib.Path, user: str) -> None:
-        self._socket_folder = socket_folder
-        self._user = user
+    socket_folder: pathlib.Path
+    user: str
 
     async def constraint(
-        self,
-        database,
-        schema,
-        table,
-        name,
+        self, database: str, schema: str, table: str, name: str
     ) -> Constraint | None:
-        """Look up what an error names.
+        """Find what an error names.
 
-        :returns: None when it is not there, as what an open transaction
-            made is not
+        :returns: None for one of an open transaction, which nobody else sees
         """
         try:
             connection = await psycopg.AsyncConnection.connect(
-                host=str(self._socket_folder),
-                user=self._user,
+                host=str(self.socket_folder),
+                user=self.user,
                 dbname=database,
                 autocommit=True,
                 # A table that a client has locked is not waited for.

@@ -3,8 +3,8 @@
 
 import testtools
 
-from keystone_crdb.standin import catalog
-from keystone_crdb.standin import errors
+from keystone_crdb.standin import constraints
+from keystone_crdb.standin import reword
 from tests import facts
 
 FACTS = {
@@ -147,10 +147,10 @@ class TestRecorded(testtools.TestCase):
     def test_cases(self):
         for identifier, fields, types in CASES:
             fact = FACTS[identifier]
-            context = errors.Context(
+            context = reword.Context(
                 statement=fact['statement'] or '',
                 database='facts',
-                constraint=catalog.Constraint(types, None),
+                constraint=constraints.Constraint(types, None),
             )
             expected = {
                 'S': 'ERROR',
@@ -162,7 +162,7 @@ class TestRecorded(testtools.TestCase):
             }
             self.assertEqual(
                 {key: text for key, text in expected.items() if text},
-                errors.reword(
+                reword.reword(
                     fields | {'S': 'ERROR', 'V': 'ERROR', 'F': 'x.c'}, context
                 ),
                 identifier,
@@ -171,8 +171,8 @@ class TestRecorded(testtools.TestCase):
 
 class TestReword(testtools.TestCase):
     def reword(self, code, message, **fields):
-        return errors.reword(
-            {'C': code, 'M': message} | fields, errors.Context()
+        return reword.reword(
+            {'C': code, 'M': message} | fields, reword.Context()
         )
 
     def test_serialization_failures(self):
@@ -209,8 +209,8 @@ class TestReword(testtools.TestCase):
             ('42710', 'type "t" already exists', {}),
         ):
             fields = {'C': code, 'M': message} | other
-            self.assertFalse(errors.needs_constraint(fields))
-            error = errors.reword(fields, errors.Context(statement))
+            self.assertFalse(reword.needs_constraint(fields))
+            error = reword.reword(fields, reword.Context(statement))
             self.assertEqual('40001', error['C'], message)
         error = self.reword('42P07', 'relation "t" already exists')
         self.assertEqual('42P07', error['C'])
@@ -248,9 +248,9 @@ class TestReword(testtools.TestCase):
         self.assertTrue(error['M'].startswith('error in argument for $3: '))
 
     def test_position_in_the_second_line(self):
-        error = errors.reword(
+        error = reword.reword(
             {'C': '42601', 'M': 'syntax error at or near "x"', 'P': '11'},
-            errors.Context(statement='SELECT\n  x x'),
+            reword.Context(statement='SELECT\n  x x'),
         )
         self.assertEqual('source SQL:\nSELECT\n  x x\n   ^', error['D'])
 
@@ -267,6 +267,6 @@ class TestReword(testtools.TestCase):
 
 class TestNeedsConstraint(testtools.TestCase):
     def test_only_for_constraints(self):
-        self.assertTrue(errors.needs_constraint({'C': '23505', 'n': 'x'}))
-        self.assertFalse(errors.needs_constraint({'C': '23505'}))
-        self.assertFalse(errors.needs_constraint({'C': '42P01', 'n': 'x'}))
+        self.assertTrue(reword.needs_constraint({'C': '23505', 'n': 'x'}))
+        self.assertFalse(reword.needs_constraint({'C': '23505'}))
+        self.assertFalse(reword.needs_constraint({'C': '42P01', 'n': 'x'}))

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PostgreSQL's errors in the words of CockroachDB.
+"""Put PostgreSQL's errors into the words of CockroachDB.
 
-The words are those that were recorded on a live server: see tests/facts.py.
-
-A rule belongs to an SQLSTATE and a pattern of PostgreSQL's message.  Most
-are lines of a table; those that take more than the message are functions.
-An error that no rule knows keeps its text and SQLSTATE.
+These were recorded on a live server: see tests/facts.py. A rule belongs to an
+SQLSTATE and a pattern of PostgreSQL's message. Most are lines of a table;
+those that take more than the message are functions. An error that no rule
+knows keeps its text and SQLSTATE.
 """
 
 import collections
@@ -14,7 +13,7 @@ import re
 import secrets
 import time
 
-from keystone_crdb.standin import catalog
+from keystone_crdb.standin import constraints
 from keystone_crdb.standin import literals
 
 #: Release whose texts were recorded.
@@ -25,8 +24,6 @@ _RETRY_REFERENCE = (
     'transaction-retry-error-reference.html'
 )
 
-_IF_NOT_EXISTS = re.compile(r'\bIF\s+NOT\s+EXISTS\b', re.IGNORECASE)
-_VERB = re.compile(r'\b(?:ALTER|DELETE|INSERT|UPDATE)\b', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +37,25 @@ class Context:
 
     statement: str = ''
     database: str = ''
-    constraint: catalog.Constraint | None = None
+    constraint: constraints.Constraint | None = None
 
-    @property
+    def says(self, words):
+        """Find words in the statement, whatever their case."""
+        return re.search(rf'\b(?:{words})\b', self.statement, re.IGNORECASE)
+
     def verb(self):
-        """What the statement does, in capitals, or an empty text."""
-        found = _VERB.search(self.statement)
-        return found[0].upper() if found else ''
+        """Return what the statement does, in small letters, or no text."""
+        found = self.says('ALTER|DELETE|INSERT|UPDATE')
+        return found[0].lower() if found else ''
 
-    @property
-    def may_exist(self):
-        """Whether it is IF NOT EXISTS, so that another one was faster."""
-        return bool(_IF_NOT_EXISTS.search(self.statement))
-
-    @property
-    def types(self):
-        """Types of the columns of the constraint, or None."""
-        return self.constraint and self.constraint.types
+    def key(self, found, separator):
+        """Return the columns and the values of a key, as lists in text."""
+        types = self.constraint and self.constraint.types
+        return literals.key(found[1], found[2], types, separator)
 
 
 def needs_constraint(fields: dict) -> bool:
-    """Say whether rewording takes a look at the catalogue.
+    """Say whether rewording needs what the catalogue has of a constraint.
 
     :param fields: of PostgreSQL's ErrorResponse
     """
@@ -101,7 +96,7 @@ def _apply_rule(fields, context):
     for pattern, function in _rules[fields['C']]:
         found = pattern.match(fields['M'])
         if found:
-            return function(found, fields, context)
+            return function(found, {'D': ''} | fields, context)
     return None
 
 
@@ -150,9 +145,16 @@ _text('42883', r'function ([^()]*)\(.*\) does not exist',
       r'unknown function: \1()')
 
 
+_text('42710', 'constraint "(.*)" for relation "(.*)" already exists',
+      r'relation "\2" (106): duplicate constraint name: "\1"')
+
+
+# Of two CREATE ... IF NOT EXISTS at once, the slower one fails.
+
+
 @_rule('42P07', 'relation "(.*)" already exists')
 def _relation_exists(found, fields, context):
-    if context.may_exist:
+    if context.says(r'IF\s+NOT\s+EXISTS'):
         return _write_too_old()
     name = f'{context.database}.public.{found[1]}'
     return {'M': f'relation "{name}" already exists'}
@@ -160,15 +162,7 @@ def _relation_exists(found, fields, context):
 
 @_rule('42710', 'type ".*" already exists')
 def _row_type_exists(found, fields, context):
-    return _write_too_old() if context.may_exist else None
-
-
-@_rule('42710', 'constraint "(.*)" for relation "(.*)" already exists')
-def _constraint_exists(found, fields, context):
-    return {
-        'M': f'relation "{found[2]}" (106): '
-        f'duplicate constraint name: "{found[1]}"'
-    }
+    return _write_too_old() if context.says(r'IF\s+NOT\s+EXISTS') else None
 
 
 # Values.
@@ -209,29 +203,24 @@ _TYPES = {
 }
 
 
-def _type(name):
-    return _TYPES.get(name, name)
-
-
 @_rule('42804', 'column "(.*)" is of type (.*) but expression is of type (.*)')
 def _type_mismatch(found, fields, context):
-    column, wanted, given = found.groups()
+    wanted, given = (_TYPES.get(name, name) for name in found.groups()[1:])
     return {
-        'M': f"value type {_type(given)} doesn't match type {_type(wanted)} "
-        f'of column "{column}"',
+        'M': f"value type {given} doesn't match type {wanted} "
+        f'of column "{found[1]}"',
         'H': 'you will need to rewrite or cast the expression',
     }
 
 
 @_rule('22P02', 'invalid input syntax for type jsonb?$')
 def _bad_json(found, fields, context):
-    reason = fields.get('D', '')
-    return {'M': f'could not parse JSON: unable to decode JSON: {reason}'}
+    return {'M': f'could not parse JSON: unable to decode JSON: {fields["D"]}'}
 
 
 @_rule('22P02', 'invalid input syntax for type (.*?): "(.*)"')
 def _bad_value(found, fields, context):
-    name, text = _type(found[1]), found[2]
+    name, text = _TYPES.get(found[1], found[1]), found[2]
     reasons = {
         'bool': ': invalid bool value',
         'float': f': strconv.ParseFloat: parsing "{text}": invalid syntax',
@@ -242,29 +231,26 @@ def _bad_value(found, fields, context):
     return {'M': f'could not parse "{text}" as type {name}{reason}'}
 
 
+_text('22007', 'invalid input syntax for type interval: "(.*)"',
+      r'could not parse "\1" as type interval: interval: missing unit at '
+      r'position 0: "\1"')
+
+
 @_rule('22007', 'invalid input syntax for type (.*?): "(.*)"')
 def _bad_time(found, fields, context):
-    name, text = _type(found[1]), found[2]
-    if name == 'interval':
-        return {
-            'M': f'could not parse "{text}" as type interval: interval: '
-            f'missing unit at position 0: "{text}"'
-        }
-    return {'M': f'parsing as type {name}: could not parse "{text}"'}
+    name = _TYPES.get(found[1], found[1])
+    return {'M': f'parsing as type {name}: could not parse "{found[2]}"'}
 
 
 @_rule('22003', 'numeric field overflow')
 def _decimal_overflow(found, fields, context):
-    detail = re.search(
-        r'precision (\d+), scale (\d+) (must round to .*)\.',
-        fields.get('D', ''),
+    part = re.search(
+        r'precision (\d+), scale (\d+) (must round to .*)\.', fields['D']
     )
-    if not detail:
-        return None
-    precision, scale, limit = detail.groups()
-    return {
-        'M': f'type DECIMAL({precision},{scale}): value with precision '
-        f'{precision}, scale {scale} {limit}'
+    return part and {
+        'M': part.expand(
+            r'type DECIMAL(\1,\2): value with precision \1, scale \2 \3'
+        )
     }
 
 
@@ -282,90 +268,61 @@ _text('42830', 'there is no (.*) for referenced table "(.*)"',
 _text('2BP01', 'cannot drop index (.*) because constraint .* requires it',
       r'index "\1" is in use as unique constraint',
       H='use CASCADE if you really want to drop it.')
-
-
-def _unique_detail(fields, context):
-    detail = re.match(
-        r'Key \((.*?)\)=\((.*)\) (?:already exists|is duplicated)\.$',
-        fields.get('D', ''),
-        re.DOTALL,
-    )
-    if not detail:
-        return ''
-    columns, values = literals.key(*detail.groups(), context.types, ',')
-    return f'Key ({columns})=({values}) already exists.'
+_text('23514', 'check constraint "(.*)" of relation ".*" is violated',
+      r'validation of CHECK "\1" failed on row: ?')
 
 
 @_rule('23505', 'duplicate key value violates unique constraint "(.*)"')
+@_rule('23505', 'could not create unique index "(.*)"')
 def _duplicate(found, fields, context):
     if fields.get('s') == 'pg_catalog':
         return _write_too_old()
-    return {
-        'M': found[0],
-        'D': _unique_detail(fields, context),
-        'n': found[1],
-    }
-
-
-@_rule('23505', 'could not create unique index "(.*)"')
-def _duplicate_in_backfill(found, fields, context):
-    return {
-        'M': 'failed to ingest index entries during backfill: '
-        f'duplicate key value violates unique constraint "{found[1]}"',
-        'D': _unique_detail(fields, context),
-        'n': found[1],
-    }
-
-
-_FOREIGN_KEY_DETAIL = re.compile(
-    r'Key \((.*?)\)=\((.*)\) (is (?:not present in|still referenced from) '
-    r'table "(.*)"\.)$',
-    re.DOTALL,
-)
+    message = f'duplicate key value violates unique constraint "{found[1]}"'
+    if found[0].startswith('could'):
+        message = f'failed to ingest index entries during backfill: {message}'
+    key = re.match(
+        r'Key \((.*?)\)=\((.*)\) (?:already exists|is duplicated)\.$',
+        fields['D'], re.DOTALL,
+    )
+    detail = ''
+    if key:
+        columns, values = context.key(key, ',')
+        detail = f'Key ({columns})=({values}) already exists.'
+    return {'M': message, 'D': detail, 'n': found[1]}
 
 
 @_rule(
     '23503',
     'insert or update on table "(.*)" violates foreign key constraint "(.*)"',
 )
-def _no_parent(found, fields, context):
-    table, name = found.groups()
-    detail = fields.get('D', '')
-    key = _FOREIGN_KEY_DETAIL.match(detail)
+@_rule(
+    '23503',
+    'update or delete on table "(.*)" violates '
+    'foreign key constraint "(.*)" on table "(.*)"',
+)
+def _foreign_key(found, fields, context):
+    table, name, *child = found.groups()
+    detail, verb = fields['D'], context.verb()
+    key = re.match(
+        r'Key \((.*?)\)=\((.*)\) (is (?:not present in|still referenced from) '
+        r'table "(.*)"\.)$',
+        detail, re.DOTALL,
+    )
     if key:
-        columns, values = literals.key(key[1], key[2], context.types, ', ')
-        if context.verb == 'ALTER':
+        columns, values = context.key(key, ', ')
+        if verb == 'alter' and not child:
             return {
                 'M': f'foreign key violation: "{table}" row '
                 f'{columns}={values} has no match in "{key[4]}"',
                 'n': name,
             }
         detail = f'Key ({columns})=({values}) {key[3]}'
-    verb = 'update' if context.verb == 'UPDATE' else 'insert'
+    if verb != 'update':
+        verb = 'delete' if child else 'insert'
+    of_child = f' on table "{child[0]}"' if child else ''
     return {
         'M': f'{verb} on table "{table}" violates '
-        f'foreign key constraint "{name}"',
-        'D': detail,
-        'n': name,
-    }
-
-
-@_rule(
-    '23503',
-    'update or delete on table "(.*)" violates '
-    'foreign key constraint "(.*)" on table "(.*)"',
-)
-def _still_referenced(found, fields, context):
-    parent, name, child = found.groups()
-    detail = fields.get('D', '')
-    key = _FOREIGN_KEY_DETAIL.match(detail)
-    if key:
-        columns, values = literals.key(key[1], key[2], context.types, ', ')
-        detail = f'Key ({columns})=({values}) {key[3]}'
-    verb = 'update' if context.verb == 'UPDATE' else 'delete'
-    return {
-        'M': f'{verb} on table "{parent}" violates '
-        f'foreign key constraint "{name}" on table "{child}"',
+        f'foreign key constraint "{name}"{of_child}',
         'D': detail,
         'n': name,
     }
@@ -381,15 +338,10 @@ def _check(found, fields, context):
     }
 
 
-@_rule('23514', 'check constraint "(.*)" of relation ".*" is violated')
-def _check_of_rows(found, fields, context):
-    return {'M': f'validation of CHECK "{found[1]}" failed on row: ?'}
-
-
 @_rule('23502', 'column "(.*)" of relation ".*" contains null values')
 def _null_in_rows(found, fields, context):
     column = found[1]
-    if re.search(r'\bSET\s+NOT\s+NULL\b', context.statement, re.IGNORECASE):
+    if context.says(r'SET\s+NOT\s+NULL'):
         return {
             'C': '23514',
             'M': 'validation of NOT NULL constraint failed: validation of '
@@ -409,15 +361,13 @@ def _referenced(parent, child):
 
 @_rule('2BP01', 'cannot drop table (.*) because other objects depend on it')
 def _drop_of_referenced(found, fields, context):
-    child = re.search(
-        'constraint .* on table (.*) depends on', fields.get('D', '')
-    )
+    child = re.search('constraint .* on table (.*) depends on', fields['D'])
     return child and _referenced(found[1], child[1])
 
 
 @_rule('0A000', 'cannot truncate a table referenced in a foreign key')
 def _truncate_of_referenced(found, fields, context):
-    tables = re.search('"(.*)" references "(.*)"', fields.get('D', ''))
+    tables = re.search('"(.*)" references "(.*)"', fields['D'])
     return tables and _referenced(tables[2], tables[1])
 
 
@@ -434,7 +384,7 @@ _text('57014', 'canceling statement due to statement timeout',
 _text('57P01', 'terminating connection .*', 'server is shutting down')
 
 
-def _restart(cause, status: str = 'PENDING', anchor: str = ''):
+def _restart(cause, status='PENDING', anchor=''):
     """Return a serialization failure, its identifiers invented."""
     now = time.time()
     timestamp = f'{now:.9f},0'
@@ -449,6 +399,9 @@ def _restart(cause, status: str = 'PENDING', anchor: str = ''):
     }
 
 
+@_rule('40001', 'could not serialize access due to concurrent')
+# Two schema changes at once meet in PostgreSQL's catalogue.
+@_rule('XX000', 'tuple concurrently (?:updated|deleted)')
 def _write_too_old(*_):
     now = time.time()
     return _restart(
@@ -457,13 +410,8 @@ def _write_too_old(*_):
     )
 
 
-_rule('40001', 'could not serialize access due to concurrent')(_write_too_old)
-# Two schema changes at once meet in PostgreSQL's catalogue.
-_rule('XX000', 'tuple concurrently (?:updated|deleted)')(_write_too_old)
-
-
 @_rule('40001', 'could not serialize access due to read/write')
-def _refresh_failed(found, fields, context):
+def _refresh_failed(*_):
     return _restart(
         'TransactionRetryError: retry txn '
         '(RETRY_SERIALIZABLE - failed preemptive refresh)',
@@ -472,21 +420,18 @@ def _refresh_failed(found, fields, context):
 
 
 @_rule('40P01', 'deadlock detected')
-def _deadlock(found, fields, context):
+def _deadlock(*_):
     return _restart(
         'TransactionAbortedError(ABORT_REASON_PUSHER_ABORTED)',
-        'ABORTED',
-        '#abort_reason_pusher_aborted',
+        'ABORTED', '#abort_reason_pusher_aborted',
     )
 
 
 # Syntax.
 
-def _source(statement, position: int):
-    """Return the detail that points into a statement.
 
-    :param position: of a character, from 0
-    """
+def _source(statement, position):
+    """Return the detail that points at a character of a statement."""
     column = position - (statement.rfind('\n', 0, position) + 1)
     return f'source SQL:\n{statement}\n{" " * column}^'
 
