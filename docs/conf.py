@@ -13,7 +13,7 @@ _pinned = pins.load()
 
 project = 'keystone-crdb'
 author = 'the keystone-crdb contributors'
-extensions = ['patches', 'reno.sphinxext']
+extensions = ['evidence', 'patches', 'reno.sphinxext']
 exclude_patterns = ['_ext', '_build']
 html_theme = 'alabaster'
 html_theme_options = {

@@ -7,7 +7,7 @@ import collections.abc
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import scratch
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import evidence
 
 #: How much of what is not as wanted a report names.
 _TOLD = 3
@@ -34,7 +34,7 @@ def run(
         figures, wrong = measure(server, args, folder)
     for line in wrong:
         console.say(f'not as wanted: {line}')
-    reports.write(
+    evidence.write(
         name, server.describe(), {'as wanted': verdict(wrong)} | figures,
         args.command,
     )  # fmt: skip

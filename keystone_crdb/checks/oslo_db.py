@@ -18,6 +18,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb import scratch
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
 from keystone_crdb.keystone import stestr_run
@@ -91,4 +92,12 @@ def run(args: argparse.Namespace) -> bool:
                 'oslo.db', server, suite.outcomes(), whole=not args.regexes
             )
             console.say(judgement.describe())
+    if not args.regexes:
+        counted = {
+            verdict.value: len(judgement.tests(verdict))
+            for verdict in ledger.Verdict
+        }
+        evidence.write(
+            'oslo.db', server.describe(), counted, args.command
+        )
     return status == 0 and judgement.is_good()

@@ -26,7 +26,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import evidence
 from keystone_crdb.images import image
 from keystone_crdb.keystone import serving
 
@@ -349,7 +349,7 @@ def run(args: argparse.Namespace) -> bool:
             'failed': sum(each.failed for each in outcomes),
             'answered 5xx': len(broken),
         }
-        reports.write(
+        evidence.write(
             'rally',
             database,
             figures,

@@ -27,7 +27,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb import scratch
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks import run_database
 from keystone_crdb.checks import workers
 from keystone_crdb.keystone import stestr_run
@@ -212,7 +212,7 @@ def _on_server(args):
         }
     )
     console.say(f'{len(plans)} statements explained, {len(scans)} scan')
-    reports.write(
+    evidence.write(
         'statements',
         server.describe(),
         {

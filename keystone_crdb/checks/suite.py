@@ -14,10 +14,10 @@ import typing
 
 from keystone_crdb import console
 from keystone_crdb import databases
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
-from keystone_crdb.checks import reports
 from keystone_crdb.checks import run_database
 from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import stestr_run
@@ -69,7 +69,7 @@ def _run(
     )
     if whole:
         minutes = f'{done.seconds / 60:.1f}'
-        reports.write(
+        evidence.write(
             args.check, server.describe(),
             report.figures(done.results) | {'minutes': minutes}, args.command,
         )

@@ -29,10 +29,10 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
-from keystone_crdb.checks import reports
 from keystone_crdb.images import image
 from keystone_crdb.keystone import serving
 from keystone_crdb.keystone import stestr_run
@@ -280,7 +280,7 @@ def run(args: argparse.Namespace) -> bool:
         [judgement.describe(), f'{len(broken):6} answered 5xx', *broken],
     )
     if not args.regexes:
-        reports.write(
+        evidence.write(
             'tempest-short' if args.short else 'tempest',
             served.database.describe(),
             report.figures(done.results) | {'answered 5xx': len(broken)},

@@ -30,9 +30,6 @@ from keystone_crdb.databases import providers
 #: In the order in which they are tried.
 PROVIDERS = ('url', 'binary', 'container', 'standin')
 
-_SETTING = 'KEYSTONE_CRDB_PROVIDER'
-_IMAGE_SETTING = 'KEYSTONE_CRDB_COCKROACH_IMAGE'
-
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
     """Declare --provider."""
@@ -50,7 +47,7 @@ def choose(provider: str | None = None) -> tuple:
     :raises Failure: when there is no such provider, or it has not as many
         nodes as KEYSTONE_CRDB_NODES wants
     """
-    forced = provider or os.environ.get(_SETTING)
+    forced = provider or os.environ.get(providers.PROVIDER_SETTING)
     nodes = os.environ.get(providers.NODES_SETTING) or '1'
     if nodes not in ('1', str(cluster.NODES)):
         raise errors.Failure(
@@ -69,7 +66,8 @@ def choose(provider: str | None = None) -> tuple:
     if forced not in PROVIDERS:
         raise errors.Failure(
             f'there is no database provider {forced}',
-            remedy=f'{_SETTING} is one of {", ".join(PROVIDERS)}',
+            remedy=f'{providers.PROVIDER_SETTING} is one of '
+            f'{", ".join(PROVIDERS)}',
         )
     return (forced,)
 
@@ -96,7 +94,7 @@ def start(
         not work, or there is none
     """
     image = (
-        os.environ.get(_IMAGE_SETTING)
+        os.environ.get(providers.IMAGE_SETTING)
         or image
         or pins.load().cockroachdb.image
     )

@@ -31,6 +31,9 @@ _NODE = (
     '--listen-addr=127.0.0.1:0',
     '--http-addr=127.0.0.1:0',
 )
+#: Which provider to take and no other; the reference of CockroachDB's image.
+PROVIDER_SETTING = 'KEYSTONE_CRDB_PROVIDER'
+IMAGE_SETTING = 'KEYSTONE_CRDB_COCKROACH_IMAGE'
 #: How many nodes a cockroach program is to be: 1, or cluster.NODES.
 NODES_SETTING = 'KEYSTONE_CRDB_NODES'
 _NO_DIAGNOSTICS = 'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING'
@@ -147,7 +150,7 @@ def binary(image, certs=None):
         yield from _node('binary', command, program, folder, url_file, env)
 
 
-def _find_engine(image):
+def find_engine(image):
     """Return a container engine that has, or gets, the image.
 
     :raises Unavailable: when none does
@@ -179,7 +182,7 @@ def container(image, certs=None):
 
     It has the host's network, and tells its port in a file of a volume.
     """
-    found = _find_engine(image)
+    found = find_engine(image)
     with scratch.folder('container') as folder:
         volume = folder / 'volume'
         volume.mkdir()

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import collections
+import itertools
 import re
 import shlex
 
@@ -8,6 +10,9 @@ import yaml
 from keystone_crdb import checks
 from keystone_crdb import cli
 from keystone_crdb import paths
+from keystone_crdb import pins
+from keystone_crdb.checks import validation
+from keystone_crdb.databases import cluster
 
 
 class CITest(testtools.TestCase):
@@ -34,6 +39,7 @@ class CITest(testtools.TestCase):
                 'keystone_crdb_command'])
             for item in self.zuul()
             if 'keystone_crdb_command' in item.get('job', {}).get('vars', {})
+            and item['job']['name'] != 'keystone-crdb-validate'
         ]
 
     def github(self):
@@ -107,4 +113,97 @@ class CITest(testtools.TestCase):
         matrix = self.github()['jobs']['change']['strategy']['matrix']
         self.assertEqual(
             sorted(gates), sorted(map(self.check, matrix['command']))
+        )
+
+
+class NightlyTest(testtools.TestCase):
+    """Each release of pins.toml is validated, with one node and three."""
+
+    def setUp(self):
+        super().setUp()
+        path = paths.ROOT / '.github/workflows/nightly.yaml'
+        (self.github,) = yaml.safe_load(path.read_text())['jobs'].values()
+        text = (paths.ROOT / '.zuul.yaml').read_text()
+        items = yaml.safe_load(text)
+        self.zuul = {
+            item['job']['name']: item['job'] for item in items if 'job' in item
+        }
+        (self.project,) = (
+            item['project'] for item in items if 'project' in item
+        )
+
+    def runs(self):
+        """Return what each of GitHub's jobs types."""
+        (command,) = (
+            step['run'] for step in self.github['steps'] if 'run' in step
+        )
+        matrix = self.github['strategy']['matrix']
+        for release, nodes, only in itertools.product(
+            matrix['release'], matrix['nodes'], matrix['only']
+        ):
+            yield (
+                command.replace('${{ matrix.release }}', release)
+                .replace('${{ matrix.nodes }}', str(nodes))
+                .replace('${{ matrix.only }}', only)
+                .removeprefix('sudo --preserve-env=HOME ')
+            )
+
+    def zuul_runs(self):
+        parent = self.zuul['keystone-crdb-validate']
+        for job in self.zuul.values():
+            if job.get('parent') == 'keystone-crdb-validate':
+                told = parent['vars']['keystone_crdb_command']
+                for name in re.findall(r'{{ (.*?) }}', told):
+                    told = told.replace(
+                        f'{{{{ {name} }}}}', str(job['vars'][name])
+                    )
+                yield told
+
+    def test_both_type_the_same(self):
+        self.assertEqual(sorted(self.runs()), sorted(self.zuul_runs()))
+
+    def test_every_release_and_check(self):
+        found = collections.defaultdict(set)
+        for command in self.runs():
+            words = shlex.split(command)
+            self.assertEqual('./build.sh', words[0])
+            args = cli.parser().parse_args(words[1:])
+            self.assertEqual('validate', args.verb)
+            found[args.release, args.nodes].update(args.only)
+        releases = pins.load().cockroachdb.releases
+        self.assertEqual(
+            set(itertools.product(releases, (1, cluster.NODES))), set(found)
+        )
+        # The others take no database but SQLite.
+        wanted = {step.check for step in validation.STEPS}
+        wanted -= {'answers', 'retries'}
+        for names in found.values():
+            self.assertEqual(wanted, names)
+
+    def test_all_of_zuuls_are_periodic(self):
+        jobs = {
+            name
+            for name, job in self.zuul.items()
+            if job.get('parent') == 'keystone-crdb-validate'
+        }
+        self.assertLess(jobs, set(self.project['periodic']['jobs']))
+
+    def test_the_report_is_kept(self):
+        kept = [
+            path
+            for step in self.github['steps']
+            if step.get('if') == 'always()'
+            for path in step['with']['path'].split()
+        ]
+        folder = validation.FOLDER.relative_to(paths.ROOT).as_posix()
+        self.assertIn(folder, kept)
+        text = (paths.ROOT / 'playbooks/post.yaml').read_text()
+        (play,) = yaml.safe_load(text)
+        patterns = play['tasks'][0]['ansible.builtin.find']['patterns']
+        self.assertIn(validation.FOLDER.name, patterns)
+
+    def test_the_time_limits_of_the_runners(self):
+        self.assertLess(self.github['timeout-minutes'], 360)
+        self.assertEqual(
+            10800, self.zuul['keystone-crdb-validate']['timeout']
         )

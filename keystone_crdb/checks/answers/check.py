@@ -22,9 +22,9 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import scratch
 from keystone_crdb.checks import answers
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
-from keystone_crdb.checks import reports
 from keystone_crdb.checks import tempest
 from keystone_crdb.checks.answers import tee
 from keystone_crdb.keystone import reproducible
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> bool:
     console.say(f'{both.requests} requests, {both.different} differ')
     counts = dict(report.counts(done.results))
     if not args.regexes:
-        reports.write(
+        evidence.write(
             'answers',
             'SQLite',
             {

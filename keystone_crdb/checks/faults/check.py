@@ -17,7 +17,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import scratch
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks.faults import scenarios
 from keystone_crdb.checks.faults import stage as stages
 from keystone_crdb.images import image
@@ -154,5 +154,5 @@ def run(args: argparse.Namespace) -> bool:
     figures = _report(results)
     # Some scenarios are not the whole that a kept result is of.
     if not args.scenarios:
-        reports.write('faults', database.describe(), figures, args.command)
+        evidence.write('faults', database.describe(), figures, args.command)
     return all(map(is_good, results.values()))

@@ -23,8 +23,8 @@ import shutil
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks import options
-from keystone_crdb.checks import reports
 from keystone_crdb.checks.retries import injection
 from keystone_crdb.checks.retries import runs
 from keystone_crdb.keystone import stestr_run
@@ -145,7 +145,7 @@ def _keep(args, outcomes: dict):
     """
     if args.regex or not args.whole or args.modes or not args.stock:
         return
-    reports.write(
+    evidence.write(
         'retries',
         'SQLite, with injected serialization failures',
         {

@@ -8,7 +8,7 @@ import fixtures
 
 from keystone_crdb import databases
 from keystone_crdb.checks import bench
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import evidence
 from tests.unit import base
 
 
@@ -22,7 +22,7 @@ class BenchTest(base.TestCase):
         )
         self.useFixture(
             fixtures.MonkeyPatch(
-                'keystone_crdb.checks.reports.MADE', self.path
+                'keystone_crdb.checks.evidence.MADE', self.path
             )
         )
 
@@ -44,14 +44,14 @@ class BenchTest(base.TestCase):
         self.assertTrue(self.run_it(measure))
         self.assertEqual(['standin'], self.taken)
         self.assertEqual('database: it\n', self.output.getvalue())
-        made = json.loads((reports.MADE / 'thing.json').read_text())
+        made = json.loads((evidence.MADE / 'thing.json').read_text())
         self.assertEqual('typed', made['command'])
         self.assertEqual({'as wanted': 'yes', 'calls': 5}, made['figures'])
 
     def test_not_as_wanted(self):
         self.assertFalse(self.run_it(lambda *args: ({}, ['lost: user x'])))
         self.assertIn('not as wanted: lost: user x', self.output.getvalue())
-        made = json.loads((reports.MADE / 'thing.json').read_text())
+        made = json.loads((evidence.MADE / 'thing.json').read_text())
         self.assertEqual({'as wanted': 'NO: lost: user x'}, made['figures'])
 
     def test_verdict(self):

@@ -55,7 +55,7 @@ class KeptTest(base.TestCase):
             ('checks.faults.check._run', lambda chosen, stage: {
                 scenarios.name(each): _result() for each in chosen
             }),
-            ('checks.reports.MADE', self.path),
+            ('checks.evidence.MADE', self.path),
         ):
             self.useFixture(
                 fixtures.MonkeyPatch(f'keystone_crdb.{name}', value)

@@ -13,7 +13,7 @@ import testtools
 
 from keystone_crdb import errors
 from keystone_crdb.checks import __main__ as main
-from keystone_crdb.checks import reports
+from keystone_crdb.checks import evidence
 from keystone_crdb.checks.retries import check as command
 from keystone_crdb.checks.retries import injection
 from keystone_crdb.checks.retries import runs
@@ -232,7 +232,7 @@ class RetriesCommandTestCase(testtools.TestCase):
             mock.patch.object(
                 stestr_run, 'stock_tree', lambda folder, savings: 'stock'
             ),
-            mock.patch.object(reports, 'MADE', self.tree / 'reports'),
+            mock.patch.object(evidence, 'MADE', self.tree / 'reports'),
         ):
             patcher.start()
             self.addCleanup(patcher.stop)
@@ -272,14 +272,14 @@ class RetriesCommandTestCase(testtools.TestCase):
         self._command('--whole')
 
         self.assertEqual([[]] * 3, [regexes for _, _, regexes in self.runs])
-        self.assertFalse(reports.MADE.exists())
+        self.assertFalse(evidence.MADE.exists())
 
     def test_whole_suite_of_both_is_kept(self):
         self.outcomes['stock-random'] = outcome(passed='ab', failed='c')
 
         self._command('--whole', '--stock')
 
-        kept = json.loads((reports.MADE / 'retries.json').read_text())
+        kept = json.loads((evidence.MADE / 'retries.json').read_text())
         self.assertEqual(
             {
                 'statement, passed, ours': 1,
@@ -298,7 +298,7 @@ class RetriesCommandTestCase(testtools.TestCase):
 
         self._command('--whole', '--stock')
 
-        self.assertFalse(reports.MADE.exists())
+        self.assertFalse(evidence.MADE.exists())
 
     def test_stock_beside_ours(self):
         self.outcomes['stock-commit'] = outcome(passed='a', failed='bc')

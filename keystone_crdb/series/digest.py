@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One number for what the patches do, by which results are told apart.
+
+It covers the pins of the sources, the order of each series, the hunks of each
+patch and the files of the overlay. The prose of a header is left out, since
+it does not run.
+"""
+
+import collections.abc
+import functools
+import hashlib
+import io
+import pathlib
+import tarfile
+import tomllib
+
+from keystone_crdb.series import git
+
+#: What the digest is of, as paths in the repository.
+COVERED = ('overlay', 'patches', 'pins.toml')
+
+
+def of_files(files: collections.abc.Mapping[str, bytes]) -> str:
+    """Return the digest of a project's files.
+
+    :param files: contents by their paths in the repository; those that the
+        digest does not cover are passed over
+    :returns: SHA-256, in hexadecimal
+    """
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        folder, _, name = path.partition('/')
+        if path == 'pins.toml':
+            content = repr(tomllib.loads(content.decode())['sources']).encode()
+        elif folder == 'patches':
+            content = _what_runs(name, content)
+        elif folder != 'overlay' or path.endswith('/.gitkeep'):
+            continue
+        digest.update(path.encode() + b'\0')
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def _what_runs(name: str, content: bytes) -> bytes:
+    """Return the hunks of a patch, or the names in a series."""
+    if name.endswith('/series'):
+        lines = (line.partition(b'#')[0] for line in content.splitlines())
+        return b'\n'.join(filter(None, map(bytes.strip, lines)))
+    return content.partition(b'\n--- ')[2]
+
+
+def of_checkout(root: pathlib.Path) -> str:
+    """Return the digest of what is checked out, changed or not."""
+    files = {}
+    for name in COVERED:
+        for path in [root / name, *(root / name).rglob('*')]:
+            if path.is_file() and '__pycache__' not in path.parts:
+                files[path.relative_to(root).as_posix()] = path.read_bytes()
+    return of_files(files)
+
+
+@functools.cache
+def of_commit(root: pathlib.Path, commit: str) -> str:
+    """Return the digest of a commit of the project.
+
+    :raises Failure: when git does not know the commit
+    """
+    packed = git.run(root, 'archive', '--format=tar', commit, *COVERED)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        return of_files(
+            {
+                member.name: archive.extractfile(member).read()
+                for member in archive
+                if member.isfile()
+            }
+        )
