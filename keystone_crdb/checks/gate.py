@@ -71,10 +71,7 @@ def run(
     if any(counts.values()):
         console.say(', '.join(f'{n} {word}' for word, n in counts.items()))
     if failed:
-        raise errors.Failure(
-            'failed', details='\n'.join(failed), remedy='each of these lines '
-            'is the command to run it again',
-        )  # fmt: skip
+        raise errors.Failure('failed', details='\n'.join(failed))
 
 
 def _run_tox(name: str, words: list[str], counts: dict[str, int]) -> bool:
