@@ -21,13 +21,12 @@ these change, only the whole series proves the rest.
 
 import argparse
 import collections.abc
+import dataclasses
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import typing
 
 from keystone_crdb import console
 from keystone_crdb import download
@@ -38,38 +37,37 @@ from keystone_crdb.checks.retries import runs
 from keystone_crdb.keystone import stestr_run
 from keystone_crdb.series import git
 from keystone_crdb.series import header
+from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
+from keystone_crdb.series import replace
+from keystone_crdb.series import tree as trees
 
 PROJECT = 'keystone'
 TESTS = 'keystone/tests/'
 
 
-def _apply(tree: pathlib.Path, text: str) -> None:
-    """Apply a diff.
+def _apply(tree: pathlib.Path, patches: list[quilt.Patch]) -> None:
+    """Apply patches, each hunk at exactly its line.
 
-    :raises Failure: when it doesn't apply as it is
+    :raises Failure: naming a hunk that does not match
     """
-    done = subprocess.run(
-        ['patch', '-p1', '--fuzz=0', '--silent', '--no-backup-if-mismatch'],
-        cwd=tree, input=text, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    if done.returncode:
-        raise errors.Failure(
-            'the series does not apply', details=done.stdout,
-            remedy='./build.sh source says where',
-        )  # fmt: skip
+    texts = hunks.Texts(lambda path: trees.read(tree / path))
+    hunks.apply(patches, texts)
+    replace.files(tree, texts)
 
 
-def _halves(patch: quilt.Patch) -> tuple:
-    """Return a patch's diffs of tests, and of all else."""
+def _halves(patch: quilt.Patch) -> tuple[quilt.Patch, quilt.Patch]:
+    """Return a patch of tests alone, and one of all else."""
     tests = [file for file in patch.files if file.path.startswith(TESTS)]
     others = [file for file in patch.files if file not in tests]
-    return ''.join(map(str, tests)), ''.join(map(str, others))
+    return (
+        dataclasses.replace(patch, files=tests),
+        dataclasses.replace(patch, files=others),
+    )
 
 
-def _lay_overlay(tree: pathlib.Path, patches: list) -> None:
+def _lay_overlay(tree: pathlib.Path, patches: list[quilt.Patch]) -> None:
     """Lay the files of the overlay that patches need."""
     for path in overlay.owners(patches):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +126,7 @@ def _check_red(
         console.note(f'passes without it: {test}')
 
 
-def _modules(tree: pathlib.Path, patch: quilt.Patch) -> list:
+def _modules(tree: pathlib.Path, patch: quilt.Patch) -> list[str]:
     """Return the modules that may have the tests of a patch.
 
     :param tree: the patched tree, with the overlay
@@ -157,7 +155,7 @@ def _modules(tree: pathlib.Path, patch: quilt.Patch) -> list:
     )
 
 
-def _module(path):
+def _module(path: str) -> str:
     return path.removesuffix('.py').replace('/', '.')
 
 
@@ -182,7 +180,7 @@ def named(name: str) -> quilt.Patch:
 
 def _base(
     ref: str | None,
-    ask: collections.abc.Callable[..., typing.Any],
+    ask: collections.abc.Callable[..., str],
 ) -> str:
     """Return the commit that a change begins at.
 
@@ -207,14 +205,16 @@ def _base(
     )
 
 
-def changes(ref: str | None, repository: pathlib.Path = paths.ROOT) -> set:
+def changes(
+    ref: str | None, repository: pathlib.Path = paths.ROOT
+) -> set[pathlib.PurePath]:
     """Return the files that changed, of those that a proof depends on.
 
     :param ref: the commit since which; None for one that _base() finds
     :returns: paths in the repository
     :raises Failure: when there is no such commit
     """
-    def ask(*words):
+    def ask(*words: str) -> str:
         # CI runs this as root in a checkout of somebody else
         safe = f'safe.directory={repository}'
         return git.run(repository, '-c', safe, *words).decode().strip()
@@ -226,7 +226,7 @@ def changes(ref: str | None, repository: pathlib.Path = paths.ROOT) -> set:
     return {pathlib.PurePath(name) for name in names.splitlines()}
 
 
-def changed_patches(changed: set) -> list:
+def changed_patches(changed: set[pathlib.PurePath]) -> list[quilt.Patch]:
     """Return the patches that changed, or whose files in the overlay did.
 
     :param changed: paths in the repository
@@ -243,7 +243,9 @@ def changed_patches(changed: set) -> list:
     ]
 
 
-def changed_ground(changed: set) -> list:
+def changed_ground(
+    changed: set[pathlib.PurePath],
+) -> list[pathlib.PurePath]:
     """Return the files that changed and that each patch stands on.
 
     :param changed: paths in the repository
@@ -279,15 +281,12 @@ def prove(patch: quilt.Patch) -> None:
         tree = pathlib.Path(folder) / PROJECT
         download.unpack(download.sdist(source), tree)
         before = patches[: [p.path for p in patches].index(patch.path)]
-        for earlier in before:
-            _apply(tree, ''.join(map(str, earlier.files)))
+        _apply(tree, before)
         _lay_overlay(tree, [*before, patch])
         suite = stestr_run.Tree(tree, (paths.SOURCES / 'oslo.db',))
-        tests, others = _halves(patch)
         outcomes = []
-        for color, text in (('red', tests), ('green', others)):
-            if text:
-                _apply(tree, text)
+        for color, half in zip(('red', 'green'), _halves(patch), strict=True):
+            _apply(tree, [half])
             outcomes.append(
                 runs.run_modules(
                     f'proof-{patch.path.stem}-{color}', suite,
@@ -300,7 +299,7 @@ def prove(patch: quilt.Patch) -> None:
     console.say(f'{patch.name}: green, {len(green.passed)} passed')
 
 
-def _chosen(args: argparse.Namespace) -> list:
+def _chosen(args: argparse.Namespace) -> list[quilt.Patch]:
     """Return the patches that the arguments name."""
     if args.changed_since is not None:
         changed = changes(args.changed_since)

@@ -62,17 +62,17 @@ class ProofTestCase(testtools.TestCase):
         test.write_text('no test\n')
         tests, others = proof._halves(self.patch)
 
-        proof._apply(tree, tests)
+        proof._apply(tree, [tests])
         self.assertEqual('no\n', said.read_text())
         self.assertEqual('test\n', test.read_text())
 
-        proof._apply(tree, others)
+        proof._apply(tree, [others])
         self.assertEqual('yes\n', said.read_text())
 
         error = self.assertRaises(
-            errors.Failure, proof._apply, tree, others
+            errors.Failure, proof._apply, tree, [others]
         )
-        self.assertIn('does not apply', str(error))
+        self.assertIn('does not match', str(error))
 
     def _check(self, red, green):
         """Return what is printed."""
