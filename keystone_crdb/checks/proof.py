@@ -74,10 +74,14 @@ def _lay_overlay(tree: pathlib.Path, patches: list[quilt.Patch]) -> None:
         shutil.copy(paths.OVERLAY / PROJECT / path, tree / path)
 
 
-def _check_green(patch: quilt.Patch, green: runs.Outcome) -> None:
-    """Fail unless the tests pass with the patch.
+def _check(
+    patch: quilt.Patch, red: runs.Outcome, green: runs.Outcome
+) -> None:
+    """Fail unless the tests pass with the patch, and one needs it.
 
-    :raises Failure: saying what they did
+    A test needs it that fails without it, or whose module can't be imported.
+
+    :raises Failure: naming the tests that did otherwise
     """
     for what, names in (
         ('its tests fail with it', green.failed),
@@ -89,34 +93,18 @@ def _check_green(patch: quilt.Patch, green: runs.Outcome) -> None:
             )
     if not green.passed:
         raise errors.Failure(f'{patch.name}: all of its tests were skipped')
-
-
-def _check_red(
-    patch: quilt.Patch,
-    red: runs.Outcome,
-    green: runs.Outcome,
-) -> None:
-    """Fail unless a test fails without the patch, or can't be imported.
-
-    :param green: tells which tests a module has that was not imported
-    :raises Failure: when none does
-    """
     unloaded = tuple(f'{module}.' for module in red.unloaded)
     not_imported = {
         test for test in green.passed if test.startswith(unloaded)
     }
     if not red.failed | not_imported:
+        lines = [f'passes: {test}' for test in sorted(red.passed)] + [
+            f'is not imported, and has none: {module}'
+            for module in sorted(red.unloaded)
+        ]
         raise errors.Failure(
             f'{patch.name}: none of its tests fails without it',
-            details='\n'.join(
-                [
-                    *(f'passes: {test}' for test in sorted(red.passed)),
-                    *(
-                        f'is not imported, and has none: {module}'
-                        for module in sorted(red.unloaded)
-                    ),
-                ]
-            ),
+            details='\n'.join(lines),
         )
     console.say(
         f'{patch.name}: red, {len(red.failed)} failed, '
@@ -124,35 +112,30 @@ def _check_red(
     )
     for test in sorted(red.passed):
         console.note(f'passes without it: {test}')
+    console.say(f'{patch.name}: green, {len(green.passed)} passed')
 
 
 def _modules(tree: pathlib.Path, patch: quilt.Patch) -> list[str]:
     """Return the modules that may have the tests of a patch.
 
     :param tree: the patched tree, with the overlay
-    :returns: their names, sorted
     """
     files = [file.path for file in patch.files] + overlay.needed(patch)
-    touched = {_module(path) for path in files if path.startswith(TESTS)}
+    found = {_module(path) for path in files if path.startswith(TESTS)}
     imports = re.compile(
         '|'.join(
             rf'^from {re.escape(package)} import {re.escape(name)}\b'
-            for package, _, name in (
-                module.rpartition('.') for module in touched
-            )
+            for package, _, name in (each.rpartition('.') for each in found)
         ),
         re.MULTILINE,
     )
-    importing = {
-        _module(path.relative_to(tree).as_posix())
-        for path in (tree / TESTS).rglob('test_*.py')
-        if touched and imports.search(path.read_text())
-    }
-    return sorted(
-        module
-        for module in touched | importing
-        if module.rpartition('.')[2].startswith('test_')
-    )
+    if found:
+        found |= {
+            _module(path.relative_to(tree).as_posix())
+            for path in (tree / TESTS).rglob('test_*.py')
+            if imports.search(path.read_text())
+        }
+    return sorted(name for name in found if '.test_' in name)
 
 
 def _module(path: str) -> str:
@@ -178,10 +161,7 @@ def named(name: str) -> quilt.Patch:
     return found[0]
 
 
-def _base(
-    ref: str | None,
-    ask: collections.abc.Callable[..., str],
-) -> str:
+def _base(ref: str | None, ask: collections.abc.Callable[..., str]) -> str:
     """Return the commit that a change begins at.
 
     :param ref: a commit, or None: then it is where the branch left that of
@@ -275,7 +255,6 @@ def prove(patch: quilt.Patch) -> None:
     if test.startswith('none:'):
         console.say(f'{patch.name}: no test, {" ".join(test[5:].split())}')
         return
-    test = ''.join(test.split())
     source = pins.load().sources[PROJECT]
     with tempfile.TemporaryDirectory(prefix='proof-') as folder:
         tree = pathlib.Path(folder) / PROJECT
@@ -290,13 +269,10 @@ def prove(patch: quilt.Patch) -> None:
             outcomes.append(
                 runs.run_modules(
                     f'proof-{patch.path.stem}-{color}', suite,
-                    _modules(tree, patch), test,
+                    _modules(tree, patch), ''.join(test.split()),
                 )
             )  # fmt: skip
-    red, green = outcomes
-    _check_green(patch, green)
-    _check_red(patch, red, green)
-    console.say(f'{patch.name}: green, {len(green.passed)} passed')
+    _check(patch, *outcomes)
 
 
 def _chosen(args: argparse.Namespace) -> list[quilt.Patch]:

@@ -3,12 +3,11 @@
 
 import collections.abc
 import dataclasses
-import io
+import json
 import pathlib
 import re
 import shutil
 import subprocess
-import typing
 
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -24,6 +23,7 @@ SITE = pathlib.Path(__file__).parent / 'site'
 #: What stands for all tests of a class or a module that could not be set up.
 _SHARED = re.compile(r'(?:setUp|tearDown)(?:Class|Module) \((.+)\)$')
 _NAMED = 10
+_PASSED = ('success', 'xfail')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,23 +36,20 @@ class Outcome:
     :param unloaded: names of modules that could not be imported
     """
 
-    passed: frozenset
-    failed: frozenset
+    passed: frozenset[str]
+    failed: frozenset[str]
     injected: int = 0
-    unloaded: frozenset = frozenset()
+    unloaded: frozenset[str] = frozenset()
 
 
-def _settings(mode: str | None, seed: str, counts: pathlib.Path) -> dict:
-    """Return the environment that covers a process.
-
-    :param mode: of the injection, or None for no failures
-    :param counts: folder for the numbers of failures
-    """
-    return {
-        injection.MODE: mode or '',
-        injection.SEED: seed,
-        injection.COUNTS: str(counts),
-    }
+def _outcome(statuses, injected=0, unloaded=()):
+    """Return what became of tests, by subunit's status of each."""
+    passed = {test for test in statuses if statuses[test] in _PASSED}
+    skipped = {test for test in statuses if statuses[test] == 'skip'}
+    return Outcome(
+        frozenset(passed), frozenset(statuses) - passed - skipped, injected,
+        frozenset(unloaded),
+    )
 
 
 def is_test(result_id: str) -> bool:
@@ -60,18 +57,8 @@ def is_test(result_id: str) -> bool:
     return _SHARED.match(result_id) is None
 
 
-def _check_complete(
-    name: str,
-    tests: collections.abc.Iterable,
-    results: list,
-) -> None:
-    """Fail unless each test, or a fixture of its class, has a result.
-
-    :param name: of the run
-    :param tests: ids of the tests that were to run
-    :raises Failure: naming some that have none
-    """
-    ids = {result.test for result in results}
+def _check_complete(name, tests, ids):
+    """Fail unless each test, or a fixture of its class, has a result."""
     fixtures = tuple(
         f'{match[1]}.' for match in map(_SHARED.match, ids) if match
     )
@@ -86,13 +73,22 @@ def _check_complete(
         )
 
 
+def _make_folder(name):
+    """Make the folder of a run, and one for its tests' temporary files."""
+    folder = WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch = folder / 'scratch'
+    scratch.mkdir(parents=True)
+    return folder, scratch
+
+
 def run_tests(
     name: str,
     tree: stestr_run.Tree,
     mode: str | None = None,
     seed: str = '0',
-    regexes: collections.abc.Sequence = (),
-    tests: collections.abc.Iterable | None = None,
+    regexes: collections.abc.Sequence[str] = (),
+    tests: list[str] | None = None,
     workers: int = 0,
     name_failures: bool = True,
 ) -> Outcome:
@@ -108,45 +104,34 @@ def run_tests(
     :raises Failure: when tests can't be imported, one never ran, or none met
         a failure
     """
-    folder = WORK / name
-    shutil.rmtree(folder, ignore_errors=True)
-    counts, scratch = folder / 'counts', folder / 'scratch'
-    counts.mkdir(parents=True)
-    scratch.mkdir()
+    folder, scratch = _make_folder(name)
+    counts = folder / 'counts'
+    counts.mkdir()
     tree = dataclasses.replace(tree, path=(SITE, *tree.path))
-    runner = stestr_run.HostRunner(
-        tree, folder, scratch, _settings(mode, seed, counts)
-    )
+    settings = {
+        injection.MODE: mode or '',
+        injection.SEED: seed,
+        injection.COUNTS: str(counts),
+    }
     if tests is None:
         tests = stestr_run.HostRunner(tree, folder, scratch, {}).list_tests(
             list(regexes)
         )
     progress = report.Progress(len(tests), name_failures)
-    runner.run(tests, folder, workers, progress.add)
+    stestr_run.HostRunner(tree, folder, scratch, settings).run(
+        tests, folder, workers, progress.add
+    )
     report.write_details(folder / 'failures', progress.results)
-    ended = {
-        word: frozenset(
-            result.test
-            for result in progress.results
-            if result.status in statuses
-        )
-        for word, statuses in (
-            ('passed', ('success', 'xfail')),
-            ('failed', ('fail', 'uxsuccess', 'inprogress')),
-        )
-    }
-    _check_complete(name, tests, progress.results)
-    outcome = Outcome(**ended, injected=injection.counted(counts))
+    statuses = {result.test: result.status for result in progress.results}
+    _check_complete(name, tests, {*statuses})
+    outcome = _outcome(statuses, injection.counted(counts))
     if mode and not outcome.injected:
         raise errors.Failure(f'{name}: no transaction failed')
     return outcome
 
 
 def run_modules(
-    name: str,
-    tree: stestr_run.Tree,
-    modules: list,
-    regex: str,
+    name: str, tree: stestr_run.Tree, modules: list[str], regex: str
 ) -> Outcome:
     """Run tests of a few modules, without importing all the others.
 
@@ -155,64 +140,23 @@ def run_modules(
     :param regex: which of their tests to run
     :raises Failure: when no test matches, though all modules can be imported
     """
-    folder = WORK / name
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / 'scratch').mkdir(parents=True)
-    runner = stestr_run.HostRunner(tree, folder, folder / 'scratch', {})
-    wanted, log = folder / 'tests', folder / 'log'
-
-    def run(*words):
-        with (
-            open(log, 'a') as stderr,
-            runner.popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=stderr,
-            ) as process,
-        ):  # fmt: skip
-            return process.communicate()[0], process.returncode
-
-    listed, unloaded = _listed(run, modules)
-    tests = [test for test in listed if re.search(regex, test)]
-    if not tests and not unloaded:
+    folder, scratch = _make_folder(name)
+    file, log = folder / 'tests.json', folder / 'log'
+    runner = stestr_run.HostRunner(tree, folder, scratch, {})
+    with (
+        open(log, 'wb') as stderr,
+        runner.popen(
+            ['keystone_crdb.checks.retries.modules', file, regex, *modules],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+        ) as process,
+    ):  # fmt: skip
+        statuses = streams.statuses(process.stdout)
+    if not file.exists():
+        raise errors.Failure(f'{name}: no test ran', remedy=f'see {log}')
+    found = json.loads(file.read_text())
+    if not found['tests'] and not found['unloaded']:
         raise errors.Failure(f'{name}: no test matches', remedy=f'see {log}')
-    wanted.write_text(''.join(f'{test}\n' for test in tests))
-    statuses = {}
-    if tests:
-        loaded = [module for module in modules if module not in unloaded]
-        words = ('subunit.run', '--load-list', str(wanted), *loaded)
-        statuses = streams.statuses(io.BytesIO(run(*words)[0]))
-    passed = {
-        test for test in tests if statuses.get(test) in ('success', 'xfail')
+    ended = {
+        test: statuses.get(test, 'inprogress') for test in found['tests']
     }
-    skipped = {test for test in tests if statuses.get(test) == 'skip'}
-    return Outcome(
-        frozenset(passed),
-        frozenset(tests) - passed - skipped,
-        unloaded=unloaded,
-    )
-
-
-def _listed(
-    run: collections.abc.Callable[..., typing.Any],
-    modules: list,
-) -> tuple:
-    """Return the tests of modules, and the modules that can't be imported.
-
-    :param run: runs a module of Python, and returns output and exit status
-    :returns: ids, and names of modules
-    """
-    output, status = run('testtools.run', '--list', *modules)
-    if not status:
-        return output.decode().split(), frozenset()
-    found = {
-        module: run('testtools.run', '--list', module) for module in modules
-    }
-    tests = [
-        test
-        for output, status in found.values()
-        if not status
-        for test in output.decode().split()
-    ]
-    return list(dict.fromkeys(tests)), frozenset(
-        module for module, (_, status) in found.items() if status
-    )
+    return _outcome(ended, unloaded=found['unloaded'])

@@ -78,8 +78,7 @@ class ProofTestCase(testtools.TestCase):
         """Return what is printed."""
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
-            proof._check_green(self.patch, green)
-            proof._check_red(self.patch, red, green)
+            proof._check(self.patch, red, green)
         return output.getvalue()
 
     def test_verdicts(self):
@@ -87,7 +86,8 @@ class ProofTestCase(testtools.TestCase):
 
         self.assertEqual(
             f'{self.patch.name}: red, 1 failed, 0 not imported, 1 passed\n'
-            '    passes without it: a\n',
+            '    passes without it: a\n'
+            f'{self.patch.name}: green, 2 passed\n',
             self._check(outcome(passed='a', failed='b'), proven),
         )
 
