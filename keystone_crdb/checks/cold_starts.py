@@ -45,13 +45,8 @@ def _wait_for_port(keystone):
         time.sleep(0.01)
 
 
-def first_answers(keystone: served.Served, token: str, threads: int) -> list:
-    """Start a Keystone, and be the first to ask it, all at once.
-
-    :param token: the admin's
-    :param threads: number of requests
-    :returns: an Answer for each
-    """
+def _first_answers(keystone, token, threads):
+    """Start a Keystone, and send it as many requests at once."""
 
     def ask(number):
         path = PATHS[number % len(PATHS)]
@@ -66,18 +61,18 @@ def first_answers(keystone: served.Served, token: str, threads: int) -> list:
         keystone.stop()
 
 
-def _start_often(name, keystone, token, starts, threads) -> tuple:
+def _start_often(name, keystone, token, starts, threads):
     """Start it again and again.
 
-    :returns: number of starts with an answer that was no success, and a
-        counter of those answers
+    :returns: number of starts with an answer that was no success, and number
+        of those answers
     """
     bad_starts = 0
-    reasons = collections.Counter()
+    reasons: collections.Counter = collections.Counter()
     for _ in range(starts):
         bad = [
             answer.why
-            for answer in first_answers(keystone, token, threads)
+            for answer in _first_answers(keystone, token, threads)
             if answer.outcome is not http.Outcome.DONE
         ]
         bad_starts += bool(bad)
@@ -88,7 +83,7 @@ def _start_often(name, keystone, token, starts, threads) -> tuple:
     )
     for reason, number in reasons.most_common():
         console.note(f'    {number} times {reason}')
-    return bad_starts, reasons
+    return bad_starts, reasons.total()
 
 
 def measure(
@@ -100,8 +95,8 @@ def measure(
     """
     figures = {}
     with server.temporary('cold_starts') as url:
-        keystones = {
-            name: served.Served(
+        stock, ours = (
+            served.Served(
                 f'cold-starts-{name}', trees, url, folder,
                 cluster.free_port(), processes=1, threads=args.threads,
             )
@@ -109,22 +104,21 @@ def measure(
                 ('stock', served.stock(folder / 'stock')),
                 ('ours', served.ours()),
             )
-        }
-        ours = keystones['ours']
+        )
         ours.prepare()
         load = clients.Load(ours.url, ours.password)
         with ours.running():
             load.log_in()
-        for name, starts in (
-            ('stock', args.stock_starts), ('ours', args.starts),
+        for name, keystone, starts in (
+            ('stock', stock, args.stock_starts), ('ours', ours, args.starts),
         ):
             with console.step(f'{starts} starts: {name}'):
-                bad_starts, reasons = _start_often(
-                    name, keystones[name], load.token, starts, args.threads
+                bad_starts, bad = _start_often(
+                    name, keystone, load.token, starts, args.threads
                 )
             figures[name] = (
                 f'{bad_starts} of {starts} starts with errors, '
-                f'{reasons.total()} of {starts * args.threads} requests'
+                f'{bad} of {starts * args.threads} requests'
             )
     return figures, [f'ours: {figures["ours"]}'] if bad_starts else []
 

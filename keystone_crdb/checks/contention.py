@@ -49,10 +49,10 @@ LIMIT = 0.5
 WARM_UP = 5
 
 
-def _warm_up(load) -> record.Record:
-    """Load it before anything is counted; what it acknowledges is checked.
+def _warm_up(load: clients.Load) -> record.Record:
+    """Load it, and return the calls, which do not count.
 
-    :returns: its calls
+    What they acknowledge is checked all the same.
     """
     with load.running():
         time.sleep(WARM_UP)
@@ -72,58 +72,59 @@ TITLES = {
     'stock': 'stock', 'ours': 'ours', 'apart': 'ours, rows of their own',
 }
 
-#: What is shown of a Line.
+#: How calls end that are not done, in the words of the table.
+_OUTCOMES = {
+    '5xx': http.Outcome.FAILED,
+    'reset': http.Outcome.RESET,
+    '4xx': http.Outcome.REFUSED,
+    'unreachable': http.Outcome.UNREACHABLE,
+}
+_TIMES = ('p50 ms', 'p99 ms')
+#: What is shown of each load.
 _COLUMNS = {
-    'calls': lambda line: line.calls,
-    '5xx': lambda line: line.outcomes[http.Outcome.FAILED],
-    'reset': lambda line: line.outcomes[http.Outcome.RESET],
-    '4xx': lambda line: line.outcomes[http.Outcome.REFUSED],
-    'unreachable': lambda line: line.outcomes[http.Outcome.UNREACHABLE],
-    'errors': record.Line.errors,
-    'p50 ms': lambda line: f'{line.p50 * 1000:.0f}',
-    'p99 ms': lambda line: f'{line.p99 * 1000:.0f}',
+    'stock': ('calls', *_OUTCOMES, *_TIMES),
+    'ours': ('calls', *_OUTCOMES, *_TIMES),
+    'apart': ('errors', *_TIMES),
 }
 
-#: Of which load, in the order of the table.
-_SHOWN = [
-    *(
-        (name, column)
-        for name in ('stock', 'ours')
-        for column in _COLUMNS
-        if column != 'errors'
-    ),
-    ('apart', 'errors'),
-    ('apart', 'p50 ms'),
-    ('apart', 'p99 ms'),
-]
+
+def _cells(line):
+    """Return all that may be shown of a line, by the head of the column."""
+    counts = {word: line.outcomes[end] for word, end in _OUTCOMES.items()}
+    return counts | {
+        'calls': line.calls,
+        'errors': line.errors(),
+        'p50 ms': f'{line.p50 * 1000:.0f}',
+        'p99 ms': f'{line.p99 * 1000:.0f}',
+    }
 
 
 def _row(title, lines):
     return [title] + [
-        _COLUMNS[column](lines[name]) for name, column in _SHOWN
+        _cells(lines[name])[column]
+        for name, columns in _COLUMNS.items()
+        for column in columns
     ]
 
 
 def _print(loads, warm_ups):
-    heads = ['operation', *(' '.join(pair) for pair in _SHOWN)]
-    operations = {
-        name: load.record.operations() for name, load in loads.items()
-    }
+    """Print a line for each operation, and what went wrong how often."""
+    heads = ['operation'] + [
+        f'{name} {column}'
+        for name, columns in _COLUMNS.items()
+        for column in columns
+    ]
+    sums = {name: load.record.operations() for name, load in loads.items()}
     none = record.line([])
     rows = [
         _row(
             operation,
-            {name: of.get(operation, none) for name, of in operations.items()},
+            {name: lines.get(operation, none) for name, lines in sums.items()},
         )
-        for operation in operations['ours']
+        for operation in sums['ours']
     ]
-    rows.append(
-        _row(
-            'total',
-            {name: load.record.total() for name, load in loads.items()},
-        )
-    )
-    console.table(heads, rows)
+    totals = {name: load.record.total() for name, load in loads.items()}
+    console.table(heads, [*rows, _row('total', totals)])
     for name, load in loads.items():
         for when, calls in (
             ('', load.record), (', warming up', warm_ups[name]),
@@ -156,16 +157,14 @@ def _figures(loads, lost):
     figures = {}
     for name, load in loads.items():
         total = load.record.total()
+        ends = ', '.join(
+            f'{total.outcomes[end]} {word}' for word, end in _OUTCOMES.items()
+        )
         slowest = max(
             line.p99 for line in load.record.operations().values()
         )
-        title = TITLES[name]
-        figures[title] = (
-            f'{total.calls} calls, '
-            f'{total.outcomes[http.Outcome.FAILED]} 5xx, '
-            f'{total.outcomes[http.Outcome.RESET]} reset, '
-            f'{total.outcomes[http.Outcome.REFUSED]} 4xx, '
-            f'{total.outcomes[http.Outcome.UNREACHABLE]} unreachable, '
+        figures[TITLES[name]] = (
+            f'{total.calls} calls, {ends}, '
             f'{len(lost[name])} of {load.register.looked_for} acknowledged '
             f'writes lost, p99 {total.p99:.2f} s, of the slowest operation '
             f'{slowest:.2f} s'
@@ -180,8 +179,17 @@ def measure(
 
     :returns: what the report shows, and what is not as wanted
     """
+    loads, accounts = {}, {}
+
+    def prepare(name, keystone):
+        loads[name] = clients.Load(
+            keystone.url, keystone.password, args.clients,
+            apart=name == 'apart', think=args.think,
+        )
+        loads[name].prepare()
+        accounts[name] = processors.Account(keystone.process.pid)
+
     with contextlib.ExitStack() as stack:
-        loads, accounts = {}, {}
         for name, trees in (
             ('stock', served.stock(folder / 'stock')),
             ('ours', served.ours()),
@@ -194,18 +202,8 @@ def measure(
             with console.step(f'Keystone: {name}'):
                 keystone.prepare()
                 stack.enter_context(keystone.running())
-                loads[name] = clients.Load(
-                    keystone.url, keystone.password, args.clients,
-                    think=args.think,
-                )
-                loads[name].prepare()
-            accounts[name] = processors.Account(keystone.process.pid)
-        loads['apart'] = clients.Load(
-            keystone.url, keystone.password, args.clients, apart=True,
-            think=args.think,
-        )
-        loads['apart'].prepare()
-        accounts['apart'] = processors.Account(keystone.process.pid)
+                prepare(name, keystone)
+        prepare('apart', keystone)
         with console.step(f'Load of {args.clients} clients'):
             warm_ups = {name: _warm_up(load) for name, load in loads.items()}
             _take_turns(loads, accounts, args.seconds, args.turns)
@@ -227,24 +225,21 @@ def _wrong(loads, warm_ups, lost):
     wrong = []
     for name in ('ours', 'apart'):
         found = [f'lost: {line}' for line in lost[name]]
-        found += _errors(loads[name].record)
-        found += [f'warming up: {line}' for line in _errors(warm_ups[name])]
+        for when, calls in (
+            ('', loads[name].record), ('warming up: ', warm_ups[name]),
+        ):
+            found += [
+                f'{when}{operation}: {line.errors()} errors'
+                for operation, line in calls.operations().items()
+                if line.errors()
+            ]
         wrong += [f'{TITLES[name]}: {line}' for line in found]
-    for operation, line in loads['ours'].record.operations().items():
-        # A percentile of nothing is no number, and not below anything.
-        if not line.p99 < LIMIT:
-            wrong.append(
-                f'{TITLES["ours"]}: {operation}: the 99th percentile is '
-                f'{line.p99:.2f} s'
-            )
-    return wrong
-
-
-def _errors(calls):
-    return [
-        f'{operation}: {line.errors()} errors'
-        for operation, line in calls.operations().items()
-        if line.errors()
+    # A percentile of nothing is no number, and not below anything.
+    return wrong + [
+        f'{TITLES["ours"]}: {operation}: the 99th percentile is '
+        f'{line.p99:.2f} s'
+        for operation, line in loads['ours'].record.operations().items()
+        if not line.p99 < LIMIT
     ]
 
 

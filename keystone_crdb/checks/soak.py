@@ -53,62 +53,54 @@ class Look:
     connections: int
 
 
-def _processes(session):
-    """Return the folders in /proc of a session's processes."""
-    found = []
-    for folder in pathlib.Path('/proc').glob('[0-9]*'):
-        with contextlib.suppress(OSError):
-            fields = (folder / 'stat').read_text().rpartition(')')[2].split()
-            if int(fields[3]) == session:
-                found.append(folder)
-    return found
+def _connections(port):
+    """Return the sockets of the connections to a port, of IPv4.
 
-
-def _established(port):
-    """Return the inodes of the connections to a port, of IPv4."""
-    inodes = set()
-    for line in pathlib.Path('/proc/net/tcp').read_text().splitlines()[1:]:
-        fields = line.split()
-        remote = int(fields[2].rpartition(':')[2], 16)
-        if remote == port and fields[3] == _ESTABLISHED:
-            inodes.add(fields[9])
-    return inodes
+    They are named as the links in /proc/PID/fd name them.
+    """
+    lines = pathlib.Path('/proc/net/tcp').read_text().splitlines()[1:]
+    return {
+        f'socket:[{fields[9]}]'
+        for fields in map(str.split, lines)
+        if int(fields[2].rpartition(':')[2], 16) == port
+        and fields[3] == _ESTABLISHED
+    }
 
 
 def look(session: int, port: int) -> Look:
-    """Look at a session's processes.
+    """Look at the processes of a session.
 
-    :param session: id of the session
+    :param session: its id
     :param port: of the database
     """
-    inodes = _established(port)
+    sockets = _connections(port)
     memory = connections = 0
-    for folder in _processes(session):
+    for folder in pathlib.Path('/proc').glob('[0-9]*'):
         with contextlib.suppress(OSError):
+            stat = (folder / 'stat').read_text().rpartition(')')[2].split()
+            if int(stat[3]) != session:
+                continue
             memory += _PAGE * int((folder / 'statm').read_text().split()[1])
             for descriptor in (folder / 'fd').iterdir():
-                target = str(descriptor.readlink())
-                connections += target[8:-1] in inodes
+                connections += str(descriptor.readlink()) in sockets
     return Look(memory, connections)
 
 
-def growth(looks: list) -> tuple:
+def growth(looks: list[Look]) -> tuple[float, int, int]:
     """Compare the last quarter with the second one.
 
-    :param looks: in the order of time
     :returns: the ratio of the medians of memory, and the most connections
         of both
     """
     quarter = len(looks) // 4
-    before, after = looks[quarter : 2 * quarter], looks[-quarter:]
-    memory = [
-        statistics.median(each.memory for each in part)
-        for part in (before, after)
-    ]
-    connections = [
-        max(each.connections for each in part) for part in (before, after)
-    ]
-    return memory[1] / memory[0], *connections
+    parts = looks[quarter : 2 * quarter], looks[-quarter:]
+    before, after = (
+        statistics.median(each.memory for each in part) for part in parts
+    )
+    fewer, more = (
+        max(each.connections for each in part) for part in parts
+    )
+    return after / before, fewer, more
 
 
 def _watch(keystone, load, port, minutes):
