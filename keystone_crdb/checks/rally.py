@@ -16,24 +16,17 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 import typing
 
 from keystone_crdb import console
-from keystone_crdb import databases
 from keystone_crdb import errors
-from keystone_crdb import paths
-from keystone_crdb.checks import evidence
-from keystone_crdb.images import image
-from keystone_crdb.keystone import serving
+from keystone_crdb.checks import against_image
 
 if typing.TYPE_CHECKING:
     from keystone_crdb.verbs import run as run_module
-
-FOLDER = paths.BUILD / 'rally'
 
 CONCURRENCY = 10
 
@@ -67,20 +60,15 @@ SCENARIOS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this check."""
-    parser.add_argument(
-        'regexes', nargs='*', metavar='REGEX',
-        help='run the scenarios whose names one of them matches',
-    )  # fmt: skip
+    against_image.add_arguments(parser)
     parser.add_argument(
         '--times', type=int, default=10, metavar='N',
         help='of each scenario (default: %(default)s); 100 is what '
         "upstream's job does of most",
     )  # fmt: skip
-    image.add_engine_arguments(parser)
-    databases.add_argument(parser)
 
 
-def task(regexes: list, times: int) -> dict:
+def task(regexes: list[str], times: int) -> dict[str, list]:
     """Return what Rally is to do.
 
     :param regexes: of which a scenario has to match one, if there are any
@@ -88,25 +76,17 @@ def task(regexes: list, times: int) -> dict:
     :returns: a task in the first version of Rally's format
     :raises Failure: when no scenario matches
     """
-    wanted = [re.compile(regex) for regex in regexes or ('',)]
-    found = {
-        f'KeystoneBasic.{name}': [
-            {
-                **more,
-                'runner': {
-                    'type': 'constant',
-                    'times': times,
-                    'concurrency': min(CONCURRENCY, times),
-                },
-                'sla': {'failure_rate': {'max': 0}},
-            }
-        ]
-        for name, more in SCENARIOS.items()
-        if any(each.search(name) for each in wanted)
+    runner = {
+        'type': 'constant', 'times': times,
+        'concurrency': min(CONCURRENCY, times),
     }
-    if not found:
-        raise errors.Failure(f'no scenario matches {" or ".join(regexes)}')
-    return found
+    sla = {'failure_rate': {'max': 0}}
+    return {
+        f'KeystoneBasic.{name}': [
+            {**SCENARIOS[name], 'runner': runner, 'sla': sla}
+        ]
+        for name in against_image.choose(regexes, SCENARIOS)
+    }
 
 
 class Rally:
@@ -117,6 +97,9 @@ class Rally:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
+        self._environ = against_image.environ('RALLY_') | {
+            'HOME': str(folder), 'PYTHONUNBUFFERED': '1',
+        }
         self._config = self._write(
             'rally.conf',
             f'[database]\nconnection = sqlite:///{folder}/rally.sqlite\n',
@@ -124,8 +107,7 @@ class Rally:
 
     def _write(self, name, text):
         path = self._folder / name
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, 'w') as output:
+        with open(path, 'x', opener=against_image.private) as output:
             output.write(text)
         return path
 
@@ -133,30 +115,22 @@ class Rally:
         program = os.path.join(os.path.dirname(sys.executable), 'rally')
         return [program, '--config-file', self._config, *words]
 
-    def _environ(self):
-        # What a developer's shell has set must not change the result.
-        return {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'RALLY_'))
-        } | {'HOME': str(self._folder), 'PYTHONUNBUFFERED': '1'}
-
-    def run(self, log: str, *words) -> None:
+    def run(self, log: str, *words: str | os.PathLike) -> None:
         """Run one of its commands.
 
         :param log: name of the log below build/logs
-        :param words: what follows the program's name
         :raises Failure: with the end of its output
         """
         console.run(
-            self._command(*words),
-            log=log,
-            cwd=self._folder,
-            env=self._environ(),
+            self._command(*words), log, self._folder, self._environ
         )
 
-    def create(self, keystone: run_module.Keystone) -> None:
-        """Make its database and the environment."""
+    @contextlib.contextmanager
+    def environment(self, keystone: run_module.Keystone):
+        """Make its database and its environment, for a Keystone.
+
+        What has the password is removed at the end.
+        """
         spec = {
             'existing@openstack': {
                 'auth_url': keystone.url,
@@ -170,20 +144,20 @@ class Rally:
                 },
             }
         }
-        path = self._write('spec.json', json.dumps(spec))
-        self.run('rally-db', 'db', 'create')
-        self.run(
-            'rally-env', 'env', 'create', '--name', _ENVIRONMENT, '--spec',
-            path,
-        )  # fmt: skip
-        self.run('rally-check', 'env', 'check', '--env', _ENVIRONMENT)
+        try:
+            path = self._write('spec.json', json.dumps(spec))
+            self.run('rally-db', 'db', 'create')
+            self.run(
+                'rally-env', 'env', 'create', '--name', _ENVIRONMENT,
+                '--spec', path,
+            )  # fmt: skip
+            self.run('rally-check', 'env', 'check', '--env', _ENVIRONMENT)
+            yield
+        finally:
+            for name in 'spec.json', 'rally.sqlite':
+                (self._folder / name).unlink(missing_ok=True)
 
-    def forget(self) -> None:
-        """Remove what has the password."""
-        for name in 'spec.json', 'rally.sqlite':
-            (self._folder / name).unlink(missing_ok=True)
-
-    def start(self, task: dict) -> dict:
+    def start(self, task: dict) -> dict[str, typing.Any]:
         """Run a task, and write its reports.
 
         :param task: what task() returned
@@ -192,54 +166,37 @@ class Rally:
         """
         path = self._write('task.json', json.dumps(task, indent=4))
         log = self._folder / 'rally.log'
-        with open(log, 'w', buffering=1) as output:
-            status = self._follow(
+        with (
+            open(log, 'w', buffering=1) as output,
+            subprocess.Popen(
                 self._command('task', 'start', path, '--env', _ENVIRONMENT),
-                output,
-            )
-        # 2 is that some SLA was missed, which the report has.
-        if status not in (0, 2):
-            raise errors.Failure(
-                f'rally task start ended with {status}',
-                details=errors.tail(log.read_text()),
-                remedy=f'all of its output is in {log}',
-            )
-        for kind in 'html-static', 'json':
-            self.run(
-                'rally-report', 'task', 'report', f'--{kind}', '--out',
-                self._folder / f'report.{kind.partition("-")[0]}',
-            )  # fmt: skip
-        return json.loads((self._folder / 'report.json').read_text())
-
-    def _follow(self, command, output):
-        """Run a command, and say at once which scenario begins."""
-        with subprocess.Popen(
-            command,
-            cwd=self._folder,
-            env=self._environ(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors='replace',
-        ) as process:
+                cwd=self._folder,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors='replace',
+            ) as process,
+        ):
             for line in process.stdout:
                 output.write(line)
                 begun = re.match(r' +"title": "KeystoneBasic\.(\w+)"', line)
                 if begun:
                     console.note(begun[1])
-        return process.returncode
-
-
-@contextlib.contextmanager
-def _rally(keystone):
-    """Make Rally ready; what has the password goes at the end."""
-    rally = Rally(FOLDER)
-    try:
-        rally.create(keystone)
-        yield rally
-    finally:
-        rally.forget()
+        # 2 is that some SLA was missed, which the report has.
+        if process.returncode not in (0, 2):
+            raise errors.Failure(
+                f'rally task start ended with {process.returncode}',
+                details=errors.tail(log.read_text()),
+                remedy=f'all of its output is in {log}',
+            )
+        report = self._folder / 'report.json'
+        for kind, file in (
+            ('--html-static', report.with_suffix('.html')), ('--json', report),
+        ):
+            self.run('rally-report', 'task', 'report', kind, '--out', file)
+        return json.loads(report.read_text())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,11 +264,11 @@ def _describe(outcomes):
     """Print a table of the outcomes, and what is wrong."""
     rows = []
     for each in outcomes:
-        row = [each.name, each.runs, each.failed]
+        times = ('', '')
         if each.seconds:
             median = statistics.median(each.seconds)
-            row += [f'{median:.2f}', f'{each.seconds[-1]:.2f}']
-        rows.append(row + [''] * (5 - len(row)))
+            times = (f'{median:.2f}', f'{each.seconds[-1]:.2f}')
+        rows.append((each.name, each.runs, each.failed, *times))
     console.table(['scenario', 'runs', 'failed', 'median s', 'max s'], rows)
     for each in outcomes:
         for line in each.wrong:
@@ -325,34 +282,25 @@ def run(args: argparse.Namespace) -> bool:
     :raises Failure: when there is nothing to run them on, or Rally fails
     """
     wanted = task(args.regexes, args.times)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(0o700, parents=True)
-    with (
-        serving.keystone(args, 'rally-keystone') as served,
-        _rally(served.keystone) as rally,
-        console.step(f'Rally: {len(wanted)} scenarios'),
-    ):
-        report = rally.start(wanted)
-    outcomes = judge(wanted, report)
-    database = served.database.describe()
-    console.say(database)
+    with against_image.serving_image(args, 'rally') as (served, folder):
+        rally = Rally(folder)
+        with (
+            rally.environment(served.keystone),
+            console.step(f'Rally: {len(wanted)} scenarios'),
+        ):
+            found = rally.start(wanted)
+    outcomes = judge(wanted, found)
+    console.say(served.database.describe())
     _describe(outcomes)
-    console.say(f'the report: {FOLDER / "report.html"}')
+    console.say(f'the report: {folder / "report.html"}')
     broken = served.server_errors()
     for line in broken:
         console.say(f'answered 5xx: {line}')
-    if not args.regexes:
-        figures = {
-            'scenarios': len(outcomes),
-            'concurrency': CONCURRENCY,
-            'runs': sum(each.runs for each in outcomes),
-            'failed': sum(each.failed for each in outcomes),
-            'answered 5xx': len(broken),
-        }
-        evidence.write(
-            'rally',
-            database,
-            figures,
-            args.command,
-        )
+    figures = {
+        'scenarios': len(outcomes),
+        'concurrency': CONCURRENCY,
+        'runs': sum(each.runs for each in outcomes),
+        'failed': sum(each.failed for each in outcomes),
+    }
+    against_image.report(args, 'rally', served, figures)
     return not broken and not any(each.wrong for each in outcomes)

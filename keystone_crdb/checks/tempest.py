@@ -17,30 +17,20 @@ import configparser
 import contextlib
 import dataclasses
 from importlib import resources
-import os
 import pathlib
-import re
-import shutil
 import subprocess
 import sys
 import typing
 
 from keystone_crdb import console
-from keystone_crdb import databases
-from keystone_crdb import errors
-from keystone_crdb import paths
-from keystone_crdb.checks import evidence
+from keystone_crdb.checks import against_image
 from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
-from keystone_crdb.images import image
-from keystone_crdb.keystone import serving
 from keystone_crdb.keystone import stestr_run
 
 if typing.TYPE_CHECKING:
     from keystone_crdb.verbs import run as runs
-
-FOLDER = paths.BUILD / 'tempest'
 
 _TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
 
@@ -68,10 +58,8 @@ OPTIONS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this check."""
-    options.add_regexes(parser)
+    against_image.add_arguments(parser)
     options.add_workers(parser, default=2)
-    databases.add_argument(parser)
-    image.add_engine_arguments(parser)
     parser.add_argument(
         '--short', action='store_true',
         help='of the tests that try each call with each role only those of '
@@ -117,35 +105,28 @@ def settings(keystone: runs.Keystone, folder: pathlib.Path) -> dict:
     }
 
 
-def _write(values, path):
-    parser = configparser.RawConfigParser(default_section=None)
-    parser.read_dict(values)
-    with open(path, 'w', opener=private) as output:
-        parser.write(output)
-
-
-def private(path, flags):
-    """Open a file that is its owner's alone, as the opener of open()."""
-    return os.open(path, flags, 0o600)
-
-
 @contextlib.contextmanager
 def _configuration(
-    values: dict,
-    folder: pathlib.Path,
+    values: dict, folder: pathlib.Path
 ) -> collections.abc.Iterator[None]:
     """Write tempest.conf; what is left of it at the end has no password.
 
     :param values: as settings() returns them
-    :param folder: where to
     """
-    path = folder / 'tempest.conf'
-    _write(values, path)
+
+    def write():
+        parser = configparser.RawConfigParser(default_section=None)
+        parser.read_dict(values)
+        path = folder / 'tempest.conf'
+        with open(path, 'w', opener=against_image.private) as output:
+            parser.write(output)
+
+    write()
     try:
         yield
     finally:
         del values['auth']['admin_password']
-        _write(values, path)
+        write()
 
 
 class Runner(stestr_run.Runner):
@@ -155,43 +136,26 @@ class Runner(stestr_run.Runner):
     """
 
     def popen(self, words, **streams):
-        """Start a module of Python, with tempest.conf at hand."""
-        # What a developer's shell has set must not change the result.
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'TEMPEST_'))
-        }
         return subprocess.Popen(
             [sys.executable, '-m', *words],
             cwd=self._work,
-            env={
-                **env,
+            env=against_image.environ('TEMPEST_') | {
                 'TEMPEST_CONFIG': 'tempest.conf',
                 'TEMPEST_CONFIG_DIR': str(self._work),
             },
             **streams,
         )
 
-    def write(self, name, text) -> None:
-        """Write a file of the run's folder."""
+    def write(self, name, text):
         (self._work / name).write_text(text)
 
-    def list_tests(self, regexes: list) -> list:
+    def list_tests(self, regexes: list[str]) -> list[str]:
         """Return the ids of the tests of the Identity API.
 
         :param regexes: of which a test has to match one, if there are any
         :raises Failure: when they can't be imported, or none matches
         """
-        wanted = [re.compile(regex) for regex in regexes or ('',)]
-        tests = [
-            test
-            for test in super().list_tests(_TESTS)
-            if any(each.search(test) for each in wanted)
-        ]
-        if not tests:
-            raise errors.Failure(f'no test matches {" or ".join(regexes)}')
-        return tests
+        return against_image.choose(regexes, super().list_tests(_TESTS))
 
     def _command(self, *words):
         # Tests of a class share its accounts: they stay in one process.
@@ -203,8 +167,7 @@ class Runner(stestr_run.Runner):
 
 
 def account_for(
-    tests: list,
-    results: list[stestr_run.Result],
+    tests: list[str], results: list[stestr_run.Result]
 ) -> list[stestr_run.Result]:
     """Tell what became of each test.
 
@@ -234,17 +197,13 @@ def account_for(
 
 
 def ask(
-    keystone: runs.Keystone,
-    folder: pathlib.Path,
-    regexes: list,
+    keystone: runs.Keystone, folder: pathlib.Path, regexes: list[str],
     workers: int,
 ) -> report.Run:
     """Let Tempest ask a Keystone, and tell how far it is.
 
     :param keystone: with url and password
     :param folder: for Tempest's own files
-    :param regexes: of which a test has to match one, if there are any
-    :param workers: number of processes
     :raises Failure: when there are no such tests, or they don't start
     """
     runner = Runner(folder)
@@ -266,24 +225,21 @@ def run(args: argparse.Namespace) -> bool:
     :returns: whether all went as the ledger has it
     :raises Failure: when there is nothing to run them on, or they don't start
     """
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(0o700, parents=True)
     regexes = args.regexes or (_SHORT if args.short else [])
-    with serving.keystone(args, 'tempest-keystone', OPTIONS) as served:
-        done = ask(served.keystone, FOLDER, regexes, args.workers)
+    with against_image.serving_image(args, 'tempest', OPTIONS) as (
+        served, folder,
+    ):
+        done = ask(served.keystone, folder, regexes, args.workers)
     judgement = ledger.judge_run(
         'tempest', served.database, done.outcomes(), not regexes
     )
     broken = served.server_errors()
     report.leave(
-        FOLDER, served.database.describe(), done,
+        folder, served.database.describe(), done,
         [judgement.describe(), f'{len(broken):6} answered 5xx', *broken],
     )
-    if not args.regexes:
-        evidence.write(
-            'tempest-short' if args.short else 'tempest',
-            served.database.describe(),
-            report.figures(done.results) | {'answered 5xx': len(broken)},
-            args.command,
-        )
+    against_image.report(
+        args, 'tempest-short' if args.short else 'tempest', served,
+        report.figures(done.results),
+    )
     return judgement.is_good() and not broken

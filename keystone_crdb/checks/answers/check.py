@@ -21,6 +21,7 @@ from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import scratch
+from keystone_crdb.checks import against_image
 from keystone_crdb.checks import answers
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import options
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> bool:
                 )
             }
         output = stack.enter_context(
-            open(FOLDER / 'differences', 'w', opener=tempest.private)
+            open(FOLDER / 'differences', 'w', opener=against_image.private)
         )
 
         def record(text):

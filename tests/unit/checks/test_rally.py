@@ -91,11 +91,10 @@ class RallyTest(base.TestCase):
         tool = rally.Rally(self.path)
         commands = []
         tool.run = lambda log, *words: commands.append(words)
-        tool.create(keystone)
-        self.assertNotIn('s3cr3t', str(commands))
-        spec = self.path / 'spec.json'
-        self.assertIn('s3cr3t', spec.read_text())
-        self.assertEqual(0o600, stat.S_IMODE(spec.stat().st_mode))
-        tool.forget()
+        with tool.environment(keystone):
+            self.assertNotIn('s3cr3t', str(commands))
+            spec = self.path / 'spec.json'
+            self.assertIn('s3cr3t', spec.read_text())
+            self.assertEqual(0o600, stat.S_IMODE(spec.stat().st_mode))
         for path in self.path.iterdir():
             self.assertNotIn('s3cr3t', path.read_text())
