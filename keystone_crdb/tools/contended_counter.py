@@ -22,23 +22,28 @@ of the latency is more than a tenth of the stock decorator's.
 """
 
 import argparse
+import collections.abc
 import dataclasses
 import random
 import statistics
-import sys
 import threading
 import time
 
 import sqlalchemy
 
+from keystone_crdb import console
 from keystone_crdb import databases
-from keystone_crdb import errors
-from keystone_crdb import paths
+from keystone_crdb import tools
 from keystone_crdb.checks import options
-from keystone_crdb.databases import database as database_module
+from keystone_crdb.databases import database as servers
+from keystone_crdb.load import record
 
 RATIO_WANTED = 10
-_DATABASE = 'contended_counter'
+#: How many of each way of retrying, and how many of the client that is alone.
+INCREMENTS = 2000
+TRANSACTIONS = 500
+
+_SAVEPOINT = 'SAVEPOINT cockroach_restart'
 
 counter = sqlalchemy.Table(
     'counter',
@@ -61,35 +66,30 @@ class Result:
     """
 
     name: str
-    latencies: list
-    failures: list
+    latencies: list[float]
+    failures: list[Exception]
     seconds: float
     value: int
     transactions: int
 
-    def percentile(self, percent):
+    def percentile(self, percent: int) -> float:
         """Return a percentile of the latency, in seconds."""
-        return statistics.quantiles(self.latencies, n=100)[percent - 1]
+        return record.percentile(self.latencies, percent)
 
-    def lost(self):
+    def lost(self) -> int:
         """Return how many increments that succeeded are not in the row."""
         return len(self.latencies) - self.value
 
-
-def _oslo_db():
-    """Import the patched oslo.db, not one that may be installed."""
-    tree = paths.SOURCES / 'oslo.db'
-    if not tree.is_dir():
-        raise errors.Failure(
-            'the patched oslo.db is not there',
-            remedy='make it with ./build.sh source',
+    def __str__(self) -> str:
+        return (
+            f'{self.name:<10} {len(self.latencies):6} done'
+            f' {len(self.failures):5} failed {self.lost():5} lost'
+            f'   p50 {self.percentile(50) * 1000:9.1f} ms'
+            f'   p99 {self.percentile(99) * 1000:9.1f} ms'
+            f'   {len(self.latencies) / self.seconds:7.1f}/s'
+            f'   {self.transactions / len(self.latencies):5.1f} transactions'
+            ' for each'
         )
-    sys.path.insert(0, str(tree))
-    from oslo_db import api
-    from oslo_db import exception
-    from oslo_db.sqlalchemy import engines
-
-    return api, exception, engines
 
 
 def _increment(connection, work):
@@ -98,7 +98,9 @@ def _increment(connection, work):
     connection.execute(counter.update().values(value=value + 1))
 
 
-def _wrapped(engine, api, work):
+def _wrapped(engine, work):
+    from oslo_db import api
+
     @api.wrap_db_retry(retry_on_deadlock=True)
     def increment():
         with engine.begin() as connection:
@@ -107,47 +109,47 @@ def _wrapped(engine, api, work):
     return increment
 
 
-def _with_savepoint(engine, exception, work):
+def _with_savepoint(engine, work):
     """Retry in the transaction, as CockroachDB's protocol has it.
 
     The savepoint is the first statement; RELEASE is what commits.  The
     client keeps its connection, and the transaction its place in line.
     """
+    from oslo_db import exception
 
     def increment():
         with engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql('SAVEPOINT cockroach_restart')
+            connection.exec_driver_sql(_SAVEPOINT)
             while True:
                 try:
                     _increment(connection, work)
-                    connection.exec_driver_sql(
-                        'RELEASE SAVEPOINT cockroach_restart'
-                    )
+                    connection.exec_driver_sql(f'RELEASE {_SAVEPOINT}')
                     return
                 except exception.DBDeadlock:
-                    connection.exec_driver_sql(
-                        'ROLLBACK TO SAVEPOINT cockroach_restart'
-                    )
+                    connection.exec_driver_sql(f'ROLLBACK TO {_SAVEPOINT}')
 
     return increment
 
 
-def contend(name, engine, increment, clients, increments, think) -> Result:
+def contend(
+    name: str,
+    engine: sqlalchemy.Engine,
+    increment: collections.abc.Callable[[], None],
+    clients: int,
+    think: float,
+) -> Result:
     """Have clients increment the counter at the same time.
 
     :param name: of the way of retrying
-    :param engine: a :class:`sqlalchemy.Engine`
-    :param increment: function that increments once
     :param clients: number of threads
-    :param increments: number of increments by all of them together
     :param think: seconds between two increments of a client, on average
     """
     with engine.begin() as connection:
         connection.execute(counter.delete())
         connection.execute(counter.insert().values(id=1, value=0))
-    latencies = []
-    failures = []
-    begun = []
+    latencies: list[float] = []
+    failures: list[Exception] = []
+    begun: list = []
     barrier = threading.Barrier(clients + 1)
 
     def work(share):
@@ -168,7 +170,7 @@ def contend(name, engine, increment, clients, increments, think) -> Result:
     threads = [
         threading.Thread(
             target=work,
-            args=(increments // clients + (n < increments % clients),),
+            args=(INCREMENTS // clients + (n < INCREMENTS % clients),),
         )
         for n in range(clients)
     ]
@@ -187,122 +189,80 @@ def contend(name, engine, increment, clients, increments, think) -> Result:
     return Result(name, latencies, failures, seconds, value, len(begun))
 
 
-def time_alone(engine, transactions) -> tuple:
+def time_alone(engine: sqlalchemy.Engine) -> tuple[float, float]:
     """Time transactions that meet no other, with the savepoint and without.
 
     They take turns, so that whatever else the machine does hits both.
 
     :returns: the median without and the median with the savepoint, in seconds
     """
-    times = {False: [], True: []}
-    for number in range(2 * transactions):
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(2 * TRANSACTIONS):
         savepoint = number % 2 == 1
         start = time.perf_counter()
         with engine.begin() as connection:
             if savepoint:
-                connection.exec_driver_sql('SAVEPOINT cockroach_restart')
+                connection.exec_driver_sql(_SAVEPOINT)
             _increment(connection, work=0)
             if savepoint:
-                connection.exec_driver_sql(
-                    'RELEASE SAVEPOINT cockroach_restart'
-                )
+                connection.exec_driver_sql(f'RELEASE {_SAVEPOINT}')
         times[savepoint].append(time.perf_counter() - start)
     return statistics.median(times[False]), statistics.median(times[True])
 
 
-def _report(result):
-    print(
-        f'{result.name:<10} {len(result.latencies):6} done'
-        f' {len(result.failures):5} failed {result.lost():5} lost'
-        f'   p50 {result.percentile(50) * 1000:9.1f} ms'
-        f'   p99 {result.percentile(99) * 1000:9.1f} ms'
-        f'   {len(result.latencies) / result.seconds:7.1f}/s'
-        f'   {result.transactions / len(result.latencies):5.1f} transactions'
-        ' for each',
-        flush=True,
-    )
-
-
 def measure(
-    database: database_module.Database,
-    clients,
-    increments,
-    think,
-    work,
-    transactions,
+    database: servers.Database, clients: int, think: float, work: float
 ) -> bool:
     """Measure on a database, and print.
 
     :param clients: number of threads
-    :param increments: number of increments of each way of retrying
     :param think: seconds between two increments of a client, on average
     :param work: seconds between reading and writing
-    :param transactions: number of transactions of the client that is alone
     :returns: whether it is as wanted
     """
-    api, exception, engines = _oslo_db()
-    print(database.describe())
-    print(
-        f'{clients} clients, one row, {increments} increments,'
+    tools.use_patched_oslo_db()
+    from oslo_db.sqlalchemy import engines
+
+    console.say(database.describe())
+    console.say(
+        f'{clients} clients, one row, {INCREMENTS} increments,'
         f' {think} s between two of a client, {work} s of work in each'
     )
-    name = f'{_DATABASE}_{random.randrange(10**9)}'  # noqa: S311
-    url = database.create_database(name)
-    made = []
-
-    def engine(**kwargs):
-        made.append(
+    with database.temporary('contended_counter') as url:
+        stock, ours = (
             engines.create_engine(
-                url, max_pool_size=clients, max_overflow=0, **kwargs
+                url, max_pool_size=clients, max_overflow=0, **more
             )
+            for more in ({'deadlock_backoff': False}, {})
         )
-        return made[-1]
-
-    try:
-        stock, ours = engine(deadlock_backoff=False), engine()
-        counter.create(ours)
-        results = [
-            contend(
-                way,
-                eng,
-                _wrapped(eng, api, work),
-                clients,
-                increments,
-                think,
-            )
-            for way, eng in (('stock', stock), ('ours', ours))
-        ]
-        if database.product == 'CockroachDB':
-            results.append(
-                contend(
-                    'savepoint',
-                    ours,
-                    _with_savepoint(ours, exception, work),
-                    clients,
-                    increments,
-                    think,
-                )
-            )
-        for result in results:
-            _report(result)
-        if database.product != 'CockroachDB':
-            print(
-                'savepoint  not measured: a savepoint of this database'
-                ' keeps the snapshot that the transaction failed with'
-            )
-        plain, savepoint = time_alone(ours, transactions)
-        print(
-            f'one client alone, median of {transactions} transactions:'
-            f' {plain * 1000:.2f} ms, with the savepoint'
-            f' {savepoint * 1000:.2f} ms ({savepoint / plain:.2f} times)'
+        try:
+            counter.create(ours)
+            ways = [
+                ('stock', stock, _wrapped(stock, work)),
+                ('ours', ours, _wrapped(ours, work)),
+            ]
+            if database.product == 'CockroachDB':
+                ways.append(('savepoint', ours, _with_savepoint(ours, work)))
+            results = []
+            for way in ways:
+                results.append(contend(*way, clients, think))
+                console.say(str(results[-1]))
+            plain, savepoint = time_alone(ours)
+        finally:
+            stock.dispose()
+            ours.dispose()
+    if database.product != 'CockroachDB':
+        console.say(
+            'savepoint  not measured: a savepoint of this database'
+            ' keeps the snapshot that the transaction failed with'
         )
-    finally:
-        for each in made:
-            each.dispose()
-        database.drop_database(name)
-
+    console.say(
+        f'one client alone, median of {TRANSACTIONS} transactions:'
+        f' {plain * 1000:.2f} ms, with the savepoint'
+        f' {savepoint * 1000:.2f} ms ({savepoint / plain:.2f} times)'
+    )
     ratio = results[0].percentile(99) / results[1].percentile(99)
-    print(
+    console.say(
         f'p99 of stock is {ratio:.1f} times that of ours;'
         f' at least {RATIO_WANTED} is wanted'
     )
@@ -315,21 +275,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this tool."""
     databases.add_argument(parser)
     options.add_load(parser, clients=16, think=0.3)
-    parser.add_argument('--increments', type=int, default=2000)
     parser.add_argument(
         '--work', type=float, default=0, metavar='SECONDS',
         help='between reading and writing (default: %(default)s)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--transactions', type=int, default=500,
-        help='of the client that is alone',
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> bool:
     """Run this tool."""
     with databases.start(args.provider) as database:
-        return measure(
-            database, args.clients, args.increments, args.think, args.work,
-            args.transactions,
-        )  # fmt: skip
+        return measure(database, args.clients, args.think, args.work)

@@ -9,8 +9,6 @@ the clock on the wall. The time that cleaning takes is printed with them.
 """
 
 import argparse
-import pathlib
-import tempfile
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -26,23 +24,19 @@ LIVE_LIMIT = 1.5
 CLEANING_LIMIT = 20
 
 
-def _time(title, runner, folder, tests, workers) -> tuple:
-    """Run some of a tree's tests.
-
-    :returns: the sum of their times, and the wall-clock time, in seconds
-    """
+def _time(title, runner, folder, tests, workers):
+    """Run tests, and return the sum of their times and what it took, in s."""
     done = report.follow(runner, tests, folder, workers)
-    wall = done.seconds
     seconds = sum(result.seconds for result in done.results)
     numbers = ', '.join(
         f'{word} {number}'
-        for word, number in report.counts(done.results)
-        if number
+        for word, number in report.figures(done.results).items()
     )
     console.say(
-        f'{title}: {seconds:.1f} s of tests in {wall:.1f} s ({numbers})'
+        f'{title}: {seconds:.1f} s of tests in {done.seconds:.1f} s '
+        f'({numbers})'
     )
-    return seconds, wall
+    return seconds, done.seconds
 
 
 def _compare(args, server, folder):
@@ -52,13 +46,10 @@ def _compare(args, server, folder):
     no reason to be slower.
     """
     sides = {}
-    with (
-        tempfile.TemporaryDirectory() as sdists,
-        run_database.make(server) as (url, scratch),
-    ):
+    with run_database.make(server) as (url, scratch):
         settings = {'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}'}
         for name, tree, variables in (
-            ('stock', stestr_run.stock_tree(pathlib.Path(sdists)), {}),
+            ('stock', stestr_run.stock_tree(scratch / 'stock'), {}),
             ('ours', stestr_run.patched_tree(scratch), settings),
         ):
             (folder / name).mkdir()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulate ways to wait before a retry, of many clients that want one row.
 
-A client thinks, and then runs a transaction that reads the row, works for a
-while and writes it.  The transaction is refused if another one has written the
-row since it read it, and is run again after a wait, for up to 30 seconds.
-Two kinds of databases are simulated:
+A client thinks for a second, on average, and then runs a transaction that
+reads the row, works for a while and writes it. The transaction is refused if
+another one has written the row since it read it, and is run again after a
+wait, for up to 30 seconds. Two kinds of databases are simulated:
 
 optimistic
     The conflict is noticed at COMMIT.
@@ -13,12 +13,12 @@ locking
     waits for another transaction that has written it and is not committed.
 
 No database takes part, and no time is slept away, so that hundreds of clients
-and transactions of another region are simulated in seconds.  What seems best
-here is to be confirmed by the tool contended-counter.
+and transactions of another region are simulated in seconds. The tool
+contended-counter confirms on a database what seems best here.
 
 Besides the stock decorator, and waits that double up to a fixed limit, there
-are limits that follow how long the attempt took: without a regard for how
-long the client has waited, and as the patched oslo.db has them on
+are limits that follow how long the attempt took: whatever the client has
+waited for already ("following"), and as the patched oslo.db has them on
 CockroachDB ("ours").
 
 With --retries each way is limited to that number, as it is where a caller of
@@ -36,19 +36,28 @@ import dataclasses
 import heapq
 import itertools
 import random
-import sys
-import typing
 
 from keystone_crdb import console
-from keystone_crdb import errors
-from keystone_crdb import paths
+from keystone_crdb import tools
+from keystone_crdb.load import record
 
 #: Seconds after which a client gives up.
 MAX_TIME = 30
+#: The situations: numbers of clients, and seconds of a transaction that
+#: nobody is in the way of. Each client thinks for some seconds in between.
+CLIENTS = (16, 64, 256)
+DURATIONS = (0.02, 0.15)
+THINK = 1
+#: Seconds to simulate.
+SECONDS = 300
 #: How much more than wanted is chance: of the attempts, times that many; of
 #: the share of clients that fail, that much.
 _TIMES, _SHARE = 1.05, 0.005
 _OPTIMISTIC, _LOCKING = 'optimistic', 'locking'
+
+#: Returns the seconds to wait, or None to give up, for the number of retries
+#: so far, the seconds since the first refusal and those of the attempt.
+Wait = collections.abc.Callable[[int, float, float], float | None]
 
 
 @dataclasses.dataclass
@@ -74,10 +83,7 @@ class Result:
 
     def percentile(self, percent: int) -> float:
         """Return a percentile of the latency, in seconds."""
-        latencies = sorted(self.latencies)
-        if not latencies:
-            return float('nan')
-        return latencies[len(latencies) * percent // 100]
+        return record.percentile(self.latencies, percent)
 
 
 @dataclasses.dataclass
@@ -92,32 +98,21 @@ class _Client:
 class Simulation:
     """One row, and clients that want it.
 
-    :param wait: how they wait: a function of the number of retries so far,
-        the seconds since the first refusal and the seconds that the attempt
-        took; returns seconds, or None to give up
     :param locking: whether the database locks, and is not optimistic
     :param duration: of an attempt that nobody is in the way of, in seconds,
         on average
-    :param think: seconds between two transactions of a client, on average
     """
 
-    def __init__(
-        self,
-        wait: collections.abc.Callable[..., typing.Any] | None,
-        locking: bool,
-        duration: float,
-        think: float,
-    ) -> None:
+    def __init__(self, wait: Wait, locking: bool, duration: float) -> None:
         self._wait = wait
         self._locking = locking
         self._duration = duration
-        self._think = think
-        self._now = 0
-        self._agenda = []
+        self._now = 0.0
+        self._agenda: list = []
         self._order = itertools.count()
         self._written = float('-inf')
         self._locked = False
-        self._waiting = []
+        self._waiting: list[_Client] = []
         self.result = Result()
 
     def run(self, clients: int, seconds: float) -> Result:
@@ -142,7 +137,7 @@ class Simulation:
         )
 
     def _next(self, client):
-        seconds = random.expovariate(1 / self._think)
+        seconds = random.expovariate(1 / THINK)
         client.first = self._now + seconds
         client.failing_since = None
         client.retries = 0
@@ -232,22 +227,16 @@ def _limited(wait, retries):
     return limited
 
 
-def ways(retries: int | None = None) -> dict:
+def ways(retries: int | None = None) -> dict[str, Wait]:
     """Return the ways to wait that are compared, by name.
 
     :param retries: how many the caller of wrap_db_retry gives, if it does
     """
-    tree = paths.SOURCES / 'oslo.db'
-    if not tree.is_dir():
-        raise errors.Failure(
-            'the patched oslo.db is not there',
-            remedy='make it with ./build.sh source',
-        )
-    sys.path.insert(0, str(tree))
+    tools.use_patched_oslo_db()
     from oslo_db import backoff
 
     ours = backoff.Backoff(max_time=MAX_TIME)
-    compared = {
+    compared: dict[str, Wait] = {
         'stock': _stock,
         'up to 0.1 s': _doubling(0.1),
         'up to 0.5 s': _doubling(0.5),
@@ -285,81 +274,51 @@ def wrong(results: dict[str, Result]) -> list[str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this tool."""
     parser.add_argument(
-        '--clients', type=int, nargs='+', default=[16, 64, 256]
-    )
-    parser.add_argument(
-        '--durations',
-        type=float,
-        nargs='+',
-        default=[0.02, 0.15],
-        metavar='SECONDS',
-        help='of a transaction that nobody is in the way of',
-    )
-    parser.add_argument(
-        '--think',
-        type=float,
-        default=1,
-        metavar='SECONDS',
-        help='between two transactions of a client, on average',
-    )
-    parser.add_argument(
-        '--seconds', type=float, default=300, help='to simulate'
-    )
-    parser.add_argument(
         '--retries', type=int, help='that the caller of wrap_db_retry gives'
     )
-    parser.add_argument('--seed', type=int, default=1, help='of the chance')
 
 
 def run(args: argparse.Namespace) -> bool:
     """Run this tool."""
-    random.seed(args.seed)
+    random.seed(1)
     compared = ways(args.retries)
     rows = []
     lines = []
     for database, duration, clients in itertools.product(
-        (_OPTIMISTIC, _LOCKING), args.durations, args.clients
+        (_OPTIMISTIC, _LOCKING), DURATIONS, CLIENTS
     ):
         results = {
-            name: Simulation(
-                wait, database == _LOCKING, duration, args.think
-            ).run(clients, args.seconds)
+            name: Simulation(wait, database == _LOCKING, duration).run(
+                clients, SECONDS
+            )
             for name, wait in compared.items()
         }
-        for name, result in results.items():
-            rows.append(
-                (
-                    database,
-                    f'{duration * 1000:.0f} ms',
-                    clients,
-                    name,
-                    f'{result.attempts_per_success():.1f}',
-                    f'{result.failed():.1%}',
-                    f'{len(result.latencies) / args.seconds:.1f}',
-                    f'{result.percentile(50):.2f}',
-                    f'{result.percentile(99):.2f}',
-                )
+        situation = (database, f'{duration * 1000:.0f} ms', clients)
+        rows += [
+            (
+                *situation,
+                name,
+                f'{result.attempts_per_success():.1f}',
+                f'{result.failed():.1%}',
+                f'{len(result.latencies) / SECONDS:.1f}',
+                f'{result.percentile(50):.2f}',
+                f'{result.percentile(99):.2f}',
             )
+            for name, result in results.items()
+        ]
         if args.retries is None:
             lines += [
-                f'{database}, {duration * 1000:.0f} ms, {clients} clients: '
-                f'{line}'
+                f'{database}, {situation[1]}, {clients} clients: {line}'
                 for line in wrong(results)
             ]
     console.table(
         (
-            'database',
-            'transaction',
-            'clients',
-            'waits',
-            'attempts per success',
-            'failed',
-            'successes per s',
-            'p50 s',
+            'database', 'transaction', 'clients', 'waits',
+            'attempts per success', 'failed', 'successes per s', 'p50 s',
             'p99 s',
         ),
         rows,
-    )
+    )  # fmt: skip
     for line in lines:
         console.say(f'not as wanted: {line}')
     return not lines

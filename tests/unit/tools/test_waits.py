@@ -23,7 +23,7 @@ class SimulationTest(testtools.TestCase):
 
     def simulate(self, wait=None, clients=8, locking=False, seconds=60):
         simulation = waits.Simulation(
-            wait or self.wait, locking, duration=0.1, think=1
+            wait or self.wait, locking, duration=0.1
         )
         return simulation.run(clients, seconds)
 
@@ -46,7 +46,7 @@ class SimulationTest(testtools.TestCase):
     def test_what_is_committed_has_read_what_was_committed_before(self):
         for locking in False, True:
             committed = []
-            simulation = waits.Simulation(self.wait, locking, 0.1, 1)
+            simulation = waits.Simulation(self.wait, locking, 0.1)
             commit = simulation._commit
 
             def spy(client, simulation=simulation, committed=committed,
@@ -116,7 +116,6 @@ class WaysTest(testtools.TestCase):
             [waits._following(n, 0, 9) for n in (0, 1, 5, 5000)],
         )
         self.assertIsNone(waits._following(0, 31, 9))
-
 
     def test_limited(self):
         wait = waits._limited(waits._doubling(0.1), 2)
