@@ -13,8 +13,8 @@ import typing
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.checks import options
 from keystone_crdb.checks import evidence
+from keystone_crdb.checks import options
 from keystone_crdb.images import image
 from keystone_crdb.keystone import serving
 

@@ -2,8 +2,11 @@
 """The trees of Keystone and oslo.db: ours, patched, and stock."""
 
 import pathlib
+import sys
 
 from keystone_crdb import console
+from keystone_crdb import errors
+from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
 from keystone_crdb.series import manifest
@@ -24,3 +27,17 @@ def make(force: bool = False) -> dict[str, pathlib.Path]:
             trees[project] = tree.make(source, force=force)
     manifest.write(pinned)
     return trees
+
+
+def use_patched_oslo_db() -> None:
+    """Let `import oslo_db` find ours, and not one that may be installed.
+
+    :raises Failure: when ours is not there
+    """
+    tree = paths.SOURCES / 'oslo.db'
+    if not tree.is_dir():
+        raise errors.Failure(
+            f'there is no patched oslo.db in {tree}',
+            remedy='make it: ./build.sh source',
+        )
+    sys.path.insert(0, str(tree))

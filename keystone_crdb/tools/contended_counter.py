@@ -33,10 +33,10 @@ import sqlalchemy
 
 from keystone_crdb import console
 from keystone_crdb import databases
-from keystone_crdb import tools
 from keystone_crdb.checks import options
 from keystone_crdb.databases import database as servers
 from keystone_crdb.load import record
+from keystone_crdb.series import sources
 
 RATIO_WANTED = 10
 #: How many of each way of retrying, and how many of the client that is alone.
@@ -220,7 +220,7 @@ def measure(
     :param work: seconds between reading and writing
     :returns: whether it is as wanted
     """
-    tools.use_patched_oslo_db()
+    sources.use_patched_oslo_db()
     from oslo_db.sqlalchemy import engines
 
     console.say(database.describe())

@@ -38,8 +38,8 @@ import itertools
 import random
 
 from keystone_crdb import console
-from keystone_crdb import tools
 from keystone_crdb.load import record
+from keystone_crdb.series import sources
 
 #: Seconds after which a client gives up.
 MAX_TIME = 30
@@ -232,7 +232,7 @@ def ways(retries: int | None = None) -> dict[str, Wait]:
 
     :param retries: how many the caller of wrap_db_retry gives, if it does
     """
-    tools.use_patched_oslo_db()
+    sources.use_patched_oslo_db()
     from oslo_db import backoff
 
     ours = backoff.Backoff(max_time=MAX_TIME)

@@ -113,9 +113,9 @@ class GateTest(base.TestCase):
 
     def test_a_tool(self):
         self.endings = {'waits': ('', 0)}
-        status, said = self.call('tool', 'waits', '--seed', '2')
+        status, said = self.call('tool', 'waits', '--retries', '2')
         self.assertEqual(0, status)
-        self.assertIn('==> ./build.sh tool waits --seed 2\n', said)
+        self.assertIn('==> ./build.sh tool waits --retries 2\n', said)
 
     def test_each_is_listed_with_what_it_needs_and_takes(self):
         for verb, listed in (
