@@ -1,16 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Server programs that write the URL they listen on to a file."""
+"""Server programs: their ports, their start and their end."""
 
 import collections.abc
 import contextlib
 import pathlib
+import socket
 import subprocess
 import time
+import typing
 
 from keystone_crdb import errors
 from keystone_crdb import scratch
 
 _STOP_SECONDS = 30
+
+T = typing.TypeVar('T')
+
+
+class NotYet(errors.Failure):
+    """Something is not as it is waited for, and why."""
+
+
+def wait_until(
+    attempt: collections.abc.Callable[[], T],
+    seconds: float,
+    pause: float = 0.1,
+) -> T:
+    """Attempt something until it raises NotYet no more.
+
+    :param seconds: after which that is a Failure
+    :param pause: seconds between two attempts
+    :returns: what the attempt returned
+    :raises Failure: as the last NotYet says
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except NotYet as exc:
+            if time.monotonic() > deadline:
+                raise errors.Failure(
+                    exc.what, exc.remedy, exc.details
+                ) from exc
+        time.sleep(pause)
+
+
+def free_port(port: int = 0) -> int:
+    """Make sure that a port of 127.0.0.1 can be listened on.
+
+    :param port: its number, or 0 for any
+    :returns: its number
+    :raises Failure: when something else listens there
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('127.0.0.1', port))
+        except (OSError, OverflowError) as exc:
+            raise errors.Failure(
+                f'can not listen on 127.0.0.1:{port}: '
+                f'{getattr(exc, "strerror", None) or exc}',
+                remedy='end what listens there, or name another with --port',
+            ) from exc
+        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -63,24 +115,23 @@ def _wait_for_url(
     seconds: float,
     log: pathlib.Path,
 ) -> str:
-    deadline = time.monotonic() + seconds
-    while True:
+    def read() -> str:
         status = process.poll()
         with contextlib.suppress(FileNotFoundError):
             url = url_file.read_text().strip()
             if url:
                 return url
+        details = errors.tail(log.read_text(errors='replace'))
         if status is not None:
             raise errors.Failure(
                 f'{name} ended with {status} before it could be used',
-                details=errors.tail(log.read_text(errors='replace')),
+                details=details,
             )
-        if time.monotonic() > deadline:
-            raise errors.Failure(
-                f'{name} is not up after {seconds:.0f} s',
-                details=errors.tail(log.read_text(errors='replace')),
-            )
-        time.sleep(0.02)
+        raise NotYet(
+            f'{name} is not up after {seconds:.0f} s', details=details
+        )
+
+    return wait_until(read, seconds, 0.02)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

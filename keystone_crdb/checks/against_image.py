@@ -16,7 +16,7 @@ from keystone_crdb import paths
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import options
 from keystone_crdb.images import image
-from keystone_crdb.keystone import serving
+from keystone_crdb.keystone import container
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def make_folder(name: str) -> pathlib.Path:
 @contextlib.contextmanager
 def serving_image(
     args: argparse.Namespace, name: str, settings: dict | None = None
-) -> collections.abc.Iterator[tuple[serving.Served, pathlib.Path]]:
+) -> collections.abc.Iterator[tuple[container.OnDatabase, pathlib.Path]]:
     """Serve the image on an empty database of its own.
 
     :param name: of the tool
@@ -77,12 +77,12 @@ def serving_image(
     :raises Failure: when there is no image, no database, or no first token
     """
     folder = make_folder(name)
-    with serving.keystone(args, f'{name}-keystone', settings) as served:
+    with container.on_database(args, f'{name}-keystone', settings) as served:
         yield served, folder
 
 
 def report(
-    args: argparse.Namespace, name: str, served: serving.Served,
+    args: argparse.Namespace, name: str, served: container.OnDatabase,
     figures: dict[str, typing.Any],
 ) -> None:
     """Report a run, if it was the whole one.
@@ -90,7 +90,7 @@ def report(
     :param name: of the report
     """
     if not args.regexes:
-        broken = len(served.server_errors())
+        broken = len(served.keystone.server_errors())
         evidence.write(
             name, served.database.describe(),
             figures | {'answered 5xx': broken}, args.command,

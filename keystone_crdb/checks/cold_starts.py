@@ -14,12 +14,11 @@ import collections
 import concurrent.futures
 import pathlib
 import socket
-import time
 
 from keystone_crdb import console
 from keystone_crdb import databases
+from keystone_crdb import process
 from keystone_crdb.checks import bench
-from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import http
 from keystone_crdb.keystone import served
@@ -34,15 +33,16 @@ PATHS = (
 
 def _wait_for_port(keystone):
     """Wait until connections are taken; nothing is sent on this one."""
-    deadline = time.monotonic() + served.START_LIMIT
-    while True:
+
+    def connect():
         try:
             socket.create_connection(('127.0.0.1', keystone.port)).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.01)
+        except OSError as exc:
+            raise process.NotYet(
+                f'{keystone.name} does not listen: {exc}'
+            ) from exc
+
+    process.wait_until(connect, served.START_LIMIT, 0.01)
 
 
 def _first_answers(keystone, token, threads):
@@ -98,7 +98,7 @@ def measure(
         stock, ours = (
             served.Served(
                 f'cold-starts-{name}', trees, url, folder,
-                cluster.free_port(), processes=1, threads=args.threads,
+                process.free_port(), processes=1, threads=args.threads,
             )
             for name, trees in (
                 ('stock', served.stock(folder / 'stock')),

@@ -32,9 +32,9 @@ import time
 
 from keystone_crdb import console
 from keystone_crdb import databases
+from keystone_crdb import process
 from keystone_crdb.checks import bench
 from keystone_crdb.checks import options
-from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import http
 from keystone_crdb.keystone import served
@@ -197,7 +197,7 @@ def measure(
             url = stack.enter_context(server.temporary('contention'))
             keystone = served.Served(
                 f'contention-{name}', trees, url, folder / f'{name}-state',
-                cluster.free_port(), args.processes, args.threads,
+                process.free_port(), args.processes, args.threads,
             )
             with console.step(f'Keystone: {name}'):
                 keystone.prepare()

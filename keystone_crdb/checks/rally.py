@@ -26,7 +26,7 @@ from keystone_crdb import errors
 from keystone_crdb.checks import against_image
 
 if typing.TYPE_CHECKING:
-    from keystone_crdb.verbs import run as run_module
+    from keystone_crdb.keystone import container
 
 CONCURRENCY = 10
 
@@ -126,7 +126,7 @@ class Rally:
         )
 
     @contextlib.contextmanager
-    def environment(self, keystone: run_module.Keystone):
+    def environment(self, keystone: container.Keystone):
         """Make its database and its environment, for a Keystone.
 
         What has the password is removed at the end.
@@ -293,7 +293,7 @@ def run(args: argparse.Namespace) -> bool:
     console.say(served.database.describe())
     _describe(outcomes)
     console.say(f'the report: {folder / "report.html"}')
-    broken = served.server_errors()
+    broken = served.keystone.server_errors()
     for line in broken:
         console.say(f'answered 5xx: {line}')
     figures = {

@@ -22,9 +22,9 @@ import sqlalchemy
 
 from keystone_crdb import console
 from keystone_crdb import databases
+from keystone_crdb import process
 from keystone_crdb.checks import bench
 from keystone_crdb.checks import options
-from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
@@ -132,7 +132,7 @@ def measure(
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(server.temporary('soak'))
         keystone = served.Served(
-            'soak', served.ours(), url, folder, cluster.free_port()
+            'soak', served.ours(), url, folder, process.free_port()
         )
         with console.step('Keystone'):
             keystone.prepare()

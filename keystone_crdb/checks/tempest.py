@@ -30,7 +30,7 @@ from keystone_crdb.checks import report
 from keystone_crdb.keystone import stestr_run
 
 if typing.TYPE_CHECKING:
-    from keystone_crdb.verbs import run as runs
+    from keystone_crdb.keystone import container
 
 _TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
 
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings(keystone: runs.Keystone, folder: pathlib.Path) -> dict:
+def settings(keystone: container.Keystone, folder: pathlib.Path) -> dict:
     """Return what tempest.conf says.
 
     :param folder: for Tempest's own files
@@ -197,7 +197,7 @@ def account_for(
 
 
 def ask(
-    keystone: runs.Keystone, folder: pathlib.Path, regexes: list[str],
+    keystone: container.Keystone, folder: pathlib.Path, regexes: list[str],
     workers: int,
 ) -> report.Run:
     """Let Tempest ask a Keystone, and tell how far it is.
@@ -233,7 +233,7 @@ def run(args: argparse.Namespace) -> bool:
     judgement = ledger.judge_run(
         'tempest', served.database, done.outcomes(), not regexes
     )
-    broken = served.server_errors()
+    broken = served.keystone.server_errors()
     report.leave(
         folder, served.database.describe(), done,
         [judgement.describe(), f'{len(broken):6} answered 5xx', *broken],

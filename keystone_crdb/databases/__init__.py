@@ -21,11 +21,16 @@ import signal
 import sys
 import threading
 
+import sqlalchemy
+
 from keystone_crdb import errors
 from keystone_crdb import pins
 from keystone_crdb import scratch
 from keystone_crdb.databases import cluster
 from keystone_crdb.databases import providers
+
+#: Of the URL of a database that is taken as it is.
+_URL_SETTING = 'KEYSTONE_CRDB_DATABASE_URL'
 
 #: In the order in which they are tried.
 PROVIDERS = ('url', 'binary', 'container', 'standin')
@@ -37,6 +42,44 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         '--provider', choices=PROVIDERS, metavar='PROVIDER',
         help=f'take this database and no other: {", ".join(PROVIDERS)}',
     )  # fmt: skip
+
+
+def add_empty_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare --provider and --database-url."""
+    add_argument(parser)
+    parser.add_argument(
+        '--database-url', metavar='URL',
+        help="use this database, by SQLAlchemy's URL, as it is; also by "
+        f'{_URL_SETTING}, which keeps a password out of the list of processes',
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def empty(
+    args: argparse.Namespace,
+) -> collections.abc.Iterator[tuple[str, str]]:
+    """Provide an empty database, or the one that a URL names.
+
+    :param args: with the options of add_empty_arguments()
+    :returns: as context: what it is, for people, and its URL
+    :raises Failure: when there is none
+    """
+    url = args.database_url or os.environ.get(_URL_SETTING)
+    if url:
+        try:
+            name = sqlalchemy.make_url(url).render_as_string()
+        except sqlalchemy.exc.ArgumentError as exc:
+            raise errors.Failure(
+                'the database URL is not of the form '
+                'cockroachdb+psycopg://USER@HOST:26257/DATABASE'
+            ) from exc
+        yield f'database: {name}', url
+        return
+    with (
+        start(args.provider) as server,
+        server.temporary('keystone_crdb') as url,
+    ):
+        yield server.describe(), url
 
 
 def choose(provider: str | None = None) -> tuple:

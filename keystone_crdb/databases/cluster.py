@@ -11,14 +11,13 @@ import contextlib
 import os
 import pathlib
 import signal
-import socket
 import subprocess
-import time
 
 import psycopg
 import sqlalchemy
 
 from keystone_crdb import errors
+from keystone_crdb import process
 from keystone_crdb import scratch
 from keystone_crdb.databases import database as databases
 
@@ -78,11 +77,9 @@ class Node:
 
         :raises Failure: when it does not
         """
-        deadline = time.monotonic() + START_LIMIT
-        while True:
+        def answer() -> None:
             try:
                 self.ask('SELECT 1')
-                return
             except psycopg.Error as exc:
                 if self.process.poll() is not None:
                     raise errors.Failure(
@@ -90,12 +87,12 @@ class Node:
                         f'{self.process.returncode}',
                         remedy=f'see node{self.number}.log',
                     ) from exc
-                if time.monotonic() > deadline:
-                    raise errors.Failure(
-                        f'node {self.number} of CockroachDB does not answer '
-                        f'within {START_LIMIT} s: {exc}'
-                    ) from exc
-            time.sleep(0.2)
+                raise process.NotYet(
+                    f'node {self.number} of CockroachDB does not answer '
+                    f'within {START_LIMIT} s: {exc}'
+                ) from exc
+
+        process.wait_until(answer, START_LIMIT)
 
     def ask(self, statement):
         """Ask this node.
@@ -123,13 +120,6 @@ def environ() -> dict:
     } | {'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING': 'true'}
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
 class Cluster:
     """The nodes.
 
@@ -145,7 +135,7 @@ class Cluster:
         memory: bool = False,
     ) -> None:
         self._program = program
-        ports = [free_port() for _ in range(NODES)]
+        ports = [process.free_port() for _ in range(NODES)]
         join = ','.join(f'127.0.0.1:{port}' for port in ports)
         self.nodes = [
             Node(
@@ -169,28 +159,26 @@ class Cluster:
         """
         for node in self.nodes:
             node.start()
-        deadline = time.monotonic() + START_LIMIT
-        while True:
-            result = subprocess.run(
-                [
-                    self._program, 'init', '--insecure',
-                    f'--host=127.0.0.1:{self.nodes[0].port}',
-                ],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                env=environ(),
-            )
-            if not result.returncode or 'initialized' in result.stderr:
-                break
-            if time.monotonic() > deadline:
-                raise errors.Failure(
-                    'the cluster could not be initialized',
-                    details=result.stderr.strip(),
-                )
-            time.sleep(0.5)
+        process.wait_until(self._initialize, START_LIMIT)
         for node in self.nodes:
             node.wait()
+
+    def _initialize(self) -> None:
+        result = subprocess.run(
+            [
+                self._program, 'init', '--insecure',
+                f'--host=127.0.0.1:{self.nodes[0].port}',
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environ(),
+        )
+        if result.returncode and 'initialized' not in result.stderr:
+            raise process.NotYet(
+                'the cluster could not be initialized',
+                details=result.stderr.strip(),
+            )
 
     def stop(self) -> None:
         """End all nodes at once; their data goes with the folder."""

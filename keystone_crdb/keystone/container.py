@@ -1,28 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers of the image, which can be killed."""
+"""A Keystone of the image, in a container."""
 
+from __future__ import annotations
+
+import argparse
+import collections.abc
 import contextlib
+import re
 import secrets
 import subprocess
 import time
+import typing
 import uuid
 
+from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.databases import cluster
+from keystone_crdb import process
+from keystone_crdb.databases import database as database_module
 from keystone_crdb.images import engine as engines
-from keystone_crdb.load import clients
+from keystone_crdb.images import image
+from keystone_crdb.keystone import http
 
 #: Seconds until a container has to serve; a lock that a killed one held in
 #: the database is free after 30.
 START_LIMIT = 180
 
-_OPTIONS = {
-    'KEYSTONE_PROCESSES': '2',
-    'KEYSTONE_THREADS': '4',
-    'OS_IDENTITY__PASSWORD_HASH_ALGORITHM': 'bcrypt',
-    'OS_IDENTITY__PASSWORD_HASH_ROUNDS': '4',
-}
+#: Settings that are given as files, which no inspection shows.
+SECRETS = frozenset({
+    'KEYSTONE_ADMIN_PASSWORD',
+    'KEYSTONE_DATABASE_PASSWORD',
+    'KEYSTONE_DATABASE_URL',
+    'KEYSTONE_DB_SYNC_PASSWORD',
+    'KEYSTONE_DB_SYNC_URL',
+})  # fmt: skip
+
+_SERVER_ERROR = re.compile(r'\(HTTP/1\.\d 5\d\d\)')
 
 
 class InNamespace(engines.Engine):
@@ -36,16 +50,16 @@ class InNamespace(engines.Engine):
         super().__init__(engine.name, engine.options, engine.build_options)
         self._namespace = namespace
 
-    def command(self, *words):
+    def command(self, *words: object) -> list[str]:
         # `ip netns exec` would also hide the cgroups, in a /sys of its own.
         return [
             'nsenter', f'--net=/run/netns/{self._namespace}',
             *super().command(*words),
-        ]
+        ]  # fmt: skip
 
 
-def call(engine: engines.Engine, *words):
-    """Run a command of the engine.
+def call(engine: engines.Engine, *words: str) -> str:
+    """Run a command of the engine, and return what it printed.
 
     :raises Failure: when it fails
     """
@@ -63,13 +77,18 @@ def call(engine: engines.Engine, *words):
     return result.stdout
 
 
+def unique_name() -> str:
+    """Return a name for a container, a volume or a database."""
+    return f'keystone-crdb-{uuid.uuid4().hex[:12]}'
+
+
 @contextlib.contextmanager
-def volume(engine: engines.Engine):
+def volume(engine: engines.Engine) -> collections.abc.Iterator[str]:
     """Make a volume for keys, and remove it at the end.
 
     :returns: as context: its name
     """
-    name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
+    name = unique_name()
     call(engine, 'volume', 'create', name)
     try:
         yield name
@@ -77,72 +96,105 @@ def volume(engine: engines.Engine):
         call(engine, 'volume', 'rm', '--force', name)
 
 
+def mounted(name: str) -> tuple[str, str]:
+    """Return the options of `run` that mount a volume for keys."""
+    return '--volume', f'{name}:/var/lib/keystone'
+
+
+def apart(
+    settings: collections.abc.Mapping[str, str],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the settings that are no secrets, and those that are."""
+    names = settings.keys()
+    return (
+        {name: settings[name] for name in names - SECRETS},
+        {name: settings[name] for name in names & SECRETS},
+    )
+
+
 class Keystone:
     """A container that can be started and ended again and again.
 
-    :param engine: docker or podman
+    As a context it is started, serves, and is ended.
+
     :param reference: of the image
-    :param database_url: SQLAlchemy's
+    :param settings: its environment; where there is no admin password, one
+        is made for each database
     :param options: of `run`, such as those of its volume
-    :param password: of the admin, or None for a new one
     :param host: address to listen on
-    :param notice: seconds that the balancer gets to notice its end
+    :param port: to listen on, or 0 for a free one
+    :param log: name of its log below build/logs; its own without it
     """
 
     def __init__(
         self,
         engine: engines.Engine,
         reference: str,
-        database_url: str,
-        options: tuple,
-        password: str | None = None,
+        settings: collections.abc.Mapping[str, str],
+        options: collections.abc.Sequence[str] = (),
         host: str = '127.0.0.1',
-        notice: int = 0,
+        port: int = 0,
+        log: str | None = None,
     ) -> None:
-        self.engine = engine
-        self.password = password or secrets.token_urlsafe(18)
-        self.host = host
-        self.port = cluster.free_port()
+        self.port = port or process.free_port()
         self.url = f'http://{host}:{self.port}/v3'
-        self.log = None
+        self.log = paths.LOGS / f'{log or unique_name()}.log'
+        #: Seconds from its start until it served, once it does.
+        self.first_token = 0.0
+        self._engine = engine
         self._reference = reference
-        self._options = options
-        self._environ = {
+        self._options = tuple(options)
+        self._settings = {
             'KEYSTONE_LISTEN': f'{host}:{self.port}',
-            'KEYSTONE_NOTICE': str(notice),
             'KEYSTONE_PUBLIC_URL': self.url,
-            **_OPTIONS,
+            **settings,
         }
-        self._secrets = {
-            'KEYSTONE_ADMIN_PASSWORD': self.password,
-            'KEYSTONE_DATABASE_URL': database_url,
-        }
+        if 'KEYSTONE_DATABASE_URL' in settings:
+            self._settings.setdefault(
+                'KEYSTONE_ADMIN_PASSWORD', secrets.token_urlsafe(18)
+            )
         self._stack = contextlib.ExitStack()
-        self.container = None
+        self._container: engines.Container | None = None
+        self._started = 0.0
+
+    @property
+    def password(self) -> str:
+        """The admin's."""
+        return self._settings['KEYSTONE_ADMIN_PASSWORD']
+
+    @property
+    def container(self) -> engines.Container:
+        """What the engine runs, once it was started."""
+        assert self._container is not None
+        return self._container
 
     def start(self) -> None:
         """Start it, without waiting until it serves."""
-        name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
-        paths.LOGS.mkdir(parents=True, exist_ok=True)
-        self.log = paths.LOGS / f'{name}.log'
+        environ, hidden = apart(self._settings)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._started = time.monotonic()
         output = self._stack.enter_context(open(self.log, 'w'))
-        self.container = self._stack.enter_context(
-            self.engine.running(
-                self._reference, name, self._environ, self._secrets, output,
+        self._container = self._stack.enter_context(
+            self._engine.running(
+                self._reference, unique_name(), environ, hidden, output,
                 self._options,
             )
-        )
+        )  # fmt: skip
 
     def stop(self) -> None:
         """End it as `docker stop` does."""
         self._stack.close()
 
+    def signal(self, name: str) -> None:
+        """Send it a signal, such as TERM."""
+        call(self._engine, 'kill', '--signal', name, self.container.name)
+
     def kill(self) -> None:
         """End it by SIGKILL."""
-        call(self.engine, 'kill', '--signal', 'KILL', self.container.name)
+        self.signal('KILL')
         self.stop()
 
-    def __enter__(self):
+    def __enter__(self) -> Keystone:
         self.start()
         try:
             self.wait()
@@ -151,14 +203,27 @@ class Keystone:
             raise
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
     def output(self) -> str:
-        """Return what the container printed until now."""
+        """Return what it has printed."""
         return self.log.read_text(errors='replace')
 
-    def ended(self, seconds) -> int:
+    def server_errors(self) -> list[str]:
+        """Return the requests that were answered with a 5xx.
+
+        A client that tries again may hide one.
+
+        :returns: uWSGI's line of each
+        """
+        return [
+            line
+            for line in self.output().splitlines()
+            if _SERVER_ERROR.search(line)
+        ]
+
+    def ended(self, seconds: float | None = None) -> int:
         """Wait until it ends by itself.
 
         :returns: its exit status
@@ -167,26 +232,92 @@ class Keystone:
         return self.container.process.wait(seconds)
 
     def wait(self) -> None:
-        """Wait until it serves tokens.
+        """Wait until it serves; tokens, where we know the admin's password.
 
         :raises Failure: with the end of its output, when it does not
         """
-        deadline = time.monotonic() + START_LIMIT
-        load = clients.Load(self.url, self.password)
-        while True:
-            try:
-                load.log_in()
-                return
-            except errors.Failure as failure:
-                why = failure.what
-            status = self.container.process.poll()
-            if status is not None:
-                why = f'the container ended with {status}'
-            elif time.monotonic() < deadline:
-                time.sleep(0.1)
-                continue
+        process.wait_until(self._serve, START_LIMIT)
+        self.first_token = time.monotonic() - self._started
+
+    def _serve(self) -> None:
+        if 'KEYSTONE_ADMIN_PASSWORD' in self._settings:
+            answer = http.issue_token(self.url, self.password)
+        else:
+            answer = http.request(self.url, 'GET', '/')
+        if answer.outcome is http.Outcome.DONE:
+            return
+        status = self.container.process.poll()
+        kind: type[errors.Failure] = process.NotYet
+        why = answer.why
+        if status is not None:
+            kind, why = errors.Failure, f'the container ended with {status}'
+        raise kind(
+            f'Keystone does not serve: {why}',
+            details=errors.tail(self.output()),
+            remedy=f'all of its output is in {self.log}',
+        )
+
+    def run(self, *words: str) -> str:
+        """Run a command in it, and return what it prints.
+
+        :raises Failure: when it fails
+        """
+        result = subprocess.run(
+            self.container.exec_command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if result.returncode:
             raise errors.Failure(
-                f'Keystone does not serve: {why}',
-                details=errors.tail(self.output()),
-                remedy=f'all of its output is in {self.log}',
+                f'{" ".join(words)} ended with {result.returncode} in the '
+                'container',
+                details=result.stdout.strip(),
             )
+        return result.stdout
+
+    def credentials(self) -> dict[str, str]:
+        """Return the environment that makes `openstack` its admin's."""
+        return {
+            'OS_AUTH_URL': self.url,
+            'OS_IDENTITY_API_VERSION': '3',
+            'OS_PASSWORD': self.password,
+            'OS_PROJECT_DOMAIN_ID': 'default',
+            'OS_PROJECT_NAME': 'admin',
+            'OS_USERNAME': 'admin',
+            'OS_USER_DOMAIN_ID': 'default',
+        }
+
+
+class OnDatabase(typing.NamedTuple):
+    """The image, served on an empty database of its own."""
+
+    keystone: Keystone
+    database: database_module.Database
+
+
+@contextlib.contextmanager
+def on_database(
+    args: argparse.Namespace,
+    log: str,
+    settings: collections.abc.Mapping[str, str] | None = None,
+) -> collections.abc.Iterator[OnDatabase]:
+    """Serve the image on an empty database of its own.
+
+    :param args: with the options of an engine and --provider
+    :param log: name of Keystone's log below build/logs
+    :param settings: further ones of the container
+    :raises Failure: when there is no image, no database, or no first token
+    """
+    engine = image.find_engine(args.engine, args.engine_option)
+    built = image.make(engine)
+    with databases.start(args.provider) as server:
+        console.say(server.describe())
+        with server.temporary('keystone_crdb') as url:
+            chosen = {'KEYSTONE_DATABASE_URL': url, **(settings or {})}
+            keystone = Keystone(engine, built.reference, chosen, log=log)
+            with contextlib.ExitStack() as stack:
+                with console.step('Keystone'):
+                    stack.enter_context(keystone)
+                yield OnDatabase(keystone, server)

@@ -6,6 +6,7 @@ import enum
 import http.client
 import json
 import time
+import typing
 import urllib.parse
 
 #: Seconds; longer than any fault, so that no request is given up whose
@@ -40,25 +41,27 @@ class Answer:
     :param status: of HTTP, None without an answer
     :param token: the header X-Subject-Token
     :param body: its JSON, or None
+    :param headers: all of them
     :param why: what went wrong, in a line
     """
 
     start: float
     end: float
     outcome: Outcome
-    status: int = None
-    token: str = None
-    body: dict = None
+    status: int | None = None
+    token: str | None = None
+    body: typing.Any = None
     why: str = ''
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def _outcome(status):
+def _outcome(status: int) -> Outcome:
     if status >= 500:
         return Outcome.FAILED
     return Outcome.REFUSED if status >= 400 else Outcome.DONE
 
 
-def _why(status, body):
+def _why(status: int, body: typing.Any) -> str:
     try:
         return f'{status}: {body["error"]["message"]}'
     except (KeyError, TypeError):
@@ -69,9 +72,9 @@ def request(
     url: str,
     method: str,
     path: str,
-    body: dict | None = None,
+    body: object = None,
     token: str | None = None,
-    **headers,
+    **headers: str,
 ) -> Answer:
     """Send a request on a connection of its own.
 
@@ -84,15 +87,16 @@ def request(
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT)
     if token:
         headers['X-Auth-Token'] = token
+    content = None
     if body is not None:
         headers['Content-Type'] = 'application/json'
-        body = json.dumps(body)
+        content = json.dumps(body)
     start = time.monotonic()
     outcome = Outcome.UNREACHABLE
     try:
         connection.connect()
         outcome = Outcome.RESET
-        connection.request(method, parts.path + path, body, headers)
+        connection.request(method, parts.path + path, content, headers)
         response = connection.getresponse()
         text = response.read()
     except (OSError, http.client.HTTPException) as exc:
@@ -102,9 +106,9 @@ def request(
         connection.close()
     end = time.monotonic()
     try:
-        content = json.loads(text) if text else None
+        answered = json.loads(text) if text else None
     except ValueError:
-        content = None
+        answered = None
     outcome = _outcome(response.status)
     return Answer(
         start,
@@ -112,6 +116,36 @@ def request(
         outcome,
         response.status,
         response.headers.get('X-Subject-Token'),
-        content,
-        '' if outcome is Outcome.DONE else _why(response.status, content),
+        answered,
+        '' if outcome is Outcome.DONE else _why(response.status, answered),
+        dict(response.headers),
     )
+
+
+def issue_token(
+    url: str, password: str, scope: dict[str, object] | None = None
+) -> Answer:
+    """Issue a token for the admin.
+
+    :param url: Keystone's, with /v3
+    :param scope: of the token; the system without it
+    """
+    user = {'name': 'admin', 'domain': {'id': 'default'}, 'password': password}
+    identity = {'methods': ['password'], 'password': {'user': user}}
+    scope = scope or {'system': {'all': True}}
+    body = {'auth': {'identity': identity, 'scope': scope}}
+    return request(url, 'POST', '/auth/tokens', body)
+
+
+def user_of_token(url: str, token: str) -> str | None:
+    """Validate a token, and return the name of its user.
+
+    :param url: Keystone's, with /v3
+    :returns: None when the token is not valid
+    """
+    answer = request(
+        url, 'GET', '/auth/tokens', token=token, **{'X-Subject-Token': token}
+    )
+    if answer.outcome is not Outcome.DONE:
+        return None
+    return str(answer.body['token']['user']['name'])

@@ -17,11 +17,11 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import process
 from keystone_crdb.keystone import http
 
 #: Seconds until it has to answer, and until it has to have ended.
@@ -139,8 +139,8 @@ class Served:
                 start_new_session=True,
             )
 
-    def _failure(self, what):
-        return errors.Failure(
+    def _failure(self, what, kind=errors.Failure):
+        return kind(
             f'{self.name}: {what}',
             details=errors.tail(self.log.read_text(errors='replace')),
             remedy=f'all of its output is in {self.log}',
@@ -164,17 +164,16 @@ class Served:
 
         :raises Failure: when it does not
         """
-        deadline = time.monotonic() + START_LIMIT
-        while True:
-            answer = http.request(self.url, 'GET', '/')
-            if answer.outcome is http.Outcome.DONE:
-                return
-            status = self.process.poll()
-            if status is not None:
-                raise self._failure(f'ended with {status}')
-            if time.monotonic() > deadline:
-                raise self._failure(f'does not serve: {answer.why}')
-            time.sleep(0.05)
+        process.wait_until(self._serve, START_LIMIT, 0.05)
+
+    def _serve(self) -> None:
+        answer = http.request(self.url, 'GET', '/')
+        if answer.outcome is http.Outcome.DONE:
+            return
+        status = self.process.poll()
+        if status is not None:
+            raise self._failure(f'ended with {status}')
+        raise self._failure(f'does not serve: {answer.why}', process.NotYet)
 
     def stop(self, number=signal.SIGTERM) -> None:
         """End it, by default after the requests in flight."""

@@ -139,12 +139,11 @@ class Load:
 
         :raises Failure: when there is none
         """
-        body = _auth(
-            'admin',
+        answer = http.issue_token(
+            self.url,
             self._admin_password,
             {'project': {'name': 'admin', 'domain': _DOMAIN}},
         )
-        answer = http.request(self.url, 'POST', '/auth/tokens', body)
         if answer.outcome is not http.Outcome.DONE:
             raise errors.Failure(f'the admin gets no token: {answer.why}')
         self.token = answer.token

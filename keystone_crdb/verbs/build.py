@@ -5,19 +5,24 @@ What is there already is not made again. The database of the proof is the
 first that can be had; see ./build.sh run --help.
 """
 
+import argparse
+
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb import process
 from keystone_crdb.images import image
+from keystone_crdb.keystone import container
+from keystone_crdb.keystone import smoke
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
-from keystone_crdb.verbs import run as run_verb
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     image.add_arguments(parser)
-    run_verb.add_database_arguments(parser)
+    databases.add_empty_arguments(parser)
     parser.add_argument(
         '--port',
         type=int,
@@ -27,14 +32,19 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run this verb."""
-    port = run_verb.free_port(args.port)
+    port = process.free_port(args.port)
     engine = image.find_engine(args.engine, args.engine_option)
     built = image.make(engine, args.base_image)
-    with run_verb.database(args) as (description, url):
+    with databases.empty(args) as (description, url):
         console.say(description)
-        proof = run_verb.prove(engine, built.reference, url, port)
+        proof = smoke.prove(
+            container.Keystone(
+                engine, built.reference, {'KEYSTONE_DATABASE_URL': url},
+                port=port, log='keystone',
+            )
+        )  # fmt: skip
     for line in summary(pins.load(), built, description, proof):
         console.say(line)
 
@@ -43,8 +53,8 @@ def summary(
     pinned: pins.Pins,
     built: image.Built,
     description: str,
-    proof: run_verb.Proof,
-) -> list:
+    proof: smoke.Proof,
+) -> list[str]:
     """Say what was built from what, and what to do with it.
 
     :param description: the database of the proof, for people

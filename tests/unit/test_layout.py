@@ -41,19 +41,6 @@ HAS_CLIENT = (
 #: What a Keystone is started by: its own modules, its server, an engine.
 STARTS = ('keystone.server', 'keystone.cmd')
 
-#: Breaches that are known and are to go; none may be added.
-KNOWN = {
-    'keystone_crdb/checks/rally.py imports keystone_crdb.verbs.run',
-    'keystone_crdb/checks/tempest.py imports keystone_crdb.verbs.run',
-    'keystone_crdb/keystone/container.py imports keystone_crdb.load.clients',
-    'keystone_crdb/keystone/serving.py imports keystone_crdb.verbs.run',
-    'keystone_crdb/verbs/build.py imports keystone_crdb.verbs.run',
-    'keystone_crdb/verbs/run.py has a client of its own: urllib.request',
-    'keystone_crdb/verbs/run.py starts a Keystone by self._engine.running()',
-    'tests/functional/image/base.py has a client of its own: urllib.request',
-    'tests/functional/image/base.py starts a Keystone by engine().running()',
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Module:
@@ -194,7 +181,7 @@ class LayoutTest(testtools.TestCase):
 
     def assert_kept(self, rule, found):
         lines = {line for one in found for line in rule(one)}
-        self.assertEqual(set(), lines - KNOWN)
+        self.assertEqual(set(), lines)
 
     def test_no_import_runs_upward(self):
         self.assert_kept(arrows, modules(PACKAGE))

@@ -6,11 +6,10 @@ import pathlib
 import re
 import shutil
 import subprocess
-import time
 
 from keystone_crdb import errors
 from keystone_crdb import paths
-from keystone_crdb.databases import cluster
+from keystone_crdb import process
 from keystone_crdb.keystone import http
 
 _START_LIMIT = 30
@@ -49,13 +48,13 @@ def running(folder: pathlib.Path, servers: list):
     :returns: as context: Keystone's URL there
     :raises Failure: with its output, when it does not run
     """
-    port = cluster.free_port()
+    port = process.free_port()
     file = folder / 'haproxy.cfg'
     text = (paths.ROOT / 'compose' / 'haproxy.cfg').read_text()
     file.write_text(configuration(text, port, servers))
     log = paths.LOGS / 'haproxy.log'
     with open(log, 'w') as output:
-        process = subprocess.Popen(
+        haproxy = subprocess.Popen(
             ['haproxy', '-f', file],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -64,22 +63,22 @@ def running(folder: pathlib.Path, servers: list):
         )
     url = f'http://127.0.0.1:{port}/v3'
     try:
-        _wait(process, url, log)
+        _wait(haproxy, url, log)
         yield url
     finally:
-        process.terminate()
-        process.wait()
+        haproxy.terminate()
+        haproxy.wait()
 
 
-def _wait(process, url, log):
-    deadline = time.monotonic() + _START_LIMIT
-    while True:
+def _wait(haproxy, url, log):
+    def serve():
         answer = http.request(url, 'GET', '/')
         if answer.outcome is http.Outcome.DONE:
             return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise errors.Failure(
-                f'haproxy does not serve: {answer.why}',
-                details='\n'.join(log.read_text().splitlines()[-10:]),
-            )
-        time.sleep(0.1)
+        kind = errors.Failure if haproxy.poll() is not None else process.NotYet
+        raise kind(
+            f'haproxy does not serve: {answer.why}',
+            details=errors.tail(log.read_text()),
+        )
+
+    process.wait_until(serve, _START_LIMIT)

@@ -6,13 +6,13 @@ import dataclasses
 import os
 import shutil
 import signal
-import subprocess
 import time
 import uuid
 
 import psycopg
 
 from keystone_crdb import errors
+from keystone_crdb import process
 from keystone_crdb.checks.faults import balancer
 from keystone_crdb.checks.faults import namespace
 from keystone_crdb.checks.faults import stage as stages
@@ -25,7 +25,7 @@ _DOWN = 3
 _CUT_EVERY = 10
 _CUTS = 6
 #: Seconds that the balancer gets, as in compose.yaml.
-_NOTICE = 6
+_NOTICE = '6'
 #: Seconds that a container may take to end by itself, or to get somewhere.
 _LIMIT = 120
 
@@ -35,11 +35,12 @@ def _until(condition, what):
 
     :raises Failure: when it does not come true
     """
-    deadline = time.monotonic() + _LIMIT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise errors.Failure(f'{what}: not within {_LIMIT} s')
-        time.sleep(0.02)
+
+    def met():
+        if not condition():
+            raise process.NotYet(f'{what}: not within {_LIMIT} s')
+
+    process.wait_until(met, _LIMIT, 0.02)
 
 
 def database_restarted(stage):
@@ -190,6 +191,11 @@ def keystone_killed(stage):
     return stages.result(load, moment)
 
 
+def _same_admin(keystone):
+    """Return the settings by which another one knows the admin."""
+    return {'KEYSTONE_ADMIN_PASSWORD': keystone.password}
+
+
 def _killed_at_start(stage, reached):
     """Kill a Keystone that starts on an empty database, and start another.
 
@@ -207,7 +213,7 @@ def _killed_at_start(stage, reached):
         moment = time.monotonic()
         first.kill()
         with stage.keystone(
-            text, volume, password=first.password
+            text, volume, settings=_same_admin(first)
         ) as second:
             up = time.monotonic() - moment
             with stage.load(second) as load:
@@ -262,14 +268,11 @@ def key_volume_full(stage):
         with _on_small_disk(stage, text, '16k') as keystone:
             moment = time.monotonic()
             with stage.load(keystone) as load:
-                rotation = subprocess.run(
-                    keystone.container.exec_command('rotate-keys'),
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                )
-            if rotation.returncode == 0:
-                wrong.append('a rotation on a full disk succeeds')
+                try:
+                    keystone.run('rotate-keys')
+                    wrong.append('a rotation on a full disk succeeds')
+                except errors.Failure:
+                    pass
             return stages.result(load, moment, wrong)
 
 
@@ -281,9 +284,7 @@ def _on_small_disk(stage, url, size):
         ('CREDENTIAL', 'credential'),
     ):
         options += ['--env', f'OS_{group}__KEY_REPOSITORY=/keys/{folder}']
-    return keystones.Keystone(
-        stage.engine, stage.reference, url, tuple(options)
-    )
+    return stage.container(url, options=options)
 
 
 def certificates_expired(stage):
@@ -308,18 +309,14 @@ def certificates_expired(stage):
     ):
         text = stage.url_by(link, url, **query)
         with keystones.volume(stage.engine) as volume:
-            options = (*mount, '--volume', f'{volume}:/var/lib/keystone')
-            keystone = keystones.Keystone(
-                stage.engine, stage.reference, text, options
-            )
+            options = (*mount, *keystones.mounted(volume))
+            keystone = stage.container(text, options=options)
             with keystone:
                 with stage.load(keystone) as load:
                     moment = time.monotonic()
                     link.tls = authority.context(-1)
                     link.drop()
-                    late = keystones.Keystone(
-                        stage.engine, stage.reference, text, options
-                    )
+                    late = stage.container(text, options=options)
                     late.start()
                     status = late.ended(_LIMIT)
                     late.stop()
@@ -344,8 +341,9 @@ def replica_replaced(stage):
         text = url.render_as_string(hide_password=False)
         with stage.keystone(text, volume) as first:
             second = stage.keystone(
-                text, volume, password=first.password, notice=_NOTICE
-            )
+                text, volume,
+                settings=_same_admin(first) | {'KEYSTONE_NOTICE': _NOTICE},
+            )  # fmt: skip
             with (
                 second,
                 balancer.running(

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import pathlib
 import time
+import typing
 import uuid
 
 import sqlalchemy
 
 from keystone_crdb import console
-from keystone_crdb import errors
+from keystone_crdb import process
 from keystone_crdb.checks.faults import link as links
 from keystone_crdb.databases import cluster as clusters
 from keystone_crdb.databases import database as databases
@@ -24,6 +25,13 @@ from keystone_crdb.load import clients
 CALM = 2
 #: Seconds until a write has to succeed after what was cut is mended.
 RECOVERY_LIMIT = 120
+
+_SETTINGS = {
+    'KEYSTONE_PROCESSES': '2',
+    'KEYSTONE_THREADS': '4',
+    'OS_IDENTITY__PASSWORD_HASH_ALGORITHM': 'bcrypt',
+    'OS_IDENTITY__PASSWORD_HASH_ROUNDS': '4',
+}
 
 
 class NotRun(Exception):
@@ -152,10 +160,27 @@ class Stage:
         :param url: of its database
         :param volume: of its keys
         """
-        return keystones.Keystone(
-            kwargs.pop('engine', self.engine), self.reference, url,
-            ('--volume', f'{volume}:/var/lib/keystone'), **kwargs,
+        return self.container(
+            url, options=keystones.mounted(volume), **kwargs
         )
+
+    def container(
+        self,
+        url: str,
+        engine: engines.Engine | None = None,
+        settings: collections.abc.Mapping[str, str] | None = None,
+        **kwargs: typing.Any,
+    ) -> keystones.Keystone:
+        """Return a container that is not started yet, with its own options.
+
+        :param url: of its database
+        :param settings: further ones
+        """
+        return keystones.Keystone(
+            engine or self.engine, self.reference,
+            {'KEYSTONE_DATABASE_URL': url, **_SETTINGS, **(settings or {})},
+            **kwargs,
+        )  # fmt: skip
 
     def shared(self) -> tuple:
         """Return the Keystone and the link that many scenarios use.
@@ -167,8 +192,7 @@ class Stage:
             url = enter(self.new_database())
             link = enter(self.link())
             volume = enter(keystones.volume(self.engine))
-            keystone = self.keystone(self.url_by(link, url), volume)
-            enter(keystone)
+            keystone = enter(self.keystone(self.url_by(link, url), volume))
             self._shared = keystone, link
         return self._shared
 
@@ -215,9 +239,10 @@ class Stage:
             time.sleep(CALM)
             yield load
             mended = time.monotonic()
-            while load.record.first_success(mended) is None:
-                if time.monotonic() > mended + RECOVERY_LIMIT:
-                    raise errors.Failure(
+
+            def written() -> None:
+                if load.record.first_success(mended) is None:
+                    raise process.NotYet(
                         f'no write succeeds within {RECOVERY_LIMIT} s after '
                         'the fault has ended',
                         details='\n'.join(
@@ -225,7 +250,8 @@ class Stage:
                             for reason, number in load.record.reasons()[:5]
                         ),
                     )
-                time.sleep(0.05)
+
+            process.wait_until(written, RECOVERY_LIMIT, 0.05)
             time.sleep(CALM)
 
     def server_processes(self) -> list:

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import tempfile
 import textwrap
-import urllib.error
 
 import fixtures
 import psycopg
@@ -21,6 +20,7 @@ from keystone_crdb import paths
 from keystone_crdb.checks import evidence
 from keystone_crdb.databases import database
 from keystone_crdb.images import engine as containers
+from keystone_crdb.keystone import http
 from tests import certificates
 from tests.functional.image import base
 
@@ -172,7 +172,7 @@ class SecurityTest(base.TestCase):
         command = base.engine().command(
             'exec', keystone.container.name, 'python3', '-c', WATCH
         )
-        while keystone.process.poll() is None:
+        while keystone.container.process.poll() is None:
             result = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -182,7 +182,7 @@ class SecurityTest(base.TestCase):
             )
             if result.returncode == 0:
                 return json.loads(result.stdout)
-        self.fail(keystone.log)
+        self.fail(keystone.output())
 
     def _assert_none_in(self, hidden, **texts):
         # The values are not for this test's log either.
@@ -198,7 +198,7 @@ class SecurityTest(base.TestCase):
         owner = {'KEYSTONE_DB_SYNC_PASSWORD': secrets.token_urlsafe(18)}
         options = [
             '--volume', f'{self.mounted}:{CERTS}:ro,z',
-            '--volume', f'{self.volume()}:/var/lib/keystone',
+            *self.volume(),
         ]
         if base.engine().name == 'podman':
             # It would mount some, as docker does not.
@@ -210,7 +210,7 @@ class SecurityTest(base.TestCase):
         )
         self.assertEqual(1, status)
         self.assertIn('the user keystone may not create it', output)
-        with self.serving(
+        with self.starting(
             options,
             KEYSTONE_DATABASE_URL=url,
             KEYSTONE_DB_SYNC_URL=self._url(
@@ -223,7 +223,7 @@ class SecurityTest(base.TestCase):
         ) as keystone, futures.ThreadPoolExecutor(1) as pool:
             watched = pool.submit(self._watch, keystone)
             keystone.wait()
-            hidden = given | owner | self._use(keystone, given)
+            hidden = given | owner | self._use(keystone)
             keystone.run('rotate-keys')
             self.assertNotIn('FAILED', keystone.run('check'))
             hidden |= {
@@ -247,7 +247,7 @@ class SecurityTest(base.TestCase):
             self.assertIn(
                 'KEYSTONE_ADMIN_PASSWORD_FILE=', ' '.join(seen['environ'])
             )
-            log = keystone.log
+            log = keystone.output()
             # The logs are as loud as they can be.
             self.assertIn('INSERT INTO', log)
             self.assertIn(' DEBUG keystone', log)
@@ -270,32 +270,30 @@ class SecurityTest(base.TestCase):
             'found': 0,
         }
 
-    def _use(self, keystone, given):
+    def _use(self, keystone):
         """Let the server read, write and refuse; return its secrets."""
-        token = keystone.token(given['KEYSTONE_ADMIN_PASSWORD'])
-        headers = {'X-Auth-Token': token}
+        token = self.token(keystone)
+
+        def ask(method, path, body=None):
+            return http.request(keystone.url, method, path, body, token)
+
         old, new = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
         user = {'name': 'user', 'password': old, 'domain_id': 'default'}
-        with keystone.request(
-            'POST', '/v3/users', headers, {'user': user}
-        ) as response:
-            path = f'/v3/users/{json.load(response)["user"]["id"]}'
-        keystone.request(
-            'POST', f'{path}/password', headers,
+        created = ask('POST', '/users', {'user': user})
+        path = f'/users/{created.body["user"]["id"]}'
+        changed = ask(
+            'POST', f'{path}/password',
             {'user': {'original_password': old, 'password': new}},
-        ).close()
-        error = self.assertRaises(urllib.error.HTTPError, keystone.token, old)
-        self.assertEqual(401, error.code)
-        error.close()
-        self.assertTrue(keystone.is_valid(token))
-        keystone.request('DELETE', path, headers).close()
-        # Larger than what stays in memory, with no place but the volume.
-        error = self.assertRaises(
-            urllib.error.HTTPError, keystone.request,
-            'POST', '/v3/auth/tokens', None, {'a': 'a' * 300_000},
         )
-        self.assertEqual(413, error.code)
-        error.close()
+        self.assertEqual(204, changed.status, changed.why)
+        self.assertEqual(401, http.issue_token(keystone.url, old).status)
+        self.assertTrue(self.is_valid(keystone, token))
+        self.assertEqual(204, ask('DELETE', path).status)
+        # Larger than what stays in memory, with no place but the volume.
+        large = http.request(
+            keystone.url, 'POST', '/auth/tokens', {'a': 'a' * 300_000}
+        )
+        self.assertEqual(413, large.status)
         return {'token': token, 'old password': old, 'new password': new}
 
     def _assert_no_rights(self, keystone):

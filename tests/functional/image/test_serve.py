@@ -6,10 +6,9 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
-import time
-import urllib.error
 
+from keystone_crdb import process
+from keystone_crdb.keystone import http
 from tests.functional.image import base
 
 PASSWORD = 'a-secret-of-the-test'
@@ -22,11 +21,9 @@ class ServeTest(base.TestCase):
         with self.serving(
             KEYSTONE_DATABASE_URL=url, KEYSTONE_ADMIN_PASSWORD=PASSWORD
         ) as keystone:
-            start = time.monotonic()
-            keystone.wait()
-            token = keystone.token(PASSWORD)
-            print(f'first token: {time.monotonic() - start:.1f} s')
-            self.assertTrue(keystone.is_valid(token))
+            print(f'first token: {keystone.first_token:.1f} s')
+            token = self.token(keystone)
+            self.assertTrue(self.is_valid(keystone, token))
 
             health = ('python3', '-m', 'keystone_crdb_image.health')
             self.assertIn('200', keystone.run(*health))
@@ -45,8 +42,8 @@ class ServeTest(base.TestCase):
 
             keystone.run('bootstrap')
             keystone.run('rotate-keys')
-            self.assertTrue(keystone.is_valid(token))
-            self.assertTrue(keystone.is_valid(keystone.token(PASSWORD)))
+            self.assertTrue(self.is_valid(keystone, token))
+            self.assertTrue(self.is_valid(keystone, self.token(keystone)))
             keystone.run('rotate-keys', '--credential')
             for keys in ('fernet-keys', 'credential-keys'):
                 modes = keystone.run(
@@ -60,25 +57,21 @@ class ServeTest(base.TestCase):
 
     def test_bodies_of_any_size_get_an_answer(self):
         with self.serving() as keystone:
-            keystone.wait()
             for size, status in ((100_000, 400), (300_000, 413)):
-                try:
-                    keystone.request(
-                        'POST', '/v3/auth/tokens', body={'a': 'a' * size}
-                    )
-                except urllib.error.HTTPError as error:
-                    self.assertEqual(status, error.code)
-                    error.close()
+                answer = http.request(
+                    keystone.url, 'POST', '/auth/tokens', {'a': 'a' * size}
+                )
+                self.assertEqual(status, answer.status, answer.why)
 
     def test_evaluation_on_sqlite(self):
         with self.serving() as keystone:
-            keystone.wait()
-            self.assertIn('evaluation on SQLite', keystone.log)
+            self.assertIn('evaluation on SQLite', keystone.output())
             password = keystone.run(
                 'cat', '/var/lib/keystone/admin-password'
             ).splitlines()[-1]
-            self.assertTrue(keystone.is_valid(keystone.token(password)))
-            self.assertNotIn(password, keystone.log)
+            token = self.token(keystone, password)
+            self.assertTrue(self.is_valid(keystone, token))
+            self.assertNotIn(password, keystone.output())
 
     def test_drains_on_sigterm(self):
         with self.serving(
@@ -89,73 +82,63 @@ class ServeTest(base.TestCase):
             # A password that takes a second or two to check.
             OS_IDENTITY__PASSWORD_HASH_ROUNDS='14',
         ) as keystone:
-            keystone.wait()
             with futures.ThreadPoolExecutor(4) as pool:
                 tokens = [
-                    pool.submit(keystone.token, PASSWORD) for _ in range(4)
+                    pool.submit(self.token, keystone) for _ in range(4)
                 ]
                 self._wait_for_requests(keystone, 4)
-                self._kill(keystone, 'TERM')
+                keystone.signal('TERM')
                 for token in tokens:
                     self.assertTrue(token.result())
-            self.assertEqual(0, keystone.process.wait(timeout=60))
-            self.assertIn('goodbye to uWSGI', keystone.log)
-            self.assertNotIn(' 500)', keystone.log)
+            self.assertEqual(0, keystone.ended(60))
+            self.assertIn('goodbye to uWSGI', keystone.output())
+            self.assertEqual([], keystone.server_errors())
 
     def test_starts_anew_on_sighup_and_stops_while_it_loads(self):
         with self.serving() as keystone:
-            keystone.wait()
             for number in (1, 2):
-                self._kill(keystone, 'HUP')
+                keystone.signal('HUP')
                 self._wait_for_log(keystone, '(RE)spawned', number)
                 if number == 1:
                     # With the secrets that the first one was given.
                     keystone.wait()
             # Both workers of the third start are there.
             self._wait_for_log(keystone, '(post-fork)...', 6)
-            self._kill(keystone, 'TERM')
-            self.assertEqual(0, keystone.process.wait(timeout=base.LIMIT))
-
-    def _kill(self, keystone, name):
-        subprocess.run(
-            base.engine().command(
-                'kill', '--signal', name, keystone.container.name
-            ),
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+            keystone.signal('TERM')
+            self.assertEqual(0, keystone.ended(base.LIMIT))
 
     def _wait_for_log(self, keystone, text, number):
-        deadline = time.monotonic() + base.LIMIT
-        while keystone.log.count(text) < number:
-            if time.monotonic() > deadline or keystone.process.poll() == 0:
-                self.fail(keystone.log)
-            time.sleep(0.05)
+
+        def found():
+            if keystone.output().count(text) < number:
+                raise process.NotYet(f'{text} is not in {keystone.log}')
+
+        process.wait_until(found, base.LIMIT, 0.05)
 
     def _wait_for_requests(self, keystone, number):
         """Wait until the server has that many connections."""
         port = f':{keystone.port:04X}'
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+
+        def arrived():
             with open('/proc/net/tcp') as table:
                 rows = [line.split() for line in table]
             accepted = [
                 row for row in rows if row[1].endswith(port) and row[3] == '01'
             ]
-            if len(accepted) >= number:
-                # What was accepted has no inode 0.
-                if all(row[9] != '0' for row in accepted):
-                    return
-            time.sleep(0.02)
-        self.fail('the requests did not arrive')
+            # What was accepted has no inode 0.
+            taken = [row for row in accepted if row[9] != '0']
+            if len(taken) < max(number, len(accepted)):
+                raise process.NotYet('the requests did not arrive')
+
+        process.wait_until(arrived, 30, 0.02)
 
     def test_ten_replicas_at_once(self):
         url = self.server.database()
-        options = ('--volume', f'{self.volume()}:/var/lib/keystone')
+        options = self.volume()
         with contextlib.ExitStack() as stack:
             replicas = [
                 stack.enter_context(
-                    self.serving(
+                    self.starting(
                         options,
                         KEYSTONE_DATABASE_URL=url,
                         KEYSTONE_ADMIN_PASSWORD=PASSWORD,
@@ -166,10 +149,10 @@ class ServeTest(base.TestCase):
             ]
             for replica in replicas:
                 replica.wait()
-            token = replicas[0].token(PASSWORD)
+            token = self.token(replicas[0])
             for replica in replicas:
-                self.assertTrue(replica.is_valid(token))
-            logs = ''.join(replica.log for replica in replicas)
+                self.assertTrue(self.is_valid(replica, token))
+            logs = ''.join(replica.output() for replica in replicas)
             self.assertEqual(1, logs.count('bringing the schema up\n'))
             self.assertEqual(1, logs.count('Created user admin'))
             keys = replicas[0].run('ls', '-a', '/var/lib/keystone/fernet-keys')
@@ -177,4 +160,4 @@ class ServeTest(base.TestCase):
             self.assertEqual(['.', '..', '0', '1'], keys.split()[-4:], keys)
             # Stopped at once; the context managers would do it in turn.
             for replica in replicas:
-                os.killpg(replica.process.pid, signal.SIGTERM)
+                os.killpg(replica.container.process.pid, signal.SIGTERM)

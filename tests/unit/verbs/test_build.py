@@ -6,9 +6,11 @@ import fixtures
 
 from keystone_crdb import cli
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb.images import base as base_image
 from keystone_crdb.images import image
-from keystone_crdb.verbs import run
+from keystone_crdb.keystone import container
+from keystone_crdb.keystone import smoke
 from tests.unit import base
 
 
@@ -30,10 +32,11 @@ class BuildTest(base.ProjectTestCase):
         )
         self.make = self.replace(image, 'make', return_value=built)
         self.find = self.replace(image, 'find_engine')
-        proof = run.Proof(8.0, ['a token is valid'])
-        self.prove = self.replace(run, 'prove', return_value=proof)
+        proof = smoke.Proof(8.0, ['a token is valid'])
+        self.prove = self.replace(smoke, 'prove', return_value=proof)
+        self.keystone = self.replace(container, 'Keystone')
         self.replace(
-            run, 'database',
+            databases, 'empty',
             return_value=contextlib.nullcontext(('database: X 1', 'x://')),
         )
 
@@ -59,8 +62,10 @@ class BuildTest(base.ProjectTestCase):
             'podman', ['--log-level', 'error']
         )
         self.make.assert_called_once_with(self.find.return_value, 'mine')
-        self.prove.assert_called_once_with(
-            self.find.return_value, 'keystone-crdb:1', 'x://', mock.ANY
+        self.prove.assert_called_once_with(self.keystone.return_value)
+        self.keystone.assert_called_once_with(
+            self.find.return_value, 'keystone-crdb:1',
+            {'KEYSTONE_DATABASE_URL': 'x://'}, port=mock.ANY, log='keystone',
         )
 
     def test_port_in_use_is_found_before_any_work(self):
