@@ -49,6 +49,30 @@ NEEDS = {
 }
 
 
+def add_name(
+    parser: argparse.ArgumentParser, known: tuple[checks.Check, ...]
+) -> None:
+    """Declare the options of a verb that runs one of those that are known."""
+    names = [check.name for check in known]
+    parser.add_argument('name', nargs='?', choices=names, metavar='NAME')
+    parser.add_argument(
+        'options', nargs=argparse.REMAINDER, metavar='...', help='its own',
+    )  # fmt: skip
+
+
+def run_named(
+    args: argparse.Namespace, known: tuple[checks.Check, ...]
+) -> None:
+    """Run the one that is named, or list all.
+
+    :raises Failure: as of run()
+    """
+    if args.name is None:
+        console.say(listing(known))
+    else:
+        run([checks.find(args.name)], args.options)
+
+
 def run(
     chosen: collections.abc.Iterable[checks.Check], words: list[str]
 ) -> None:

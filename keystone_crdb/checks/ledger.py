@@ -18,15 +18,14 @@ or is not run or skipped, fails the run as well, so that the list can not rot.
 Likewise one that is listed to be skipped must be.
 """
 
-import collections
 import dataclasses
 import enum
 import pathlib
 import re
 import tomllib
+import typing
 
 from packaging import specifiers
-from packaging import version
 
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -48,38 +47,48 @@ class Verdict(enum.Enum):
 #: Those that fail the run.
 WRONG = (Verdict.FAIL, Verdict.UNEXPECTED_SUCCESS, Verdict.NOT_RUN)
 
-#: Kinds of entries, and whether their tests are skipped.
-_KINDS = {'expected_failure': False, 'expected_skip': True}
-
 #: A test that its own author expects to fail, and does, is as good as one
 #: that passes; one that passes all the same is not.
 _PASSED = ('success', 'xfail')
 
+_FIELDS = {'tests': list, 'reason': str, 'link': str}
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """Tests that can't pass, or can't be run, and why.
-
-    :param databases: products, each with the versions that it holds for
-    :param skip: whether they are skipped, and do not fail
-    """
+    """Tests that can't pass, or can't be run, and why."""
 
     tests: tuple[str, ...]
     reason: str
     link: str
-    databases: dict[str, specifiers.SpecifierSet]
+    databases: tuple[str, ...] = ()
     skip: bool = False
 
-    def holds_for(self, product: str, number: version.Version) -> bool:
+    def holds_for(self, product: str, number: str) -> bool:
         """Whether the tests can't pass on a database.
 
         :param product: its name, which may go on after a space
+        :raises Failure: when an item of databases is none
         """
         return not self.databases or any(
             f'{product} '.startswith(f'{name} ')
             and versions.contains(number, prereleases=True)
-            for name, versions in self.databases.items()
+            for name, versions in map(_database, self.databases)
         )
+
+
+def _database(text: str) -> tuple[str, specifiers.SpecifierSet]:
+    """Return the product and the versions of an item of `databases`."""
+    found = re.fullmatch(r'([^<>=!~]+?)\s*([<>=!~].*)?', text)
+    try:
+        if found:
+            return found[1], specifiers.SpecifierSet(found[2] or '')
+    except specifiers.InvalidSpecifier:
+        pass
+    raise errors.Failure(
+        f'{text!r} is not a database and its versions',
+        remedy="write it as 'CockroachDB' or 'CockroachDB >=24.1'",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +122,8 @@ class Judgement:
 
     def too_many_skips(self) -> bool:
         """Whether more tests were skipped than may be."""
-        return self.skips is not None and self.skips < len(
-            self.tests(Verdict.SKIP)
-        )
+        skipped = len(self.tests(Verdict.SKIP))
+        return self.skips is not None and self.skips < skipped
 
     def is_good(self) -> bool:
         """Whether all is as listed, and something was run."""
@@ -143,30 +151,21 @@ class Judgement:
         return '\n'.join(lines)
 
 
-def _read_entry(table: dict, skip: bool, source: str) -> Entry:
-    table = {'databases': [], **table}
-    fields = {'tests': list, 'reason': str, 'link': str, 'databases': list}
-    for name in (*fields, *table):
-        if name not in fields:
-            raise errors.Failure(f'{source}: {name} is not known')
+def _read_entry(table: dict[str, typing.Any], skip: bool) -> Entry:
+    for name, kind in _FIELDS.items():
         value = table.get(name)
-        if type(value) is not fields[name] or not (
-            name == 'databases' or ''.join(value).strip()
-        ):
-            raise errors.Failure(f'{source}: {name} is missing or empty')
-    databases = {}
-    for text in table['databases']:
-        found = re.fullmatch(r'([^<>=!~]+?)\s*([<>=!~].*)?', text)
-        try:
-            databases[found[1]] = specifiers.SpecifierSet(found[2] or '')
-        except (TypeError, specifiers.InvalidSpecifier) as exc:
-            raise errors.Failure(
-                f'{source}: {text!r} is not a database and its versions',
-                remedy="write it as 'CockroachDB' or 'CockroachDB >=24.1'",
-            ) from exc
+        if not isinstance(value, kind) or not ''.join(value).strip():
+            raise errors.Failure(f'{name} is missing or empty')
+    databases = table.get('databases', [])
+    unknown = table.keys() - {*_FIELDS, 'databases'}
+    if unknown:
+        raise errors.Failure(f'{min(unknown)} is not known')
+    for text in databases:
+        _database(text)
     return Entry(
-        tuple(table['tests']), table['reason'], table['link'], databases, skip
-    )
+        tuple(table['tests']), table['reason'], table['link'],
+        tuple(databases), skip,
+    )  # fmt: skip
 
 
 def load(path: pathlib.Path) -> Ledger:
@@ -174,27 +173,26 @@ def load(path: pathlib.Path) -> Ledger:
 
     :raises Failure: when it can't be read or is not complete
     """
+    where = str(path)
     try:
         data = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as exc:
-        raise errors.Failure(f'{path}: {exc}') from exc
-    skips = data.pop('skips', None)
-    if skips is not None and type(skips) is not int:
-        raise errors.Failure(f'{path}: skips is not a number')
-    entries = tuple(
-        _read_entry(table, skip, f'{path}: {kind} {number}')
-        for kind, skip in _KINDS.items()
-        for number, table in enumerate(data.pop(kind, []), 1)
-    )
-    if data:
-        raise errors.Failure(f'{path}: {min(data)} is not known')
-    counts = collections.Counter(
-        test for entry in entries for test in entry.tests
-    )
-    for test, count in counts.items():
-        if count > 1:
-            raise errors.Failure(f'{path}: {test} is listed {count} times')
-    return Ledger(entries, skips)
+        skips = data.pop('skips', None)
+        if skips is not None and type(skips) is not int:
+            raise errors.Failure('skips is not a number')
+        entries: list[Entry] = []
+        for kind in ('expected_failure', 'expected_skip'):
+            for number, table in enumerate(data.pop(kind, []), 1):
+                where = f'{path}: {kind} {number}'
+                entries.append(_read_entry(table, kind == 'expected_skip'))
+                for earlier in entries[:-1]:
+                    for test in {*earlier.tests} & {*entries[-1].tests}:
+                        raise errors.Failure(f'{test} is listed twice')
+        where = str(path)
+        if data:
+            raise errors.Failure(f'{min(data)} is not known')
+    except (OSError, tomllib.TOMLDecodeError, errors.Failure) as exc:
+        raise errors.Failure(f'{where}: {exc}') from exc
+    return Ledger(tuple(entries), skips)
 
 
 def judge(
@@ -219,7 +217,7 @@ def judge(
     listed = {
         test: entry
         for entry in ledger.entries
-        if entry.holds_for(product, version.Version(found[0]))
+        if entry.holds_for(product, found[0])
         for test in entry.tests
         if whole or test in outcomes
     }
@@ -228,9 +226,8 @@ def judge(
         for test in {**listed, **outcomes}
     }
     # None of the whole is none of a part.
-    return Judgement(
-        verdicts, ledger.skips if whole or not ledger.skips else None
-    )
+    skips = ledger.skips if whole or not ledger.skips else None
+    return Judgement(verdicts, skips)
 
 
 def _verdict(outcome: str | None, entry: Entry | None) -> Verdict:

@@ -9,27 +9,17 @@ image. Then its tox environment is run, with the options that follow NAME;
 import argparse
 
 from keystone_crdb import checks
-from keystone_crdb import console
 from keystone_crdb.checks import gate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
-    names = [check.name for check in checks.CHECKS]
-    parser.add_argument('name', nargs='?', choices=names, metavar='NAME')
-    parser.add_argument(
-        'options', nargs=argparse.REMAINDER, metavar='...',
-        help="the check's own",
-    )  # fmt: skip
+    gate.add_name(parser, checks.CHECKS)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run this verb.
 
-    :raises Failure: when the check fails, or can't be run
+    :raises Failure: when what is named fails, or can't be run
     """
-    if args.name is None:
-        console.say('./build.sh check NAME [options], where NAME is one of')
-        console.say(gate.listing(checks.CHECKS))
-    else:
-        gate.run([checks.find(args.name)], args.options)
+    gate.run_named(args, checks.CHECKS)

@@ -8,27 +8,17 @@ which options it has.
 import argparse
 
 from keystone_crdb import checks
-from keystone_crdb import console
 from keystone_crdb.checks import gate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
-    names = [tool.name for tool in checks.TOOLS]
-    parser.add_argument('name', nargs='?', choices=names, metavar='NAME')
-    parser.add_argument(
-        'options', nargs=argparse.REMAINDER, metavar='...',
-        help="the tool's own",
-    )  # fmt: skip
+    gate.add_name(parser, checks.TOOLS)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run this verb.
 
-    :raises Failure: when the tool fails, or can't be run
+    :raises Failure: when what is named fails, or can't be run
     """
-    if args.name is None:
-        console.say('./build.sh tool NAME [options], where NAME is one of')
-        console.say(gate.listing(checks.TOOLS))
-    else:
-        gate.run([checks.find(args.name)], args.options)
+    gate.run_named(args, checks.TOOLS)

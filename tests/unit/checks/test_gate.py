@@ -30,6 +30,8 @@ class GateTest(base.TestCase):
         )
         self.commands = []
         self.endings = {}
+        # All is imported before the program is another one.
+        cli.parser()
         popen = subprocess.Popen
 
         def fake(command, **kwargs):

@@ -89,7 +89,7 @@ class LoadTest(LedgerTestCase):
             self.assertIn(f'failure 1: {database!r}', self.failure(text))
 
     def test_listed_twice(self):
-        self.assertIn('a.listed is listed 2 times', self.failure(ENTRY * 2))
+        self.assertIn('a.listed is listed twice', self.failure(ENTRY * 2))
 
     def test_no_toml(self):
         self.assertIn('line 1', self.failure('expected\n'))
