@@ -68,6 +68,8 @@ def run_named(
     :raises Failure: as of run()
     """
     if args.name is None:
+        verb = known[0].verb
+        console.say(f'./build.sh {verb} NAME [options], with one of:')
         console.say(listing(known))
     else:
         run([checks.find(args.name)], args.options)
