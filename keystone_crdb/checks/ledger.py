@@ -18,6 +18,7 @@ or is not run or skipped, fails the run as well, so that the list can not rot.
 Likewise one that is listed to be skipped must be.
 """
 
+import collections.abc
 import dataclasses
 import enum
 import pathlib
@@ -51,18 +52,16 @@ WRONG = (Verdict.FAIL, Verdict.UNEXPECTED_SUCCESS, Verdict.NOT_RUN)
 #: that passes; one that passes all the same is not.
 _PASSED = ('success', 'xfail')
 
-_FIELDS = {'tests': list, 'reason': str, 'link': str}
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """Tests that can't pass, or can't be run, and why."""
 
-    tests: tuple[str, ...]
+    tests: list[str]
     reason: str
     link: str
-    databases: tuple[str, ...] = ()
-    skip: bool = False
+    skip: bool
+    databases: collections.abc.Sequence[str] = ()
 
     def holds_for(self, product: str, number: str) -> bool:
         """Whether the tests can't pass on a database.
@@ -152,20 +151,16 @@ class Judgement:
 
 
 def _read_entry(table: dict[str, typing.Any], skip: bool) -> Entry:
-    for name, kind in _FIELDS.items():
-        value = table.get(name)
-        if not isinstance(value, kind) or not ''.join(value).strip():
-            raise errors.Failure(f'{name} is missing or empty')
-    databases = table.get('databases', [])
-    unknown = table.keys() - {*_FIELDS, 'databases'}
-    if unknown:
-        raise errors.Failure(f'{min(unknown)} is not known')
-    for text in databases:
+    try:
+        entry = Entry(**table, skip=skip)
+    except TypeError as exc:
+        raise errors.Failure(str(exc).partition(' ')[2]) from exc
+    for name in ('tests', 'reason', 'link'):
+        if not ''.join(getattr(entry, name)).strip():
+            raise errors.Failure(f'{name} is empty')
+    for text in entry.databases:
         _database(text)
-    return Entry(
-        tuple(table['tests']), table['reason'], table['link'],
-        tuple(databases), skip,
-    )  # fmt: skip
+    return entry
 
 
 def load(path: pathlib.Path) -> Ledger:

@@ -62,18 +62,20 @@ def run(args: argparse.Namespace) -> bool:
             done = report.follow(runner, tests, reports, args.workers)
         finally:
             cluster.stop()
-    return _judge(done.results)
+    return _judge(done)
 
 
-def _judge(results: list) -> bool:
-    by_status: dict[str, list[str]] = {}
-    for result in results:
-        by_status.setdefault(result.status, []).append(result.test)
-    for test in by_status.get('skip', ()):
-        console.note(f'skipped: {test}')
-    if not by_status.get('success'):
+def _judge(done: report.Run) -> bool:
+    ended = set(done.outcomes().values())
+    for test, status in done.outcomes().items():
+        if status == 'skip':
+            console.note(f'skipped: {test}')
+    if 'success' not in ended:
         raise errors.Failure('no test passed on PostgreSQL')
     console.say(
-        ', '.join(f'{word}: {len(ids)}' for word, ids in by_status.items())
+        ', '.join(
+            f'{word}: {number}'
+            for word, number in report.figures(done.results).items()
+        )
     )
-    return not by_status.keys() - {'success', 'skip', 'xfail'}
+    return not ended - {'success', 'skip', 'xfail'}

@@ -84,9 +84,13 @@ def follow(
     tests: list[str],
     folder: pathlib.Path,
     workers: int,
+    name_failures: bool = True,
 ) -> Run:
-    """Run tests, and tell how far it is."""
-    progress = Progress(len(tests))
+    """Run tests, and tell how far it is.
+
+    :param name_failures: False where most tests are to fail
+    """
+    progress = Progress(len(tests), name_failures)
     start = time.monotonic()
     stream = runner.run(tests, folder, workers, progress.add)
     return Run(progress.results, stream, time.monotonic() - start)

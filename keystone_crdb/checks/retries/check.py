@@ -17,17 +17,18 @@ What is attached to a test that failed is in build/retries/RUN/failures.
 """
 
 import argparse
-import pathlib
 import shutil
 
 from keystone_crdb import console
 from keystone_crdb import errors
-from keystone_crdb import paths
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import options
 from keystone_crdb.checks.retries import injection
 from keystone_crdb.checks.retries import runs
 from keystone_crdb.keystone import stestr_run
+
+#: By mode and 'ours' or 'stock'.
+Outcomes = dict[tuple[str, str], runs.Outcome]
 
 MODES = ('statement', 'commit', 'random')
 
@@ -48,7 +49,7 @@ def without_failures(
     tree: stestr_run.Tree,
     outcome: runs.Outcome,
     workers: int,
-) -> list:
+) -> list[str]:
     """Tell which failed tests do not fail when no transaction does.
 
     What has no result then counts too: a fixture of a class, whose id no run
@@ -68,18 +69,15 @@ def without_failures(
     return sorted(outcome.failed - again.failed)
 
 
-def patched_tree(folder: pathlib.Path) -> stestr_run.Tree:
-    """Return what is to bear the failures, on the patched oslo.db.
-
-    :param folder: the source of Keystone
-    :raises Failure: when there is none
-    """
-    if not (folder / 'keystone').is_dir():
-        raise errors.Failure(
-            f'{folder} is no source tree of Keystone',
-            remedy='make it with ./build.sh source',
+def _trees(stock: bool) -> dict[str, stestr_run.Tree]:
+    """Return what is to bear the failures, by 'ours' and 'stock'."""
+    shutil.rmtree(runs.WORK / 'trees', ignore_errors=True)
+    trees = {'ours': stestr_run.patched_tree(runs.WORK / 'trees' / 'ours')}
+    if stock:
+        trees['stock'] = stestr_run.stock_tree(
+            runs.WORK / 'trees' / 'stock', savings=True
         )
-    return stestr_run.Tree(folder.resolve(), (paths.SOURCES / 'oslo.db',))
+    return trees
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,10 +98,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='run stock Keystone too, and report it beside ours',
     )  # fmt: skip
     parser.add_argument(
-        '--tree', type=pathlib.Path, default=paths.SOURCES / 'keystone',
-        help='the patched source (default: %(default)s)',
-    )  # fmt: skip
-    parser.add_argument(
         '--seed', default='0',
         help='of the mode random (default: %(default)s); a test meets the '
         'same failures whenever the seed is the same',
@@ -111,18 +105,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_workers(parser)
 
 
-def _regexes(args, mode) -> list:
+def _regexes(args: argparse.Namespace, mode: str) -> list[str]:
     """Return what selects a mode's tests."""
     if args.regex:
         return [args.regex]
     return [] if args.whole or mode == MODES[0] else [SQL_BACKED]
 
 
-def _report(outcomes: dict) -> None:
-    """Print how many tests passed.
-
-    :param outcomes: by mode and 'ours' or 'stock'
-    """
+def _report(outcomes: Outcomes) -> None:
+    """Print how many tests passed."""
     console.table(
         ['mode', '', 'passed', 'failed', 'injected failures'],
         [
@@ -138,11 +129,8 @@ def _report(outcomes: dict) -> None:
         console.note(f'{test}: {reason}')
 
 
-def _keep(args, outcomes: dict):
-    """Keep the result of a run that validates all there is.
-
-    :param outcomes: by mode and 'ours' or 'stock'
-    """
+def _keep(args: argparse.Namespace, outcomes: Outcomes) -> None:
+    """Keep the result of a run that validates all there is."""
     if args.regex or not args.whole or args.modes or not args.stock:
         return
     evidence.write(
@@ -161,13 +149,9 @@ def run(args: argparse.Namespace) -> bool:
 
     :raises Failure: when a test of the patched tree can't bear the failures
     """
-    trees = {'ours': patched_tree(args.tree)}
-    if args.stock:
-        folder = runs.WORK / 'stock'
-        shutil.rmtree(folder, ignore_errors=True)
-        trees['stock'] = stestr_run.stock_tree(folder, savings=True)
-    outcomes = {}
-    broken = []
+    trees = _trees(args.stock)
+    outcomes: Outcomes = {}
+    broken: list[str] = []
     for mode in args.modes or MODES:
         for label, tree in trees.items():
             name = f'{label}-{mode}'

@@ -117,14 +117,13 @@ def run_tests(
         tests = stestr_run.HostRunner(tree, folder, scratch, {}).list_tests(
             list(regexes)
         )
-    progress = report.Progress(len(tests), name_failures)
-    stestr_run.HostRunner(tree, folder, scratch, settings).run(
-        tests, folder, workers, progress.add
+    done = report.follow(
+        stestr_run.HostRunner(tree, folder, scratch, settings), tests, folder,
+        workers, name_failures,
     )
-    report.write_details(folder / 'failures', progress.results)
-    statuses = {result.test: result.status for result in progress.results}
-    _check_complete(name, tests, {*statuses})
-    outcome = _outcome(statuses, injection.counted(counts))
+    report.write_details(folder / 'failures', done.results)
+    _check_complete(name, tests, {*done.outcomes()})
+    outcome = _outcome(done.outcomes(), injection.counted(counts))
     if mode and not outcome.injected:
         raise errors.Failure(f'{name}: no transaction failed')
     return outcome

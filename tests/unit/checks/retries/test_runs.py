@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 
-import argparse
 import contextlib
 import io
 import json
@@ -232,6 +231,9 @@ class RetriesCommandTestCase(testtools.TestCase):
             mock.patch.object(
                 stestr_run, 'stock_tree', lambda folder, savings: 'stock'
             ),
+            mock.patch.object(
+                stestr_run, 'patched_tree', lambda folder: 'ours'
+            ),
             mock.patch.object(evidence, 'MADE', self.tree / 'reports'),
         ):
             patcher.start()
@@ -250,7 +252,7 @@ class RetriesCommandTestCase(testtools.TestCase):
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(complaints),
         ):
-            status = main.main(['retries', '--tree', str(self.tree), *words])
+            status = main.main(['retries', *words])
         return status, output.getvalue(), complaints.getvalue()
 
     def test_all_modes(self):
@@ -350,12 +352,3 @@ class RetriesCommandTestCase(testtools.TestCase):
         self.assertEqual(
             ['b', 'c', 'd'], self.kwargs['ours-commit-again']['tests']
         )
-
-    def test_no_tree(self):
-        error = self.assertRaises(
-            errors.Failure,
-            command.run,
-            argparse.Namespace(tree=self.tree / 'missing', stock=False),
-        )
-
-        self.assertIn('./build.sh source', str(error))
