@@ -9,21 +9,23 @@ from keystone_crdb import databases
 from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
 
+#: What a report shows, and what is not as wanted, a line for each.
+Found = tuple[dict[str, object], list[str]]
+
 #: How much of what is not as wanted a report names.
 _TOLD = 3
 
 
 def run(
     name: str,
-    measure: collections.abc.Callable[..., tuple[dict, list[str]]],
+    measure: collections.abc.Callable[..., Found],
     args: argparse.Namespace,
 ) -> bool:
     """Measure on a database, report it, and say what is not as wanted.
 
     :param name: of the report
     :param measure: called with the keystone_crdb.databases.database.Database,
-        args and a scratch folder; returns what the report shows, and what is
-        not as wanted, a line for each
+        args and a scratch folder
     :returns: whether all is as wanted
     """
     with (

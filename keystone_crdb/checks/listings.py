@@ -71,11 +71,8 @@ def wrong(results: dict, rows: int) -> list[str]:
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[dict, list[str]]:
-    """Measure both on a database.
-
-    :returns: what the report shows, and what is not as wanted
-    """
+) -> bench.Found:
+    """Measure both on a database."""
     results = {}
     with server.temporary('listings') as url:
         for name, tree, words in (

@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -36,11 +37,13 @@ class _Suite:
     :param regexes: which tests to run, empty for all
     """
 
-    def __init__(self, tree: pathlib.Path, regexes: list) -> None:
+    def __init__(self, tree: pathlib.Path, regexes: list[str]) -> None:
         self._tree = tree
         self._regexes = regexes
 
-    def _stestr(self, *words, **options):
+    def _stestr(
+        self, *words: str, **options: typing.Any
+    ) -> subprocess.CompletedProcess[bytes]:
         command = [
             sys.executable, '-m', 'stestr',
             '--test-path', './oslo_db/tests', '--top-dir', '.', *words,
@@ -49,7 +52,7 @@ class _Suite:
             command, cwd=self._tree, stdin=subprocess.DEVNULL, **options
         )
 
-    def run(self, *urls) -> int:
+    def run(self, *urls: str) -> int:
         """Run them with their output passed on.
 
         :returns: the exit status
@@ -57,7 +60,7 @@ class _Suite:
         env = {**os.environ, _URLS: ';'.join(urls)}
         return self._stestr('run', *self._regexes, env=env).returncode
 
-    def outcomes(self) -> dict:
+    def outcomes(self) -> dict[str, str]:
         """Return subunit's status by the id of each test of the last run."""
         last = self._stestr('last', '--subunit', stdout=subprocess.PIPE)
         return streams.statuses(io.BytesIO(last.stdout))

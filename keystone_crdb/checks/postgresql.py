@@ -72,10 +72,5 @@ def _judge(done: report.Run) -> bool:
             console.note(f'skipped: {test}')
     if 'success' not in ended:
         raise errors.Failure('no test passed on PostgreSQL')
-    console.say(
-        ', '.join(
-            f'{word}: {number}'
-            for word, number in report.figures(done.results).items()
-        )
-    )
+    console.say(report.told(done.results))
     return not ended - {'success', 'skip', 'xfail'}

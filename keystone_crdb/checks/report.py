@@ -55,7 +55,7 @@ class Progress:
     """
 
     def __init__(self, total: int, name_failures: bool = True) -> None:
-        self.results = []
+        self.results: list[stestr_run.Result] = []
         self._total = total
         self._name_failures = name_failures
         self._start = self._told = time.monotonic()
@@ -68,14 +68,9 @@ class Progress:
         now = time.monotonic()
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
-            numbers = ', '.join(
-                f'{word} {number}'
-                for word, number in counts(self.results)
-                if number
-            )
             console.say(
                 f'{len(self.results)} of {self._total} after '
-                f'{now - self._start:.0f} s: {numbers}'
+                f'{now - self._start:.0f} s: {told(self.results)}'
             )
 
 
@@ -110,7 +105,7 @@ def make_folder(kind: str) -> pathlib.Path:
     return folder
 
 
-def counts(results: collections.abc.Iterable) -> list:
+def counts(results: list[stestr_run.Result]) -> list[tuple[str, int]]:
     """Return how many tests ended how.
 
     :returns: pairs of stestr's word and a number
@@ -119,7 +114,7 @@ def counts(results: collections.abc.Iterable) -> list:
     return [(word, found[status]) for status, word in WORDS.items()]
 
 
-def cleaning_ms(cleanings: list) -> float | None:
+def cleaning_ms(cleanings: list[float]) -> float | None:
     """Return what cleaning after a test cost.
 
     :param cleanings: the seconds of each
@@ -131,6 +126,13 @@ def cleaning_ms(cleanings: list) -> float | None:
 def figures(results: list[stestr_run.Result]) -> dict[str, int]:
     """Return what a kept result shows of them."""
     return {word.lower(): number for word, number in counts(results) if number}
+
+
+def told(results: list[stestr_run.Result]) -> str:
+    """Return in a line how many tests ended how."""
+    return ', '.join(
+        f'{word} {number}' for word, number in counts(results) if number
+    )
 
 
 def summary(database: str, run: Run, cleaning: float | None = None) -> str:

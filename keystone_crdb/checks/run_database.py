@@ -8,8 +8,10 @@ any later run on the host knows which databases nobody uses any more; on a
 cluster that outlives the runs, nothing else would remove them.
 """
 
+import collections.abc
 import contextlib
 import hashlib
+import pathlib
 import platform
 import re
 
@@ -22,25 +24,25 @@ _PREFIX = 'keystone_test'
 _FOLDER = 'suite'
 
 
-def _host():
+def _host() -> str:
     identity = f'{platform.node()}:{scratch.root()}'
     return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
-def _names(server):
+def _names(server: database.Database) -> list[str]:
     with database.connect(sqlalchemy.make_url(server.url)) as connection:
         rows = connection.execute('SELECT datname FROM pg_database')
         return [name for (name,) in rows]
 
 
-def _drop(server, run_name):
+def _drop(server: database.Database, run_name: str) -> None:
     # The run's own database goes last: it is the record of the others.
     for name in sorted(_names(server), reverse=True):
         if name == run_name or name.startswith(f'{run_name}_w'):
             server.drop_database(name)
 
 
-def sweep(server: database.Database) -> list:
+def sweep(server: database.Database) -> list[str]:
     """Drop the databases of runs that were killed on this host.
 
     :returns: names of the runs' own databases
@@ -62,7 +64,9 @@ def sweep(server: database.Database) -> list:
 
 
 @contextlib.contextmanager
-def make(server: database.Database):
+def make(
+    server: database.Database,
+) -> collections.abc.Iterator[tuple[str, pathlib.Path]]:
     """Make the database of this run, and drop it with those of its workers.
 
     :returns: context manager of its SQLAlchemy URL, which may have a

@@ -80,7 +80,9 @@ def _run(
 
 
 @contextlib.contextmanager
-def _on_host(folder, scratch, settings):
+def _on_host(
+    folder: pathlib.Path, scratch: pathlib.Path, settings: dict[str, str]
+) -> collections.abc.Iterator[stestr_run.Runner]:
     tree = stestr_run.patched_tree(scratch)
     yield stestr_run.HostRunner(tree, folder, scratch, settings)
 

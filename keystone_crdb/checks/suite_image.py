@@ -6,11 +6,13 @@ options, the ledger and the reports are those of the check keystone.
 """
 
 import argparse
+import collections.abc
 import contextlib
 import functools
 import os
 import pathlib
 import subprocess
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -37,17 +39,19 @@ class ImageRunner(stestr_run.Runner):
         self,
         engine: engines.Engine,
         container: str,
-        settings: dict,
+        settings: dict[str, str],
     ) -> None:
         super().__init__(_WORK)
         self._engine = engine
         self._container = container
         self._env = self._settings(settings)
 
-    def popen(self, words, **streams):
+    def popen(
+        self, words: list[str], **streams: typing.Any
+    ) -> subprocess.Popen[typing.Any]:
         return self._exec([_PYTHON, '-m', *words], **streams)
 
-    def read(self, name):
+    def read(self, name: str) -> str | None:
         process = self._exec(
             ['cat', f'{_WORK}/{name}'],
             stdin=subprocess.DEVNULL,
@@ -58,7 +62,7 @@ class ImageRunner(stestr_run.Runner):
         text, _ = process.communicate()
         return None if process.returncode else text
 
-    def write(self, name, text) -> None:
+    def write(self, name: str, text: str) -> None:
         process = self._exec(
             ['tee', f'{_WORK}/{name}'],
             stdin=subprocess.PIPE,
@@ -71,7 +75,9 @@ class ImageRunner(stestr_run.Runner):
                 f'{_WORK}/{name} can not be written in {self._container}'
             )
 
-    def _exec(self, words, **streams):
+    def _exec(
+        self, words: list[str], **streams: typing.Any
+    ) -> subprocess.Popen[typing.Any]:
         # The engine takes the values from its own environment: the URL,
         # which may have a password, is in no list of processes.
         names = [f'--env={name}' for name in self._env]
@@ -90,8 +96,8 @@ def _running(
     reference: str,
     folder: pathlib.Path,
     scratch_folder: pathlib.Path,
-    settings: dict,
-):
+    settings: dict[str, str],
+) -> collections.abc.Iterator[ImageRunner]:
     """Run a container for the tests.
 
     It is on the host's network, where the database is, without capabilities,

@@ -12,7 +12,7 @@ import typing
 
 def read(
     stream: typing.BinaryIO,
-    on_test: collections.abc.Callable[[dict], None],
+    on_test: collections.abc.Callable[[dict[str, typing.Any]], object],
     copy: typing.BinaryIO | None = None,
 ) -> None:
     """Read a stream to its end.
@@ -26,11 +26,11 @@ def read(
     import subunit
     import testtools
 
-    def note(test: dict) -> None:
+    def note(test: typing.Any) -> None:
         if test['status'] not in (None, 'exists', 'unknown'):
             on_test(test)
 
-    result = testtools.StreamToDict(note)
+    result: testtools.StreamResult = testtools.StreamToDict(note)
     if copy:
         result = testtools.CopyStreamResult(
             [result, subunit.StreamResultToBytes(copy)]
@@ -43,7 +43,7 @@ def statuses(stream: typing.BinaryIO) -> dict[str, str]:
 
     Of a test that was run more than once the last run counts.
     """
-    found = {}
+    found: dict[str, str] = {}
     read(stream, lambda test: found.update({test['id']: test['status']}))
     return found
 
@@ -61,7 +61,7 @@ def write_html(
     class HTML(subunit2html.HtmlOutput):
         """os-testr's report with the database in its heading."""
 
-        def _getReportAttributes(self):
+        def _getReportAttributes(self) -> list[tuple[str, str]]:
             return [
                 ('Database', database),
                 *super()._getReportAttributes(),

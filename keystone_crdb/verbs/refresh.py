@@ -25,6 +25,4 @@ def run(args: argparse.Namespace) -> None:
 
     :raises Failure: naming a patch that matches nowhere
     """
-    changed = refresh.all_changes()
-    if changed:
-        replace.files(paths.PATCHES, changed)
+    replace.files(paths.PATCHES, {**refresh.all_changes()})

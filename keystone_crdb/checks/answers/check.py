@@ -10,9 +10,11 @@ In build/answers are the differences, Tempest's log and its tests' stream.
 """
 
 import argparse
+import collections.abc
 import contextlib
 import datetime
 import os
+import pathlib
 import secrets
 import shutil
 import types
@@ -38,7 +40,14 @@ _SHOWN = 5
 
 
 @contextlib.contextmanager
-def _serving(name, tree, folder, password, endpoint, start):
+def _serving(
+    name: str,
+    tree: stestr_run.Tree,
+    folder: pathlib.Path,
+    password: str,
+    endpoint: str,
+    start: str,
+) -> collections.abc.Iterator[int]:
     """Serve a tree.
 
     :returns: as context: its port
@@ -54,7 +63,7 @@ def _serving(name, tree, folder, password, endpoint, start):
         settings={**tempest.OPTIONS, answers.PASSWORD: password},
     ) as process:
         try:
-            port = process.stdout.readline()
+            port = process.stdout.readline() if process.stdout else ''
             if not port:
                 raise errors.Failure(
                     f'{name} does not serve',
@@ -104,7 +113,7 @@ def run(args: argparse.Namespace) -> bool:
             open(FOLDER / 'differences', 'w', opener=against_image.private)
         )
 
-        def record(text):
+        def record(text: str) -> None:
             print(text, file=output, flush=True)
             if both.different <= _SHOWN:
                 console.note(text)

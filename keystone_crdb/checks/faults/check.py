@@ -12,6 +12,7 @@ run here is reported with the reason.
 """
 
 import argparse
+import collections.abc
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -21,6 +22,10 @@ from keystone_crdb.checks import evidence
 from keystone_crdb.checks.faults import scenarios
 from keystone_crdb.checks.faults import stage as stages
 from keystone_crdb.images import image
+
+#: A fault, and what becomes of it.
+Scenario = collections.abc.Callable[[stages.Stage], stages.Result]
+Found = stages.Result | stages.NotRun | errors.Failure
 
 #: Seconds that a pause lasts, and in CI.
 PAUSE = 20
@@ -36,7 +41,7 @@ QUICK = (
 )
 
 
-def _chosen(names, whole):
+def _chosen(names: list[str], whole: bool) -> tuple[Scenario, ...]:
     known = {scenarios.name(each): each for each in scenarios.ALL}
     unknown = set(names) - set(known)
     if unknown:
@@ -45,16 +50,15 @@ def _chosen(names, whole):
             remedy='--list names all',
         )
     if names:
-        return [known[name] for name in names]
+        return tuple(known[name] for name in names)
     return scenarios.ALL if whole else QUICK
 
 
-def _run(chosen, stage) -> dict:
-    """Run scenarios.
-
-    :returns: Result, NotRun or Failure of each, by name
-    """
-    results = {}
+def _run(
+    chosen: tuple[Scenario, ...], stage: stages.Stage
+) -> dict[str, Found]:
+    """Run scenarios, also after one that fails."""
+    results: dict[str, Found] = {}
     for scenario in chosen:
         name = scenarios.name(scenario)
         with console.step(name):
@@ -66,7 +70,7 @@ def _run(chosen, stage) -> dict:
     return results
 
 
-def _cells(found):
+def _cells(found: Found) -> list[object]:
     if isinstance(found, stages.NotRun):
         return ['-', '-', '-', '-', f'not run: {found}']
     if isinstance(found, errors.Failure):
@@ -81,11 +85,8 @@ def _cells(found):
     ]
 
 
-def is_good(found) -> bool:
-    """Return whether a scenario's outcome is as it should be.
-
-    :param found: Result, NotRun or Failure
-    """
+def is_good(found: Found) -> bool:
+    """Return whether a scenario's outcome is as it should be."""
     if isinstance(found, stages.NotRun):
         return True
     if isinstance(found, errors.Failure):
@@ -93,12 +94,12 @@ def is_good(found) -> bool:
     return not found.lost and not found.wrong and found.acknowledged > 0
 
 
-def _report(results):
+def _report(results: dict[str, Found]) -> dict[str, object]:
     console.table(
         ['scenario', 'acknowledged', 'lost', 'errors', 'seconds', ''],
         [[name, *_cells(found)] for name, found in results.items()],
     )
-    figures = {}
+    figures: dict[str, object] = {}
     for name, found in results.items():
         acknowledged, lost, failed, seconds, remark = _cells(found)
         figures[name] = remark if acknowledged == '-' else (
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> bool:
         console.table(
             ['scenario', ''],
             [
-                [scenarios.name(each), each.__doc__.splitlines()[0]]
+                [scenarios.name(each), (each.__doc__ or '').splitlines()[0]]
                 for each in scenarios.ALL
             ],
         )

@@ -94,7 +94,7 @@ class ChoiceTest(testtools.TestCase):
 
     def test_by_name(self):
         self.assertEqual(
-            [scenarios.commit_cut], check._chosen(['commit-cut'], False)
+            (scenarios.commit_cut,), check._chosen(['commit-cut'], False)
         )
 
     def test_unknown(self):
@@ -116,6 +116,6 @@ class RunTest(testtools.TestCase):
         def works(stage):
             return _result()
 
-        results = check._run([fails, works], None)
+        results = check._run((fails, works), None)
         self.assertEqual(['fails', 'works'], list(results))
         self.assertIsInstance(results['fails'], errors.Failure)
