@@ -193,6 +193,12 @@ class LayoutTest(testtools.TestCase):
     def test_keystones_are_started_in_their_room(self):
         self.assert_kept(keystones, modules(PACKAGE, 'tests/functional'))
 
+    def test_what_is_known_to_break_a_rule_still_does(self):
+        found = modules(PACKAGE, 'tests/functional')
+        rules = (arrows, clients, keystones)
+        lines = {line for rule in rules for one in found for line in rule(one)}
+        self.assertEqual(set(), KNOWN - lines)
+
     def test_checks_and_tools_have_one_shape(self):
         files = set(map(file_of, registered()))
         found = [one for one in modules(PACKAGE) if one.path in files]
@@ -274,9 +280,10 @@ class BreachTest(testtools.TestCase):
             self.assertEqual(1, len(found), (path, text))
 
     def test_arrows_from_the_documents(self):
-        for rest, count in (('checks import gate', 0), ('verbs import run', 1)):
-            module = Module('docs/_ext/a.py', f'from {PACKAGE}.{rest}')
-            self.assertEqual(count, len(list(arrows(module))), rest)
+        for room, count in (('checks', 0), ('verbs', 1), ('tools', 1)):
+            text = f'from {PACKAGE}.{room} import one'
+            module = Module('docs/_ext/a.py', text)
+            self.assertEqual(count, len(list(arrows(module))), room)
 
     def test_arrows_that_are_none(self):
         for path, text in (
