@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+from importlib import metadata
+import re
+import subprocess
+import sys
 from unittest import mock
+
+from packaging import utils
+import testtools
 
 from keystone_crdb import checks
 from keystone_crdb import cli
 from keystone_crdb import commands
 from keystone_crdb import errors
+from keystone_crdb import paths
 from tests.unit import base
 
 
@@ -60,6 +68,41 @@ class CliTest(base.TestCase):
     def test_unknown_verb(self):
         exc = self.assertRaises(SystemExit, cli.main, ['compile'])
         self.assertEqual(2, exc.code)
+
+
+#: Fails for what is imported and not in the environment of build.sh.
+LIGHT = """\
+import sys
+
+for name in sys.argv[1].split():
+    sys.modules[name] = None
+
+from keystone_crdb import cli
+
+sys.exit(cli.main(['help']))
+"""
+
+
+class LightTest(testtools.TestCase):
+    def test_help_needs_no_environment_of_a_check(self):
+        def locked(name):
+            text = (paths.REQUIREMENTS / f'{name}.txt').read_text()
+            return set(re.findall(r'^(\S+)==', text, re.MULTILINE))
+
+        names = metadata.packages_distributions()
+        absent = [
+            module
+            for module, packages in names.items()
+            if not {utils.canonicalize_name(one) for one in packages}
+            & (locked('tools') | {'pip'})
+        ]
+        self.assertIn('subunit', absent)
+        self.assertIn('cryptography', absent)
+        done = subprocess.run(
+            [sys.executable, '-c', LIGHT, ' '.join(absent)],
+            cwd=paths.ROOT, capture_output=True, text=True,
+        )
+        self.assertEqual((0, ''), (done.returncode, done.stderr))
 
 
 class StatusTest(base.TestCase):
