@@ -67,7 +67,7 @@ def free_port(port: int = 0) -> int:
 
 @contextlib.contextmanager
 def serving(
-    command: list[str],
+    command: collections.abc.Sequence[object],
     name: str,
     folder: pathlib.Path,
     url_file: pathlib.Path,

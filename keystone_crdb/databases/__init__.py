@@ -20,6 +20,8 @@ import pathlib
 import signal
 import sys
 import threading
+import types
+import typing
 
 import sqlalchemy
 
@@ -27,6 +29,7 @@ from keystone_crdb import errors
 from keystone_crdb import pins
 from keystone_crdb import scratch
 from keystone_crdb.databases import cluster
+from keystone_crdb.databases import database as databases
 from keystone_crdb.databases import providers
 
 #: Of the URL of a database that is taken as it is.
@@ -82,7 +85,7 @@ def empty(
         yield server.describe(), url
 
 
-def choose(provider: str | None = None) -> tuple:
+def choose(provider: str | None = None) -> tuple[str, ...]:
     """Return what is to be tried, in order.
 
     :param provider: one of PROVIDERS, or None for KEYSTONE_CRDB_PROVIDER's
@@ -120,7 +123,7 @@ def start(
     provider: str | None = None,
     image: str | None = None,
     certs: pathlib.Path | None = None,
-):
+) -> collections.abc.Iterator[databases.Database]:
     """Find or start a database; what was started is ended at the end.
 
     That is so on Ctrl-C and SIGTERM as well, and what a run left that was
@@ -156,7 +159,7 @@ def start(
         yield database
 
 
-def _end(number, frame):
+def _end(number: int, frame: types.FrameType | None) -> typing.NoReturn:
     # Once is enough: the ending itself must not be interrupted.
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)

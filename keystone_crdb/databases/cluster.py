@@ -12,6 +12,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import typing
 
 import psycopg
 import sqlalchemy
@@ -41,20 +42,27 @@ class Node:
         self,
         number: int,
         port: int,
-        command: list,
+        command: list[str],
         folder: pathlib.Path,
     ) -> None:
         self.number = number
         self.port = port
-        self.process = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._command = command
         self._folder = folder
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Return the node's process, once it was started."""
+        if self._process is None:
+            raise errors.Failure(f'node {self.number} has not been started')
+        return self._process
 
     def start(self) -> None:
         """Start it, also again."""
         log = self._folder / f'node{self.number}.log'
         with open(log, 'ab') as output:
-            self.process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -94,15 +102,23 @@ class Node:
 
         process.wait_until(answer, START_LIMIT)
 
-    def ask(self, statement):
+    def ask(self, statement: str) -> typing.Any:
         """Ask this node.
 
         :returns: the first column of the first row
         """
         with databases.connect(self.url()) as connection:
-            return connection.execute(statement).fetchone()[0]
+            row = connection.execute(statement).fetchone()
+        return row[0] if row else None
 
-    def end(self, number) -> None:
+    def kill(self) -> None:
+        """End it at once, if it runs."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+
+    def end(self, number: signal.Signals) -> None:
         """Send it a signal, and wait until it has ended.
 
         :param number: SIGKILL, or SIGTERM, which drains it
@@ -111,7 +127,7 @@ class Node:
         self.process.wait(DRAIN_LIMIT)
 
 
-def environ() -> dict:
+def environ() -> dict[str, str]:
     """Return the environment of a cockroach program."""
     return {
         name: value
@@ -183,10 +199,7 @@ class Cluster:
     def stop(self) -> None:
         """End all nodes at once; their data goes with the folder."""
         for node in self.nodes:
-            if node.process and node.process.poll() is None:
-                node.process.send_signal(signal.SIGCONT)
-                node.process.kill()
-                node.process.wait()
+            node.kill()
 
     def url(self) -> sqlalchemy.URL:
         """Return a URL that names all nodes."""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import re
 import secrets
+import typing
 
 import psycopg
 from psycopg import sql
@@ -71,7 +72,7 @@ class Database:
         finally:
             self.drop_database(name)
 
-    def _execute(self, statement, name):
+    def _execute(self, statement: typing.LiteralString, name: str) -> None:
         with connect(sqlalchemy.make_url(self.url)) as connection:
             connection.execute(
                 sql.SQL(statement).format(sql.Identifier(name))
@@ -134,7 +135,7 @@ def ask_version(url: sqlalchemy.URL, setting: str) -> str:
             row = connection.execute('SELECT version()').fetchone()
     except psycopg.Error as exc:
         raise errors.Failure(f'{setting}: {reason(exc, url)}') from exc
-    return row[0]
+    return str(row[0]) if row else ''
 
 
 def identify(

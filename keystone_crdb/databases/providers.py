@@ -6,11 +6,15 @@ Unavailable when there is no such thing here, and another Failure when there
 is, but it does not work.
 """
 
+from __future__ import annotations
+
+import collections.abc
 import contextlib
 import os
 import pathlib
 import shutil
 import sys
+import typing
 
 import psycopg
 
@@ -24,6 +28,9 @@ from keystone_crdb.databases import database
 from keystone_crdb.images import base
 from keystone_crdb.images import engine
 from keystone_crdb.standin import postgres
+
+if typing.TYPE_CHECKING:
+    import sqlalchemy
 
 _START_SECONDS = 120
 _NODE = (
@@ -55,13 +62,13 @@ class Unavailable(errors.Failure):
     """There is no such provider here."""
 
 
-def _words(certs):
+def _words(certs: pathlib.Path | None) -> tuple[str, ...]:
     """Return the command that starts a node, without its program."""
     security = f'--certs-dir={certs}' if certs else '--insecure'
     return ('start-single-node', security, *_NODE)
 
 
-def _set_for_tests(url):
+def _set_for_tests(url: sqlalchemy.URL) -> None:
     with database.connect(url) as connection:
         for statement in _TEST_SETTINGS:
             # A release may not know one of them.
@@ -69,7 +76,14 @@ def _set_for_tests(url):
                 connection.execute(statement)
 
 
-def _node(provider, command, source, folder, url_file, env):
+def _node(
+    provider: str,
+    command: list[str],
+    source: str,
+    folder: pathlib.Path,
+    url_file: pathlib.Path,
+    env: dict[str, str] | None,
+) -> collections.abc.Iterator[database.Database]:
     """Run a node for tests; it yields the Database once."""
     with process.serving(
         command, source, folder, url_file, _START_SECONDS, env
@@ -81,7 +95,10 @@ def _node(provider, command, source, folder, url_file, env):
 
 
 @contextlib.contextmanager
-def url(image, certs=None):
+def url(
+    image: str,
+    certs: pathlib.Path | None = None,
+) -> collections.abc.Iterator[database.Database]:
     """Use the cluster that COCKROACH_URL names; its settings stay."""
     text = os.environ.get('COCKROACH_URL')
     if not text:
@@ -98,7 +115,7 @@ def url(image, certs=None):
     )
 
 
-def find_binary():
+def find_binary() -> str:
     """Return the program.
 
     :raises Failure: when COCKROACH_BIN names none
@@ -125,7 +142,10 @@ def find_binary():
 
 
 @contextlib.contextmanager
-def binary(image, certs=None):
+def binary(
+    image: str,
+    certs: pathlib.Path | None = None,
+) -> collections.abc.Iterator[database.Database]:
     """Start a cockroach program, with its store in memory.
 
     It is one node, or as many as KEYSTONE_CRDB_NODES says.
@@ -150,7 +170,7 @@ def binary(image, certs=None):
         yield from _node('binary', command, program, folder, url_file, env)
 
 
-def find_engine(image):
+def find_engine(image: str) -> engine.Engine:
     """Return a container engine that has, or gets, the image.
 
     :raises Unavailable: when none does
@@ -177,7 +197,10 @@ def find_engine(image):
 
 
 @contextlib.contextmanager
-def container(image, certs=None):
+def container(
+    image: str,
+    certs: pathlib.Path | None = None,
+) -> collections.abc.Iterator[database.Database]:
     """Start a node from a container image, with its store in memory.
 
     It has the host's network, and tells its port in a file of a volume.
@@ -203,7 +226,10 @@ def container(image, certs=None):
 
 
 @contextlib.contextmanager
-def standin(image, certs=None):
+def standin(
+    image: str,
+    certs: pathlib.Path | None = None,
+) -> collections.abc.Iterator[database.Database]:
     """Start the stand-in; root gets PostgreSQL installed for it."""
     try:
         postgres.find_programs()
@@ -211,7 +237,7 @@ def standin(image, certs=None):
         system.require('stand-in')
     with scratch.folder('standin') as folder:
         url_file = folder / 'url'
-        command = [
+        command: list[object] = [
             sys.executable,
             '-m', 'keystone_crdb.standin',
             '--scratch', folder,

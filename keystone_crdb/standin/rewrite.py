@@ -14,7 +14,7 @@ _NAME = rb'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 _QUALIFIED = _NAME + rb'(?:\s*\.\s*' + _NAME + rb')*'
 
 
-def _pattern(text):
+def _pattern(text: bytes) -> re.Pattern[bytes]:
     """Compile a statement, in which a space stands for a gap."""
     text = text.replace(b'NAME', _NAME).replace(b'QUALIFIED', _QUALIFIED)
     end = _GAP + rb'*;?' + _GAP + rb'*'
@@ -33,11 +33,11 @@ _DROP_DATABASE = _pattern(
 )
 
 
-def _literal(name):
+def _literal(name: bytes) -> bytes:
     return b"'" + name.replace(b"'", b"''") + b"'"
 
 
-def _boolean(found):
+def _boolean(found: bytes | None) -> bytes:
     return b'true' if found else b'false'
 
 
@@ -51,7 +51,7 @@ _TYPE = re.compile(
 _MAY_HAVE_TYPE = re.compile(rb'\b(?:INT(?:EGER)?|SERIAL)\b', _FLAGS)
 
 
-def _widen(found):
+def _widen(found: re.Match[bytes]) -> bytes:
     if found['other']:
         return found['other']
     return b'BIGINT' if found['integer'] else b'BIGSERIAL'
