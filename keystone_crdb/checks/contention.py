@@ -144,7 +144,7 @@ def _print_processors(loads, accounts):
             seconds = used[name][who]
             row += [
                 f'{seconds / calls * 1000:.1f}' if calls else '-',
-                f'{seconds / used[name].total():.0%}',
+                f'{seconds / sum(used[name].values()):.0%}',
             ]
         rows.append(row)
     heads = ['processor time of']

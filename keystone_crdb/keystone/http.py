@@ -74,7 +74,7 @@ def request(
     path: str,
     body: object = None,
     token: str | None = None,
-    **headers: str,
+    subject: str | None = None,
 ) -> Answer:
     """Send a request on a connection of its own.
 
@@ -82,11 +82,15 @@ def request(
     :param path: below the URL
     :param body: for JSON
     :param token: for X-Auth-Token
+    :param subject: for X-Subject-Token
     """
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT)
+    headers = {}
     if token:
         headers['X-Auth-Token'] = token
+    if subject:
+        headers['X-Subject-Token'] = subject
     content = None
     if body is not None:
         headers['Content-Type'] = 'application/json'
@@ -143,9 +147,7 @@ def user_of_token(url: str, token: str) -> str | None:
     :param url: Keystone's, with /v3
     :returns: None when the token is not valid
     """
-    answer = request(
-        url, 'GET', '/auth/tokens', token=token, **{'X-Subject-Token': token}
-    )
+    answer = request(url, 'GET', '/auth/tokens', token=token, subject=token)
     if answer.outcome is not Outcome.DONE:
         return None
     return str(answer.body['token']['user']['name'])

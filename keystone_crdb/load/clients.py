@@ -20,6 +20,7 @@ import itertools
 import math
 import random
 import threading
+import typing
 import uuid
 
 from keystone_crdb import errors
@@ -36,7 +37,7 @@ PAUSE = 0.1
 _DOMAIN = {'id': 'default'}
 
 
-def _auth(name, password, scope):
+def _auth(name: str, password: str, scope: object) -> dict[str, typing.Any]:
     user = {'name': name, 'domain': _DOMAIN, 'password': password}
     return {
         'auth': {
@@ -63,15 +64,15 @@ class Rows:
     project: str
     role: str
 
-    def member(self, user):
+    def member(self, user: str) -> str:
         """Return the path of a user's membership in the group."""
         return f'/groups/{self.group}/users/{user}'
 
-    def grant(self, role):
+    def grant(self, role: str) -> str:
         """Return the path of the grant of a role to the user."""
         return f'/projects/{self.project}/users/{self.user}/roles/{role}'
 
-    def made_by_all(self) -> dict:
+    def made_by_all(self) -> dict[register.Key, str]:
         """Return what all make and delete.
 
         :returns: paths by key of the register
@@ -105,7 +106,7 @@ class Load:
         self.url = url
         self.register = register.Register()
         self.record = record.Record()
-        self.rows = []
+        self.rows: list[Rows] = []
         self.think = think
         self._apart = apart
         self._admin_password = password
@@ -117,21 +118,31 @@ class Load:
             for number in range(clients)
         ]
 
-    def unique(self, kind):
+    def unique(self, kind: str) -> str:
         """Return a name that nothing has."""
         return f'{kind}-{self._name}-{next(self._numbers)}'
 
-    def password(self):
+    def password(self) -> str:
         """Return a password that no user has."""
         return f'{self._secret}-{next(self._numbers)}'
 
-    def _ask(self, method, path, body=None):
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, typing.Any] | None = None,
+    ) -> http.Answer:
         answer = http.request(self.url, method, path, body, self.token)
         if answer.outcome is not http.Outcome.DONE:
             raise errors.Failure(f'{method} {path} failed: {answer.why}')
         return answer
 
-    def _must(self, method, path, body=None):
+    def _must(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, typing.Any] | None = None,
+    ) -> typing.Any:
         return self._ask(method, path, body).body
 
     def log_in(self) -> None:
@@ -148,7 +159,7 @@ class Load:
             raise errors.Failure(f'the admin gets no token: {answer.why}')
         self.token = answer.token
 
-    def _make(self, kind, **more):
+    def _make(self, kind: str, **more: object) -> str:
         body = {kind: {'name': self.unique(kind), **more}}
         return self._must('POST', f'/{kind}s', body)[kind]['id']
 
@@ -180,7 +191,7 @@ class Load:
                 f'/projects/{rows.project}/users/{actor}/roles/{client.role}',
             )
 
-    def _make_rows(self):
+    def _make_rows(self) -> Rows:
         name, password = self.unique('user'), self.password()
         answer = self._ask(
             'POST', '/users', {'user': {'name': name, 'password': password}}
@@ -209,7 +220,7 @@ class Load:
         for each in working:
             each.result()
 
-    def lost(self, tokens: int | None = None) -> list:
+    def lost(self, tokens: int | None = None) -> list[str]:
         """Look for every acknowledged write that can still be there.
 
         Those that their client has overwritten since were looked for before.
@@ -231,9 +242,9 @@ class Load:
         wrong = [self._wrong_password(rows) for rows in self.rows]
         return [*self.register.lost(), *filter(None, wrong)]
 
-    def _read_all(self):
+    def _read_all(self) -> dict[register.Key, object]:
         """Return what every key holds now, but tokens."""
-        held = {}
+        held: dict[register.Key, object] = {}
         for kind in ('user', 'project'):
             for found in self._must('GET', f'/{kind}s')[f'{kind}s']:
                 held[kind, found['name']] = PRESENT
@@ -241,7 +252,7 @@ class Load:
             self._read(rows, held)
         return held
 
-    def _read(self, rows, held):
+    def _read(self, rows: Rows, held: dict[register.Key, object]) -> None:
         for found in self._must('GET', f'/groups/{rows.group}/users')['users']:
             held['member', found['name']] = PRESENT
         path = (
@@ -258,10 +269,10 @@ class Load:
                         client.attribute
                     )
 
-    def _is_valid(self, token):
+    def _is_valid(self, token: str) -> bool:
         answer = http.request(
             self.url, 'GET', '/auth/tokens', token=self.token,
-            **{'X-Subject-Token': token},
+            subject=token,
         )
         if answer.outcome is http.Outcome.DONE:
             return True
@@ -269,7 +280,7 @@ class Load:
             return False
         raise errors.Failure(f'a token could not be validated: {answer.why}')
 
-    def _look_for_revocations(self, limit):
+    def _look_for_revocations(self, limit: int | None) -> None:
         # The latest first: a token that has expired proves nothing.
         revoked = [
             key
@@ -284,7 +295,7 @@ class Load:
                     key, PRESENT if valid else None, 'a token that was revoked'
                 )
 
-    def _wrong_password(self, rows):
+    def _wrong_password(self, rows: Rows) -> str | None:
         """Return what is wrong with a shared user's password, or None."""
         key = ('password', rows.user)
         for password in self.register.candidates(key):
@@ -307,10 +318,11 @@ class Client:
     """
 
     def __init__(self, load: Load, number: int, chance: random.Random) -> None:
-        self.rows = None
-        self.role = None
-        self.actor = None
-        self.actor_password = None
+        # What Load.prepare() gives it.
+        self.rows: Rows
+        self.role: str
+        self.actor: str
+        self.actor_password: str
         self.attribute = f'client_{number}'
         self._load = load
         self._chance = chance
@@ -346,21 +358,26 @@ class Client:
     def _call(
         self,
         operation: str,
-        method,
-        path,
-        body=None,
+        method: str,
+        path: str,
+        body: dict[str, typing.Any] | None = None,
         write: bool = True,
         missing: bool = False,
-        **more,
+        anonymous: bool = False,
+        subject: str | None = None,
     ) -> http.Answer:
         """Send a request, and record it.
 
         :param operation: its name
         :param write: whether it changes the database
         :param missing: whether 404 is no error, for what it says is possible
+        :param anonymous: whether it is sent without the admin's token
+        :param subject: the token that it is about
         """
-        more.setdefault('token', self._load.token)
-        answer = http.request(self._load.url, method, path, body, **more)
+        token = None if anonymous else self._load.token
+        answer = http.request(
+            self._load.url, method, path, body, token, subject
+        )
         self._unreachable = answer.outcome is http.Outcome.UNREACHABLE
         if missing and answer.status == 404:
             write = False
@@ -370,13 +387,28 @@ class Client:
         self._load.record.add(operation, answer, write)
         return answer
 
-    def _own(self, operation, key, value, method, path, body=None, **more):
+    def _own(
+        self,
+        operation: str,
+        key: register.Key,
+        value: object,
+        method: str,
+        path: str,
+        body: dict[str, typing.Any] | None = None,
+        subject: str | None = None,
+    ) -> http.Answer:
         """Write to a key of this client."""
-        answer = self._call(operation, method, path, body, **more)
+        answer = self._call(operation, method, path, body, subject=subject)
         self._load.register.own(key, value, answer)
         return answer
 
-    def _check(self, operation, key, path, method: str = 'HEAD'):
+    def _check(
+        self,
+        operation: str,
+        key: register.Key,
+        path: str,
+        method: str = 'HEAD',
+    ) -> http.Answer:
         """Ask whether a key's row is there, and compare."""
         register = self._load.register
         answer = self._call(
@@ -389,7 +421,7 @@ class Client:
             register.look(key, PRESENT)
         return answer
 
-    def _remove(self, operation, key, path):
+    def _remove(self, operation: str, key: register.Key, path: str) -> None:
         """Delete a key's row, which says whether it was there."""
         answer = self._check(operation, key, path, 'DELETE')
         if answer.status != 404:
@@ -424,7 +456,7 @@ class Client:
         else:
             self._load.register.forget(key)
 
-    def _update(self, kind, identity):
+    def _update(self, kind: str, identity: str) -> None:
         """Write this client's attribute, once the last one was looked for."""
         key = (f'{kind} attribute', self.attribute)
         path = f'/{kind}s/{identity}'
@@ -475,7 +507,13 @@ class Client:
             if answer.status != 404:
                 self._share(key, None, answer)
 
-    def _see(self, operation, key, path, method: str = 'HEAD'):
+    def _see(
+        self,
+        operation: str,
+        key: register.Key,
+        path: str,
+        method: str = 'HEAD',
+    ) -> http.Answer:
         """Ask whether a row is there that all clients make and delete."""
         answer = self._call(
             operation, method, path, write=method != 'HEAD', missing=True
@@ -485,7 +523,12 @@ class Client:
             self._load.register.see(key, there, answer.start, answer.end)
         return answer
 
-    def _share(self, key, value, answer):
+    def _share(
+        self,
+        key: register.Key,
+        value: object,
+        answer: http.Answer,
+    ) -> None:
         """Take the outcome of a write to a row that all clients write."""
         if answer.outcome in http.UNKNOWN:
             # A PUT that finds the row does not wait for whoever deletes it.
@@ -512,16 +555,16 @@ class Client:
         answer = self._call(
             'issue token', 'POST', '/auth/tokens',
             _auth(self.actor, self.actor_password, scope),
-            write=False, token=None,
+            write=False, anonymous=True,
         )
         if answer.token:
             key = ('token', answer.token)
             self._load.register.settle(key, PRESENT)
             self._call(
                 'validate token', 'GET', '/auth/tokens', write=False,
-                **{'X-Subject-Token': answer.token},
+                subject=answer.token,
             )
             self._own(
                 'revoke token', key, None, 'DELETE', '/auth/tokens',
-                **{'X-Subject-Token': answer.token},
+                subject=answer.token,
             )

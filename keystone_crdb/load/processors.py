@@ -20,8 +20,11 @@ PROXY = "the stand-in's proxy"
 OTHERS = 'others'
 IDLE = 'idle'
 
+#: Seconds of processor time by whose they were.
+Seconds = dict[str, float]
 
-def _processes(proc):
+
+def _processes(proc: pathlib.Path) -> dict[int, tuple[int, str, float]]:
     """Return (parent's id, name, seconds with ended children) by id."""
     found = {}
     for file in proc.glob('[0-9]*/stat'):
@@ -39,14 +42,18 @@ def _processes(proc):
     return found
 
 
-def _machine(proc):
+def _machine(proc: pathlib.Path) -> tuple[float, float]:
     """Return the seconds that the machine's processors worked, and not."""
     fields = (proc / 'stat').read_text().splitlines()[0].split()[1:9]
     user, nice, system, idle, wait, *rest = (int(x) / _TICKS for x in fields)
     return user + nice + system + sum(rest), idle + wait
 
 
-def _who(process, processes, keystone):
+def _who(
+    process: int,
+    processes: dict[int, tuple[int, str, float]],
+    keystone: int,
+) -> str | None:
     """Return whose work a process does, None for that of somebody else."""
     me = os.getpid()
     if process == me:
@@ -62,7 +69,7 @@ def _who(process, processes, keystone):
     return PROXY if name.startswith('python') else name
 
 
-def used(keystone: int, proc: pathlib.Path = _PROC) -> collections.Counter:
+def used(keystone: int, proc: pathlib.Path = _PROC) -> Seconds:
     """Return the seconds of processor time that were used up to now.
 
     :param keystone: id of the process that serves, whose children do so too
@@ -72,13 +79,14 @@ def used(keystone: int, proc: pathlib.Path = _PROC) -> collections.Counter:
         name, others on this machine, and nobody
     """
     processes = _processes(proc)
-    seconds = collections.Counter({CLIENTS: time.process_time()})
+    seconds: Seconds = collections.defaultdict(float)
+    seconds[CLIENTS] = time.process_time()
     for process, (_, _, own) in processes.items():
         who = _who(process, processes, keystone)
-        if who not in (None, CLIENTS):
+        if who and who != CLIENTS:
             seconds[who] += own
     busy, idle = _machine(proc)
-    seconds[OTHERS] = busy - seconds.total()
+    seconds[OTHERS] = busy - sum(seconds.values())
     seconds[IDLE] = idle
     return seconds
 
@@ -90,14 +98,15 @@ class Account:
     """
 
     def __init__(self, keystone: int) -> None:
-        self.seconds = collections.Counter()
+        self.seconds: Seconds = collections.defaultdict(float)
         self._keystone = keystone
-        self._before = None
+        self._before: Seconds = {}
 
     def __enter__(self) -> None:
         self._before = used(self._keystone)
 
-    def __exit__(self, *exc):
-        after = used(self._keystone)
-        after.subtract(self._before)
-        self.seconds.update(after)
+    def __exit__(self, *exc: object) -> None:
+        for who, seconds in used(self._keystone).items():
+            self.seconds[who] += seconds
+        for who, seconds in self._before.items():
+            self.seconds[who] -= seconds

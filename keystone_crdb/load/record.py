@@ -39,16 +39,16 @@ class Line:
     """
 
     calls: int
-    outcomes: collections.Counter
+    outcomes: collections.Counter[http.Outcome]
     p50: float
     p99: float
 
-    def errors(self):
+    def errors(self) -> int:
         """Return how many calls a client would call an error."""
         return self.calls - self.outcomes[http.Outcome.DONE]
 
 
-def percentile(seconds, percent) -> float:
+def percentile(seconds: list[float], percent: int) -> float:
     """Return a percentile, NaN of nothing.
 
     :param seconds: a list
@@ -60,7 +60,7 @@ def percentile(seconds, percent) -> float:
     ]
 
 
-def line(calls) -> Line:
+def line(calls: list[Call]) -> Line:
     """Sum calls up.
 
     :param calls: a list of Call
@@ -80,10 +80,15 @@ class Record:
     """The calls of all clients."""
 
     def __init__(self) -> None:
-        self.calls = []
+        self.calls: list[Call] = []
         self._lock = threading.Lock()
 
-    def add(self, operation, answer, write: bool = True) -> None:
+    def add(
+        self,
+        operation: str,
+        answer: http.Answer,
+        write: bool = True,
+    ) -> None:
         """Take a call, without the answer's body."""
         call = Call(
             operation, answer.start, answer.end, answer.outcome, answer.why,
@@ -92,7 +97,7 @@ class Record:
         with self._lock:
             self.calls.append(call)
 
-    def operations(self) -> dict:
+    def operations(self) -> dict[str, Line]:
         """Sum up by operation.
 
         :returns: Line by name, in the order of the first calls
@@ -106,7 +111,7 @@ class Record:
         """Sum all up."""
         return line(self.calls)
 
-    def first_success(self, moment) -> float | None:
+    def first_success(self, moment: float) -> float | None:
         """Return after how many seconds a write succeeded again.
 
         :param moment: of the fault, by time.monotonic()
@@ -124,7 +129,7 @@ class Record:
             default=None,
         )
 
-    def reasons(self) -> list:
+    def reasons(self) -> list[tuple[str, int]]:
         """Count what went wrong.
 
         :returns: (operation and reason, number), the most frequent first

@@ -9,8 +9,12 @@ nothing: it may take effect later.
 import dataclasses
 import math
 import threading
+import typing
 
 from keystone_crdb.keystone import http
+
+#: What was written to: its kind, and its name or id.
+Key = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,25 +41,25 @@ class Register:
     """
 
     def __init__(self) -> None:
-        self._lost = []
-        self._possible = {}
-        self._not_looked_for = set()
+        self._lost: list[str] = []
+        self._possible: dict[Key, set[object]] = {}
+        self._not_looked_for: set[Key] = set()
         self._looked_for = 0
-        self._shared = {}
-        self._seen = []
-        self._found = set()
-        self._missed = {}
+        self._shared: dict[Key, list[Write]] = {}
+        self._seen: list[tuple[Key, object, float, float]] = []
+        self._found: set[tuple[Key, Write]] = set()
+        self._missed: dict[tuple[Key, Write], str] = {}
         self._lock = threading.Lock()
 
     @property
-    def looked_for(self):
+    def looked_for(self) -> int:
         """Return how many acknowledged writes were looked for.
 
         Of shared keys it is those of which is known whether they took effect.
         """
         return self._looked_for + len(self._found) + len(self._missed)
 
-    def own(self, key: tuple, value, answer: http.Answer) -> None:
+    def own(self, key: Key, value: object, answer: http.Answer) -> None:
         """Take the outcome of a write to a key that one client writes to.
 
         :param key: what was written to
@@ -70,7 +74,7 @@ class Register:
                 # Where it is not there, this one may have overwritten it.
                 self._not_looked_for.discard(key)
 
-    def look(self, key: tuple, value, name: str | None = None) -> None:
+    def look(self, key: Key, value: object, name: str | None = None) -> None:
         """Compare what a client's key holds with what it may hold.
 
         :param value: what was read after the client's last write to it, and
@@ -87,23 +91,23 @@ class Register:
                 # It is lost but once.
                 self._possible[key] = {value}
 
-    def settle(self, key, value) -> None:
+    def settle(self, key: Key, value: object) -> None:
         """Take what a key holds for another reason than a write to it."""
         with self._lock:
             self._possible[key] = {value}
             self._not_looked_for.discard(key)
 
-    def forget(self, key) -> None:
+    def forget(self, key: Key) -> None:
         """Take that nothing can be said of a key any more."""
         with self._lock:
             self._possible.pop(key, None)
             self._not_looked_for.discard(key)
 
-    def possible(self, key) -> set:
+    def possible(self, key: Key) -> set[object]:
         """Return what a key may hold."""
         return self._possible.get(key, {None})
 
-    def share(self, key, value, answer) -> None:
+    def share(self, key: Key, value: object, answer: http.Answer) -> None:
         """Take the outcome of a write to a key that all clients write to."""
         if answer.outcome in (
             http.Outcome.REFUSED, http.Outcome.UNREACHABLE
@@ -116,8 +120,8 @@ class Register:
 
     def see(
         self,
-        key: tuple,
-        value,
+        key: Key,
+        value: object,
         start: float = math.inf,
         end: float = math.inf,
     ) -> None:
@@ -131,7 +135,7 @@ class Register:
         with self._lock:
             self._seen.append((key, value, start, end))
 
-    def lost(self) -> list:
+    def lost(self) -> list[str]:
         """Compare what was seen of shared keys, when all clients have ended.
 
         :returns: a line for each write, of keys of both kinds, that was not
@@ -149,18 +153,23 @@ class Register:
         self._seen.clear()
         return [*self._lost, *self._missed.values()]
 
-    def own_keys(self) -> dict:
+    def own_keys(self) -> dict[Key, set[object]]:
         """Return the keys of single clients, with what each may hold."""
         return dict(self._possible)
 
-    def candidates(self, key) -> list:
+    def candidates(self, key: Key) -> list[typing.Any]:
         """Return what a shared key may hold when all writes have ended.
 
         :returns: values, the latest first
         """
         return [write.value for write in self._writes(key)]
 
-    def _writes(self, key, start=math.inf, end=math.inf):
+    def _writes(
+        self,
+        key: Key,
+        start: float = math.inf,
+        end: float = math.inf,
+    ) -> list[Write]:
         """Return the writes that may be seen in some time, the latest first.
 
         These are the ones sent before its end that were not overwritten. A
@@ -177,7 +186,12 @@ class Register:
         return sorted(left, key=lambda write: write.end, reverse=True)
 
 
-def _line(key, value, possible, name=None):
+def _line(
+    key: Key,
+    value: object,
+    possible: set[object],
+    name: str | None = None,
+) -> str:
     return (
         f'{name or " ".join(key)} is {value}, acknowledged was '
         f'{" or ".join(map(str, possible))}'

@@ -32,13 +32,13 @@ class Change:
     """
 
     text: str
-    placements: list
+    placements: list[hunks.Placement]
 
 
 def changes(
     source: pins.Source,
     folder: pathlib.Path | None = None,
-) -> dict[str, str]:
+) -> dict[str, Change]:
     """Push and refresh each patch of a series in a scratch tree.
 
     A hunk whose context has changed is taken with fuzz, if it fits in one
@@ -82,7 +82,7 @@ def changes(
         }
 
 
-def _check_unambiguous(placements: list) -> None:
+def _check_unambiguous(placements: list[hunks.Placement]) -> None:
     for placed in placements:
         if placed.fuzz and placed.others:
             raise errors.Failure(

@@ -77,10 +77,9 @@ class Client:
         :returns: the answer, and its JSON without the replica's port, so that
             replicas can be compared
         """
-        headers = {'X-Subject-Token': subject} if subject else {}
         answer = http.request(
             self._keystone.url, method, f'/{path}', body,
-            token or self._token, **headers,
+            token or self._token, subject,
         )  # fmt: skip
         if answer.outcome is not http.Outcome.DONE:
             raise AssertionError(f'{method} {path}: {answer.why}')

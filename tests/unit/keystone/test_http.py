@@ -29,7 +29,9 @@ def server(reply):
 class RequestTest(testtools.TestCase):
     def ask(self, reply):
         with server(reply) as (url, came):
-            answer = http.request(url, 'GET', '/users', token='secret')
+            answer = http.request(
+                url, 'GET', '/users', token='secret', subject='other'
+            )
         self.came = came[0]
         return answer
 
@@ -43,6 +45,7 @@ class RequestTest(testtools.TestCase):
         self.assertEqual('abc', answer.token)
         self.assertIn('GET /v3/users ', self.came)
         self.assertIn('X-Auth-Token: secret', self.came)
+        self.assertIn('X-Subject-Token: other', self.came)
         self.assertGreaterEqual(answer.end, answer.start)
 
     def test_refused(self):

@@ -37,28 +37,28 @@ class Memory:
         self._clock = itertools.count()
         self._lock = threading.Lock()
 
-    def request(self, url, method, path, body=None, token=None, **headers):
+    def request(self, url, method, path, body=None, token=None, subject=None):
         start = next(self._clock)
         with self._lock:
-            answer = self._answer(method, path, body, headers)
+            answer = self._answer(method, path, body, subject)
         return dataclasses.replace(answer, start=start, end=next(self._clock))
 
-    def _answer(self, method, path, body, headers):
+    def _answer(self, method, path, body, subject):
         name = f'{method} {path}'
         if self.loses and re.match(self.loses, name):
             return http.Answer(0, 0, http.Outcome.DONE, 204)
         if self.drops and re.match(self.drops, name):
             return http.Answer(0, 0, http.Outcome.RESET)
-        status, body, token = self._handle(method, path, body, headers)
+        status, body, token = self._handle(method, path, body, subject)
         if self.fails and re.match(self.fails, name):
             return http.Answer(0, 0, http.Outcome.RESET)
         outcome = http.Outcome.DONE if status < 400 else http.Outcome.REFUSED
         return http.Answer(0, 0, outcome, status, token, body, str(status))
 
-    def _handle(self, method, path, body, headers):
+    def _handle(self, method, path, body, subject):
         words = path.partition('?')[0].strip('/').split('/')
         if words == ['auth', 'tokens']:
-            return self._token(method, body, headers)
+            return self._token(method, body, subject)
         if words == ['role_assignments']:
             return 200, {'role_assignments': [
                 {'role': {'id': role}}
@@ -103,7 +103,7 @@ class Memory:
         things[words[1]].update(body[kind] if body else {})
         return 200, {kind: things[words[1]]}, None
 
-    def _token(self, method, body, headers):
+    def _token(self, method, body, subject):
         if method == 'POST':
             wanted = body['auth']['identity']['password']['user']
             known = {'admin': 'admin-password'} | {
@@ -115,11 +115,10 @@ class Memory:
             token = uuid.uuid4().hex
             self.tokens.add(token)
             return 201, {}, token
-        token = headers['X-Subject-Token']
-        if token not in self.tokens:
+        if subject not in self.tokens:
             return 404, None, None
         if method == 'DELETE':
-            self.tokens.remove(token)
+            self.tokens.remove(subject)
         return 200, {}, None
 
 
