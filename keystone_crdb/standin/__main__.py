@@ -8,6 +8,8 @@ whoever started it is gone.
 
 import argparse
 import asyncio
+import collections.abc
+import contextlib
 import logging
 import os
 import pathlib
@@ -23,16 +25,16 @@ from keystone_crdb.standin import postgres
 from keystone_crdb.standin import proxy
 from keystone_crdb.standin import tls
 
-try:
+_run_loop: collections.abc.Callable[..., None] = asyncio.run
+# Without it all is only slower.
+with contextlib.suppress(ImportError):
     import uvloop
-except ImportError:
-    # Only slower.
-    uvloop = asyncio
+    _run_loop = uvloop.run
 
 _ENDED = 'PostgreSQL ended while the stand-in was in use'
 
 
-def _query(certs):
+def _query(certs: pathlib.Path | None) -> str:
     """Return what a URL of the administrator ends with."""
     if certs is None:
         return 'sslmode=disable'
@@ -46,7 +48,11 @@ def _query(certs):
     )
 
 
-async def _serve(cluster, url_file, certs):
+async def _serve(
+    cluster: postgres.Cluster,
+    url_file: pathlib.Path,
+    certs: pathlib.Path | None,
+) -> None:
     """Run the proxy until the end is asked for.
 
     :raises Failure: when PostgreSQL ends first
@@ -56,7 +62,7 @@ async def _serve(cluster, url_file, certs):
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
 
-    def stdin_readable():
+    def stdin_readable() -> None:
         if not os.read(sys.stdin.fileno(), 4096):
             ended.set()
 
@@ -74,7 +80,7 @@ async def _serve(cluster, url_file, certs):
     )
     partial.rename(url_file)
     while not ended.is_set():
-        if cluster.process.poll() is not None:
+        if cluster.has_ended():
             raise errors.Failure(_ENDED)
         try:
             await asyncio.wait_for(ended.wait(), 1)
@@ -113,7 +119,7 @@ def _run(args: argparse.Namespace) -> None:
         cluster.start(
             lambda pid: scratch.remember_process(args.scratch, pid)
         )
-        uvloop.run(
+        _run_loop(
             _serve(cluster, args.listening_url_file, args.certs_dir)
         )
     finally:

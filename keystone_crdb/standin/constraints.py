@@ -49,7 +49,7 @@ class Constraint:
     :param expression: of a CHECK, else None
     """
 
-    types: tuple[str | None, ...]
+    types: tuple[str, ...]
     expression: str | None
 
 
@@ -65,7 +65,11 @@ class Catalog:
     user: str
 
     async def constraint(
-        self, database: str, schema: str, table: str, name: str
+        self,
+        database: str,
+        schema: str | None,
+        table: str | None,
+        name: str,
     ) -> Constraint | None:
         """Find what an error names.
 
@@ -88,4 +92,4 @@ class Catalog:
                 row = await cursor.fetchone()
         except psycopg.Error:
             return None
-        return row and Constraint(tuple(row[0]), row[1])
+        return Constraint(tuple(row[0]), row[1]) if row else None

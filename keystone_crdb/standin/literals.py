@@ -21,7 +21,7 @@ def quote(text: str) -> str:
     return f"'{text}'" if escaped == text else f"e'{escaped}'"
 
 
-def _escape(character):
+def _escape(character: str) -> str:
     code = ord(character)
     if character in _ESCAPES:
         return _ESCAPES[character]
@@ -54,7 +54,7 @@ def literal(text: str, type_name: str | None) -> str:
     return quote(text)
 
 
-def _pattern(type_name):
+def _pattern(type_name: str | None) -> str:
     if type_name in _INTEGERS:
         return r'(-?\d+|null)'
     if type_name == 'boolean':
@@ -63,7 +63,10 @@ def _pattern(type_name):
 
 
 def key(
-    columns: str, values: str, types: tuple | None, separator: str
+    columns: str,
+    values: str,
+    types: tuple[str | None, ...] | None,
+    separator: str,
 ) -> tuple[str, str]:
     """Return the columns and the values of a key, as two lists in text.
 
@@ -74,7 +77,7 @@ def key(
     :param separator: to put into both lists
     """
     names = [name.strip('"') for name in columns.split(', ')]
-    types = types or (None,) * len(names)
+    types = types or tuple(None for _ in names)
     # A text may have the separator in itself.
     found = re.fullmatch(
         ', '.join(map(_pattern, types)), values, re.DOTALL

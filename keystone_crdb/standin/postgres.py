@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+import typing
 
 import psycopg
 
@@ -83,14 +84,14 @@ def find_programs() -> pathlib.Path:
     return found[newest]
 
 
-def _major(program):
+def _major(program: pathlib.Path) -> int:
     version = subprocess.run(
         [program, '--version'], capture_output=True, text=True, check=True
     ).stdout
-    return int(re.search(r'\d+', version)[0])
+    return int(re.findall(r'\d+', version)[0])
 
 
-def _unprivileged():
+def _unprivileged() -> dict[str, typing.Any]:
     """Return whom subprocess is to run as, since PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return {}
@@ -117,13 +118,13 @@ class Cluster:
         self.folder = folder
         self.socket_folder = folder / 'socket'
         self.socket = self.socket_folder / f'.s.PGSQL.{_PORT}'
-        self.process = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._data = folder / 'data'
         self._log = folder / 'postgres.log'
         self._hba = _HBA_OF_SECURE if secure else _HBA
         self._run_as = _unprivileged()
 
-    def start(self, remember: collections.abc.Callable[[int], None]) -> None:
+    def start(self, remember: collections.abc.Callable[[int], object]) -> None:
         """Make the cluster and start it.
 
         :param remember: called with the server's process id once it runs
@@ -140,7 +141,7 @@ class Cluster:
             if self._run_as:
                 os.chown(folder, self._run_as['user'], self._run_as['group'])
         with open(self._log, 'ab') as log:
-            run = {
+            run: dict[str, typing.Any] = {
                 'stdin': subprocess.DEVNULL, 'stdout': log, 'stderr': log,
                 'cwd': self.folder, **self._run_as,
             }
@@ -158,13 +159,16 @@ class Cluster:
             settings = _SETTINGS | {
                 'unix_socket_directories': str(self.socket_folder)
             }
-            self.process = subprocess.Popen(
-                [programs / 'postgres', '-D', self._data]
-                + [f'--{name}={value}' for name, value in settings.items()],
+            process = subprocess.Popen(
+                [
+                    programs / 'postgres', '-D', self._data,
+                    *(f'--{name}={value}' for name, value in settings.items()),
+                ],
                 start_new_session=True,
                 **run,
             )
-        remember(self.process.pid)
+        self._process = process
+        remember(process.pid)
         template = _TEMPLATE.read_text()
         with self._connect('template1') as connection:
             connection.execute(template)
@@ -173,7 +177,11 @@ class Cluster:
             # This one was made before the template was.
             connection.execute(template)
 
-    def _connect(self, database):
+    def has_ended(self) -> bool:
+        """Say whether the server does not run, or not any more."""
+        return self._process is None or self._process.poll() is not None
+
+    def _connect(self, database: str) -> psycopg.Connection:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
@@ -182,7 +190,7 @@ class Cluster:
                     autocommit=True,
                 )
             except psycopg.OperationalError as exc:
-                if self.process.poll() is not None:
+                if self.has_ended():
                     raise self._failure('PostgreSQL ended') from exc
                 if time.monotonic() > deadline:
                     raise self._failure(
@@ -190,7 +198,7 @@ class Cluster:
                     ) from exc
                 time.sleep(0.02)
 
-    def _failure(self, what):
+    def _failure(self, what: str) -> errors.Failure:
         return errors.Failure(
             f'{what} while the stand-in was starting',
             details=errors.tail(self._log.read_text(errors='replace')),
@@ -198,12 +206,13 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop the server at once and remove its data."""
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)
+        process = self._process
+        if process and process.poll() is None:
+            process.send_signal(signal.SIGQUIT)
             try:
-                self.process.wait(_STOP_SECONDS)
+                process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                process.kill()
+                process.wait()
         shutil.rmtree(self._data, ignore_errors=True)
         shutil.rmtree(self.socket_folder, ignore_errors=True)

@@ -11,6 +11,7 @@ import asyncio
 import collections
 import logging
 import ssl
+import typing
 
 from keystone_crdb.standin import constraints
 from keystone_crdb.standin import reword
@@ -36,26 +37,25 @@ _IDLE = wire.message(wire.READY_FOR_QUERY, b'I')
 
 
 class _Half(asyncio.Protocol):
-    """One of a session's two connections.
+    """One of a session's two connections."""
 
-    :param peer: the other half, once there is one
-    """
+    #: The connection itself, from the moment that it is made.
+    transport: asyncio.Transport | tls.Transport
+    #: The other half, once there is one.
+    peer: _Half | None = None
 
-    def __init__(self) -> None:
-        self.transport = None
-        self.peer = None
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # NOTE: uvloop's own transports are no asyncio.Transport.
+        self.transport = typing.cast('asyncio.Transport', transport)
 
-    def connection_made(self, transport) -> None:
-        self.transport = transport
-
-    def data_received(self, data) -> None:
+    def data_received(self, data: bytes) -> None:
         try:
             self.receive(data)
         except wire.ProtocolError as exc:
             LOG.warning('connection dropped: %s', exc)
             self.abort()
 
-    def receive(self, data):
+    def receive(self, data: bytes) -> None:
         """Take bytes from this half's connection.
 
         :raises ProtocolError: if they are not of the protocol
@@ -65,45 +65,46 @@ class _Half(asyncio.Protocol):
     def abort(self) -> None:
         """End both connections at once."""
         for half in (self, self.peer):
-            if half and half.transport:
+            if half:
                 half.transport.abort()
 
-    def connection_lost(self, exc) -> None:
-        if self.peer and self.peer.transport:
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.peer:
             self.peer.transport.close()
 
     def pause_writing(self) -> None:
-        if self.peer and self.peer.transport:
+        if self.peer:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.peer and self.peer.transport:
+        if self.peer:
             self.peer.transport.resume_reading()
 
 
 class _Client(_Half):
     """A client's connection."""
 
+    peer: _Server | None = None
+
     def __init__(self, proxy: Proxy) -> None:
-        super().__init__()
         self.proxy = proxy
         self.database = DEFAULT_DATABASE
         self.statement = b''
         self._begun = False
-        self._prepared = {}
+        self._prepared: dict[bytes, bytes] = {}
         self._startup = b''
-        self._task = None
+        self._task: asyncio.Future[None] | None = None
         self._splitter = wire.Splitter(_FROM_CLIENT)
 
-    def connection_made(self, transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.proxy.clients.add(self)
 
-    def connection_lost(self, exc) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.proxy.clients.discard(self)
         super().connection_lost(exc)
 
-    def data_received(self, data) -> None:
+    def data_received(self, data: bytes) -> None:
         if isinstance(self.transport, tls.Transport):
             try:
                 data = self.transport.decrypt(data)
@@ -113,7 +114,7 @@ class _Client(_Half):
                 return
         super().data_received(data)
 
-    def receive(self, data) -> None:
+    def receive(self, data: bytes) -> None:
         if self.peer is None:
             self._startup += data
             self._take_startup()
@@ -145,7 +146,11 @@ class _Client(_Half):
             return
         while taken := wire.take_startup(self._startup):
             code, startup, self._startup = taken
-            if code == wire.SSL_REQUEST and self.proxy.context:
+            if (
+                code == wire.SSL_REQUEST
+                and self.proxy.context
+                and not isinstance(self.transport, tls.Transport)
+            ):
                 self.transport.write(b'S')
                 self.transport = tls.Transport(
                     self.transport, self.proxy.context
@@ -162,7 +167,7 @@ class _Client(_Half):
             self._task = asyncio.ensure_future(connecting)
             return
 
-    async def _open(self):
+    async def _open(self) -> _Server | None:
         loop = asyncio.get_running_loop()
         try:
             _, server = await loop.create_unix_connection(
@@ -177,7 +182,7 @@ class _Client(_Half):
             return None
         return server
 
-    async def _cancel(self, request):
+    async def _cancel(self, request: bytes) -> None:
         server = await self._open()
         if server:
             server.transport.write(request)
@@ -185,13 +190,13 @@ class _Client(_Half):
             # may the client go on.
             self.peer = server
 
-    def _refuse(self, code, message):
+    def _refuse(self, code: str, message: str) -> None:
         self.transport.write(
             wire.error_response({'S': 'ERROR', 'C': code, 'M': message})
         )
         self.transport.close()
 
-    def _is_let_in(self, user):
+    def _is_let_in(self, user: str | None) -> bool:
         """Ask a client for the certificate of its user, where there is TLS."""
         if self.proxy.context is None:
             return True
@@ -213,7 +218,7 @@ class _Client(_Half):
             )
         return name == user
 
-    async def _connect(self, startup):
+    async def _connect(self, startup: bytes) -> None:
         parameters = wire.startup_parameters(startup)
         if not self._is_let_in(parameters.get('user')):
             return
@@ -227,7 +232,7 @@ class _Client(_Half):
         if self._startup:
             self.data_received(self._startup)
 
-    def _handle(self, kind, message):
+    def _handle(self, kind: int, message: bytes) -> bytes:
         """Return what to send on in the place of a message."""
         body = message[5:]
         if kind == wire.BIND:
@@ -270,19 +275,22 @@ def _untyped(types: bytes) -> bytes:
 class _Server(_Half):
     """A client's connection to PostgreSQL."""
 
+    peer: _Client
+
     def __init__(self, client: _Client) -> None:
-        super().__init__()
         self.peer = client
         #: Whether it has answered everything and is in no transaction.
         self.idle = False
         #: Whether the client has the next answer, to BEGIN, already.
         self.answered_begin = False
         self._splitter = wire.Splitter(_FROM_SERVER)
-        self._pieces = collections.deque()
-        self._rewording = None
+        self._pieces: collections.deque[tuple[int | None, bytes]] = (
+            collections.deque()
+        )
+        self._rewording: asyncio.Future[None] | None = None
         self._lost = False
 
-    def receive(self, data) -> None:
+    def receive(self, data: bytes) -> None:
         self._pieces.extend(self._splitter.feed(data))
         if self._rewording is None:
             self._pass_on()
@@ -311,7 +319,7 @@ class _Server(_Half):
         if self._lost and self._rewording is None:
             super().connection_lost(None)
 
-    async def _look_up(self, fields):
+    async def _look_up(self, fields: dict[str, str]) -> None:
         client = self.peer
         constraint = await client.proxy.catalog.constraint(
             client.database, fields.get('s'), fields.get('t'), fields['n']
@@ -322,7 +330,11 @@ class _Server(_Half):
         if self._rewording is None:
             self.transport.resume_reading()
 
-    def _reword(self, fields, constraint):
+    def _reword(
+        self,
+        fields: dict[str, str],
+        constraint: constraints.Constraint | None,
+    ) -> bytes:
         """Return an error in CockroachDB's words."""
         client = self.peer
         context = reword.Context(
@@ -337,7 +349,7 @@ class _Server(_Half):
             LOG.exception('error not reworded: %s', fields)
         return wire.error_response(fields)
 
-    def connection_lost(self, exc) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         if self._rewording is None:
             super().connection_lost(exc)
@@ -360,8 +372,8 @@ class Proxy:
         self.socket = socket
         self.catalog = catalog
         self.context = context
-        self.clients = set()
-        self._server = None
+        self.clients: set[_Client] = set()
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
         """Listen on a free port of 127.0.0.1, and return it."""
@@ -373,6 +385,7 @@ class Proxy:
 
     def stop(self) -> None:
         """Stop listening, and drop all clients."""
-        self._server.close()
+        if self._server:
+            self._server.close()
         for client in list(self.clients):
             client.abort()

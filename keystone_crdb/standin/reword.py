@@ -7,11 +7,12 @@ those that take more than the message are functions. An error that no rule
 knows keeps its text and SQLSTATE.
 """
 
-import collections
+import collections.abc
 import dataclasses
 import re
 import secrets
 import time
+import typing
 
 from keystone_crdb.standin import constraints
 from keystone_crdb.standin import literals
@@ -24,6 +25,8 @@ _RETRY_REFERENCE = (
     'transaction-retry-error-reference.html'
 )
 
+#: The texts of an ErrorResponse by their letters.
+Fields = dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,22 +42,22 @@ class Context:
     database: str = ''
     constraint: constraints.Constraint | None = None
 
-    def says(self, words):
+    def says(self, words: str) -> re.Match[str] | None:
         """Find words in the statement, whatever their case."""
         return re.search(rf'\b(?:{words})\b', self.statement, re.IGNORECASE)
 
-    def verb(self):
+    def verb(self) -> str:
         """Return what the statement does, in small letters, or no text."""
         found = self.says('ALTER|DELETE|INSERT|UPDATE')
         return found[0].lower() if found else ''
 
-    def key(self, found, separator):
+    def key(self, found: re.Match[str], separator: str) -> tuple[str, str]:
         """Return the columns and the values of a key, as lists in text."""
-        types = self.constraint and self.constraint.types
+        types = self.constraint.types if self.constraint else None
         return literals.key(found[1], found[2], types, separator)
 
 
-def needs_constraint(fields: dict) -> bool:
+def needs_constraint(fields: Fields) -> bool:
     """Say whether rewording needs what the catalogue has of a constraint.
 
     :param fields: of PostgreSQL's ErrorResponse
@@ -66,7 +69,7 @@ def needs_constraint(fields: dict) -> bool:
     )
 
 
-def reword(fields: dict, context: Context) -> dict:
+def reword(fields: Fields, context: Context) -> Fields:
     """Put an ErrorResponse into CockroachDB's words.
 
     :param fields: of PostgreSQL's ErrorResponse, by their letters
@@ -89,10 +92,20 @@ def reword(fields: dict, context: Context) -> dict:
     return {key: result[key] for key in 'SCMDHn' if result.get(key)}
 
 
-_rules = collections.defaultdict(list)
+#: What takes the match of a pattern in PostgreSQL's message, the fields and
+#: the context, and returns the fields of a new error; None leaves it as it is.
+_Rule = collections.abc.Callable[
+    [re.Match[str], Fields, Context], Fields | None
+]
+
+_AnyRule = typing.TypeVar('_AnyRule', bound=_Rule)
+
+_rules: dict[str, list[tuple[re.Pattern[str], _Rule]]] = (
+    collections.defaultdict(list)
+)
 
 
-def _apply_rule(fields, context):
+def _apply_rule(fields: Fields, context: Context) -> Fields | None:
     for pattern, function in _rules[fields['C']]:
         found = pattern.match(fields['M'])
         if found:
@@ -100,21 +113,20 @@ def _apply_rule(fields, context):
     return None
 
 
-def _rule(sqlstate, pattern):
-    """Register a function that returns the fields of a new error.
+def _rule(
+    sqlstate: str,
+    pattern: str,
+) -> collections.abc.Callable[[_AnyRule], _AnyRule]:
+    """Register a rule for the errors of one SQLSTATE and pattern."""
 
-    It takes the match of the pattern in PostgreSQL's message, the fields
-    and the Context; None leaves the error as it is.
-    """
-
-    def register(function):
+    def register(function: _AnyRule) -> _AnyRule:
         _rules[sqlstate].append((re.compile(pattern, re.DOTALL), function))
         return function
 
     return register
 
 
-def _text(sqlstate, pattern, message, **fields):
+def _text(sqlstate: str, pattern: str, message: str, **fields: str) -> None:
     r"""Register a new message; \1 is the pattern's first group.
 
     :param fields: what else the new error has
@@ -153,7 +165,11 @@ _text('42710', 'constraint "(.*)" for relation "(.*)" already exists',
 
 
 @_rule('42P07', 'relation "(.*)" already exists')
-def _relation_exists(found, fields, context):
+def _relation_exists(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     if context.says(r'IF\s+NOT\s+EXISTS'):
         return _write_too_old()
     name = f'{context.database}.public.{found[1]}'
@@ -161,7 +177,11 @@ def _relation_exists(found, fields, context):
 
 
 @_rule('42710', 'type ".*" already exists')
-def _row_type_exists(found, fields, context):
+def _row_type_exists(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields | None:
     return _write_too_old() if context.says(r'IF\s+NOT\s+EXISTS') else None
 
 
@@ -204,7 +224,11 @@ _TYPES = {
 
 
 @_rule('42804', 'column "(.*)" is of type (.*) but expression is of type (.*)')
-def _type_mismatch(found, fields, context):
+def _type_mismatch(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     wanted, given = (_TYPES.get(name, name) for name in found.groups()[1:])
     return {
         'M': f"value type {given} doesn't match type {wanted} "
@@ -214,12 +238,20 @@ def _type_mismatch(found, fields, context):
 
 
 @_rule('22P02', 'invalid input syntax for type jsonb?$')
-def _bad_json(found, fields, context):
+def _bad_json(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     return {'M': f'could not parse JSON: unable to decode JSON: {fields["D"]}'}
 
 
 @_rule('22P02', 'invalid input syntax for type (.*?): "(.*)"')
-def _bad_value(found, fields, context):
+def _bad_value(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     name, text = _TYPES.get(found[1], found[1]), found[2]
     reasons = {
         'bool': ': invalid bool value',
@@ -237,17 +269,27 @@ _text('22007', 'invalid input syntax for type interval: "(.*)"',
 
 
 @_rule('22007', 'invalid input syntax for type (.*?): "(.*)"')
-def _bad_time(found, fields, context):
+def _bad_time(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     name = _TYPES.get(found[1], found[1])
     return {'M': f'parsing as type {name}: could not parse "{found[2]}"'}
 
 
 @_rule('22003', 'numeric field overflow')
-def _decimal_overflow(found, fields, context):
+def _decimal_overflow(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields | None:
     part = re.search(
         r'precision (\d+), scale (\d+) (must round to .*)\.', fields['D']
     )
-    return part and {
+    if part is None:
+        return None
+    return {
         'M': part.expand(
             r'type DECIMAL(\1,\2): value with precision \1, scale \2 \3'
         )
@@ -255,7 +297,11 @@ def _decimal_overflow(found, fields, context):
 
 
 @_rule('22021', 'invalid byte sequence for encoding')
-def _bad_utf8(found, fields, context):
+def _bad_utf8(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     if 'W' in fields:
         return {'M': 'invalid UTF-8 sequence'}
     return {'C': '42601', 'M': 'lexical error: invalid UTF-8 byte sequence'}
@@ -274,7 +320,11 @@ _text('23514', 'check constraint "(.*)" of relation ".*" is violated',
 
 @_rule('23505', 'duplicate key value violates unique constraint "(.*)"')
 @_rule('23505', 'could not create unique index "(.*)"')
-def _duplicate(found, fields, context):
+def _duplicate(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     if fields.get('s') == 'pg_catalog':
         return _write_too_old()
     message = f'duplicate key value violates unique constraint "{found[1]}"'
@@ -300,7 +350,11 @@ def _duplicate(found, fields, context):
     'update or delete on table "(.*)" violates '
     'foreign key constraint "(.*)" on table "(.*)"',
 )
-def _foreign_key(found, fields, context):
+def _foreign_key(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     table, name, *child = found.groups()
     detail, verb = fields['D'], context.verb()
     key = re.match(
@@ -329,7 +383,7 @@ def _foreign_key(found, fields, context):
 
 
 @_rule('23514', 'new row for relation ".*" violates check constraint "(.*)"')
-def _check(found, fields, context):
+def _check(found: re.Match[str], fields: Fields, context: Context) -> Fields:
     expression = context.constraint and context.constraint.expression
     return {
         'M': 'failed to satisfy CHECK constraint '
@@ -339,7 +393,11 @@ def _check(found, fields, context):
 
 
 @_rule('23502', 'column "(.*)" of relation ".*" contains null values')
-def _null_in_rows(found, fields, context):
+def _null_in_rows(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     column = found[1]
     if context.says(r'SET\s+NOT\s+NULL'):
         return {
@@ -352,7 +410,7 @@ def _null_in_rows(found, fields, context):
     }
 
 
-def _referenced(parent, child):
+def _referenced(parent: str, child: str) -> Fields:
     return {
         'C': 'XXUUU',
         'M': f'"{parent}" is referenced by foreign key from table "{child}"',
@@ -360,15 +418,23 @@ def _referenced(parent, child):
 
 
 @_rule('2BP01', 'cannot drop table (.*) because other objects depend on it')
-def _drop_of_referenced(found, fields, context):
+def _drop_of_referenced(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields | None:
     child = re.search('constraint .* on table (.*) depends on', fields['D'])
-    return child and _referenced(found[1], child[1])
+    return _referenced(found[1], child[1]) if child else None
 
 
 @_rule('0A000', 'cannot truncate a table referenced in a foreign key')
-def _truncate_of_referenced(found, fields, context):
+def _truncate_of_referenced(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields | None:
     tables = re.search('"(.*)" references "(.*)"', fields['D'])
-    return tables and _referenced(tables[2], tables[1])
+    return _referenced(tables[2], tables[1]) if tables else None
 
 
 # Transactions, locks, and the session.
@@ -384,7 +450,7 @@ _text('57014', 'canceling statement due to statement timeout',
 _text('57P01', 'terminating connection .*', 'server is shutting down')
 
 
-def _restart(cause, status='PENDING', anchor=''):
+def _restart(cause: str, status: str = 'PENDING', anchor: str = '') -> Fields:
     """Return a serialization failure, its identifiers invented."""
     now = time.time()
     timestamp = f'{now:.9f},0'
@@ -402,7 +468,7 @@ def _restart(cause, status='PENDING', anchor=''):
 @_rule('40001', 'could not serialize access due to concurrent')
 # Two schema changes at once meet in PostgreSQL's catalogue.
 @_rule('XX000', 'tuple concurrently (?:updated|deleted)')
-def _write_too_old(*_):
+def _write_too_old(*_: object) -> Fields:
     now = time.time()
     return _restart(
         f'WriteTooOldError: write at timestamp {now - 0.001:.9f},0 too old; '
@@ -411,7 +477,7 @@ def _write_too_old(*_):
 
 
 @_rule('40001', 'could not serialize access due to read/write')
-def _refresh_failed(*_):
+def _refresh_failed(*_: object) -> Fields:
     return _restart(
         'TransactionRetryError: retry txn '
         '(RETRY_SERIALIZABLE - failed preemptive refresh)',
@@ -420,7 +486,7 @@ def _refresh_failed(*_):
 
 
 @_rule('40P01', 'deadlock detected')
-def _deadlock(*_):
+def _deadlock(*_: object) -> Fields:
     return _restart(
         'TransactionAbortedError(ABORT_REASON_PUSHER_ABORTED)',
         'ABORTED', '#abort_reason_pusher_aborted',
@@ -430,14 +496,14 @@ def _deadlock(*_):
 # Syntax.
 
 
-def _source(statement, position):
+def _source(statement: str, position: int) -> str:
     """Return the detail that points at a character of a statement."""
     column = position - (statement.rfind('\n', 0, position) + 1)
     return f'source SQL:\n{statement}\n{" " * column}^'
 
 
 @_rule('42601', 'syntax error at or near "(.*)"')
-def _syntax(found, fields, context):
+def _syntax(found: re.Match[str], fields: Fields, context: Context) -> Fields:
     return {
         'M': f'at or near "{found[1].lower()}": syntax error',
         'D': _source(context.statement, int(fields['P']) - 1),
@@ -445,7 +511,11 @@ def _syntax(found, fields, context):
 
 
 @_rule('42601', 'syntax error at end of input')
-def _syntax_at_end(found, fields, context):
+def _syntax_at_end(
+    found: re.Match[str],
+    fields: Fields,
+    context: Context,
+) -> Fields:
     return {
         'M': 'at or near "EOF": syntax error',
         'D': _source(context.statement, len(context.statement)),

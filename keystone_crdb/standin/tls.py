@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import pathlib
 import ssl
+import typing
 
 _CHUNK = 65536
 
@@ -44,7 +45,7 @@ class Transport:
         )
         self._shaken = False
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> typing.Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
@@ -79,6 +80,6 @@ class Transport:
 
     def user(self) -> str | None:
         """Return the common name of the client's certificate, or None."""
-        certificate = self._tls.getpeercert() or {}
+        certificate: dict[str, typing.Any] = self._tls.getpeercert() or {}
         names = dict(itertools.chain(*certificate.get('subject', ())))
         return names.get('commonName')

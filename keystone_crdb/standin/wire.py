@@ -34,7 +34,7 @@ class Splitter:
     :param kinds: first bytes of the messages that are wanted whole
     """
 
-    def __init__(self, kinds: frozenset) -> None:
+    def __init__(self, kinds: frozenset[int]) -> None:
         self._kinds = kinds
         self._rest = b''
         self._skip = 0
@@ -50,7 +50,7 @@ class Splitter:
         if self._rest:
             data = self._rest + data
         end = len(data)
-        pieces = []
+        pieces: list[tuple[int | None, bytes]] = []
         start = 0
         position = min(self._skip, end)
         self._skip -= position
@@ -100,7 +100,7 @@ def take_startup(data: bytes) -> tuple[int, bytes, bytes] | None:
     return code, data[:length], data[length:]
 
 
-def startup_parameters(startup: bytes) -> dict:
+def startup_parameters(startup: bytes) -> dict[str, str]:
     """Return the names and values in a startup message."""
     words = startup[8:].decode(errors='replace').split('\0')
     return {
@@ -110,7 +110,7 @@ def startup_parameters(startup: bytes) -> dict:
     }
 
 
-def startup_message(startup: bytes, parameters: dict) -> bytes:
+def startup_message(startup: bytes, parameters: dict[str, str]) -> bytes:
     """Return a startup message of the same version, other parameters."""
     body = b''.join(
         word.encode() + b'\0' for pair in parameters.items() for word in pair
@@ -118,7 +118,7 @@ def startup_message(startup: bytes, parameters: dict) -> bytes:
     return struct.pack('!I', len(body) + 9) + startup[4:8] + body + b'\0'
 
 
-def strings(body: bytes, count: int) -> list:
+def strings(body: bytes, count: int) -> list[bytes]:
     """Cut strings, which end with a zero byte, off a message's body.
 
     :returns: the strings, and what follows
@@ -130,13 +130,13 @@ def strings(body: bytes, count: int) -> list:
     return parts
 
 
-def parse_error(response: bytes) -> dict:
+def parse_error(response: bytes) -> dict[str, str]:
     """Return the texts of a whole ErrorResponse by their letters."""
     fields = response[5:].decode(errors='replace').split('\0')
     return {field[0]: field[1:] for field in fields if field}
 
 
-def error_response(fields: dict) -> bytes:
+def error_response(fields: dict[str, str]) -> bytes:
     """Return a whole ErrorResponse of texts by their letters."""
     body = b''.join(
         f'{kind}{text}\0'.encode() for kind, text in fields.items()
