@@ -6,6 +6,7 @@ import pathlib
 import socket
 import sys
 import tempfile
+import typing
 
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
@@ -134,7 +135,7 @@ def serve(settings: settings_module.Settings) -> None:
     become_server(settings)
 
 
-def become_server(settings: settings_module.Settings) -> None:
+def become_server(settings: settings_module.Settings) -> typing.NoReturn:
     """Become uWSGI, which gets the secrets outside of its environment."""
     secrets, environ = settings_module.separate(settings.environ)
     handle = handover.give(secrets)

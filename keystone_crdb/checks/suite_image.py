@@ -41,7 +41,7 @@ class ImageRunner(stestr_run.Runner):
         container: str,
         settings: dict[str, str],
     ) -> None:
-        super().__init__(_WORK)
+        super().__init__(pathlib.Path(_WORK))
         self._engine = engine
         self._container = container
         self._env = self._settings(settings)

@@ -58,7 +58,7 @@ class InNamespace(engines.Engine):
         ]  # fmt: skip
 
 
-def call(engine: engines.Engine, *words: str) -> str:
+def call(engine: engines.Engine, *words: object) -> str:
     """Run a command of the engine, and return what it printed.
 
     :raises Failure: when it fails

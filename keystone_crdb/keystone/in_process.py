@@ -6,11 +6,10 @@ Its cache gives copies, as that of a server does: from dogpile's plain one who
 reads an object gets what others have since added to it.
 """
 
-import collections.abc
 import os
 import pathlib
 import sys
-import typing
+import wsgiref.types
 
 from keystone import server
 from keystone.cmd import bootstrap
@@ -47,7 +46,7 @@ def serve(
     password: str,
     endpoint: str = 'https://keystone/v3',
     is_made: bool = False,
-) -> collections.abc.Callable[..., typing.Any]:
+) -> wsgiref.types.WSGIApplication:
     """Make schema, keys and admin, and the application that serves them.
 
     The database is that of keystone.DATABASE_URL.
@@ -81,7 +80,7 @@ def serve(
     return flask_core.setup_app_middleware(app)
 
 
-def _make(password, endpoint):
+def _make(password: str, endpoint: str) -> None:
     upgrades.offline_sync_database_to_version()
     bootstrapper = bootstrap.Bootstrapper()
     bootstrapper.admin_username = 'admin'

@@ -11,11 +11,11 @@ from keystone_crdb.keystone import stestr_run
 def start(
     tree: stestr_run.Tree,
     folder: pathlib.Path,
-    words: list,
+    words: list[str],
     log: pathlib.Path,
     url: str | None = None,
-    settings: dict | None = None,
-) -> subprocess.Popen:
+    settings: dict[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
     """Start a module of Python, with the tree to import.
 
     :param folder: an empty one, for its files

@@ -34,7 +34,7 @@ _OPTIONS = {
 }
 
 
-def ours() -> list:
+def ours() -> list[pathlib.Path]:
     """Return the patched trees.
 
     :raises Failure: when `./build.sh source` did not make them
@@ -49,7 +49,7 @@ def ours() -> list:
     return trees
 
 
-def stock(folder: pathlib.Path) -> list:
+def stock(folder: pathlib.Path) -> list[pathlib.Path]:
     """Unpack the pinned sdists.
 
     :param folder: an empty one
@@ -73,19 +73,20 @@ class Served:
     def __init__(
         self,
         name: str,
-        trees: list,
+        trees: list[pathlib.Path],
         database_url: str,
         folder: pathlib.Path,
         port: int,
         processes: int | None = None,
         threads: int | None = None,
-        prefix: tuple = (),
+        prefix: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.port = port
         self.password = secrets.token_urlsafe(18)
         self.log = paths.LOGS / f'{name}.log'
-        self.process = None
+        # What start() sets.
+        self.process: subprocess.Popen[bytes]
         self._trees = trees
         self._folder = folder
         self._prefix = prefix
@@ -109,7 +110,11 @@ class Served:
             self._environ[f'OS_{group}__KEY_REPOSITORY'] = str(folder / keys)
         self.url = f'http://127.0.0.1:{port}/v3'
 
-    def _popen(self, step, trees):
+    def _popen(
+        self,
+        step: str,
+        trees: list[pathlib.Path],
+    ) -> subprocess.Popen[bytes]:
         # What a developer's shell has set must not change the result.
         clean = {
             name: value
@@ -139,7 +144,9 @@ class Served:
                 start_new_session=True,
             )
 
-    def _failure(self, what, kind=errors.Failure):
+    def _failure(
+        self, what: str, kind: type[errors.Failure] = errors.Failure
+    ) -> errors.Failure:
         return kind(
             f'{self.name}: {what}',
             details=errors.tail(self.log.read_text(errors='replace')),
@@ -175,7 +182,7 @@ class Served:
             raise self._failure(f'ended with {status}')
         raise self._failure(f'does not serve: {answer.why}', process.NotYet)
 
-    def stop(self, number=signal.SIGTERM) -> None:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it, by default after the requests in flight."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tests of a tree, run by stestr."""
 
+from __future__ import annotations
+
 import collections.abc
 import dataclasses
 import os
@@ -35,7 +37,7 @@ class Result:
     test: str
     status: str
     seconds: float
-    details: dict = dataclasses.field(repr=False)
+    details: dict[str, str] = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Tree:
     """
 
     folder: pathlib.Path
-    path: tuple
+    path: tuple[pathlib.Path, ...]
     savings: bool = True
 
 
@@ -58,10 +60,14 @@ class Runner:
     :param work: the run's folder, as the processes of the tests see it
     """
 
-    def __init__(self, work: str) -> None:
+    def __init__(self, work: pathlib.Path) -> None:
         self._work = work
 
-    def popen(self, words: list, **streams) -> subprocess.Popen:
+    def popen(
+        self,
+        words: list[str],
+        **streams: typing.Any,
+    ) -> subprocess.Popen[typing.Any]:
         """Start a module of Python where the tests are.
 
         :param words: the module and its arguments
@@ -73,16 +79,16 @@ class Runner:
         """Return a file of the run's folder, None when it is not there."""
         raise NotImplementedError
 
-    def write(self, name: str, text: str):
+    def write(self, name: str, text: str) -> None:
         """Write a file of the run's folder."""
         raise NotImplementedError
 
-    def cleanings(self) -> list:
+    def cleanings(self) -> list[float]:
         """Return the seconds that each cleaning took."""
         text = self.read(_CLEANINGS) or ''
         return [float(line) for line in text.split()]
 
-    def list_tests(self, regexes: list) -> list:
+    def list_tests(self, regexes: list[str]) -> list[str]:
         """Return the ids of the tests.
 
         :param regexes: of which a test has to match one, if there are any
@@ -97,10 +103,10 @@ class Runner:
 
     def run(
         self,
-        tests: list,
+        tests: list[str],
         folder: pathlib.Path,
         workers: int,
-        on_result: collections.abc.Callable[..., typing.Any],
+        on_result: collections.abc.Callable[[Result], object],
     ) -> pathlib.Path:
         """Run tests, after they were listed.
 
@@ -126,6 +132,7 @@ class Runner:
                 stderr=stderr,
             ) as process,
         ):
+            assert process.stdout is not None
             # stestr's own repository has version 1 of the protocol.
             streams.read(
                 process.stdout,
@@ -139,14 +146,14 @@ class Runner:
             )
         return folder / 'results.subunit'
 
-    def _settings(self, settings: dict) -> dict:
+    def _settings(self, settings: dict[str, str]) -> dict[str, str]:
         """Complete what the tests' environment gets."""
         return {
             'KEYSTONE_TEST_CLEANINGS': f'{self._work}/{_CLEANINGS}',
             **settings,
         }
 
-    def _stestr(self, *words):
+    def _stestr(self, *words: str) -> str:
         process = self.popen(
             self._command(*words),
             stdin=subprocess.DEVNULL,
@@ -164,17 +171,17 @@ class Runner:
             )
         return stdout
 
-    def _command(self, *words):
+    def _command(self, *words: str) -> list[str]:
         return [
             'stestr', '--test-path', _TEST_PATH, '--top-dir', '.',
             '--repo-url', str(self._work), *words,
         ]
 
-    def _original(self, text):
+    def _original(self, text: str) -> str:
         """Name the files of a traceback as a developer knows them."""
         return text
 
-    def _result(self, test):
+    def _result(self, test: streams.Test) -> Result:
         start, stop = test['timestamps']
         seconds = (stop - start).total_seconds() if start and stop else 0.0
         details = {}
@@ -200,7 +207,7 @@ class HostRunner(Runner):
         tree: Tree,
         folder: pathlib.Path,
         scratch: pathlib.Path,
-        settings: dict,
+        settings: dict[str, str],
     ) -> None:
         super().__init__(folder)
         self._tree = tree
@@ -226,7 +233,11 @@ class HostRunner(Runner):
             **self._settings(settings),
         }
 
-    def popen(self, words, **streams):
+    def popen(
+        self,
+        words: list[str],
+        **streams: typing.Any,
+    ) -> subprocess.Popen[typing.Any]:
         return subprocess.Popen(
             [sys.executable, '-m', *words],
             cwd=self._tree.folder,
@@ -234,16 +245,16 @@ class HostRunner(Runner):
             **streams,
         )
 
-    def read(self, name):
+    def read(self, name: str) -> str | None:
         try:
             return (self._work / name).read_text()
         except FileNotFoundError:
             return None
 
-    def write(self, name, text) -> None:
+    def write(self, name: str, text: str) -> None:
         (self._work / name).write_text(text)
 
-    def _original(self, text):
+    def _original(self, text: str) -> str:
         return text.replace(
             str(self._tree.folder.parent), str(paths.SOURCES)
         )

@@ -5,15 +5,22 @@ The modules that read them are imported where they are used, since the front
 door lists the options of checks in an environment that has none of them.
 """
 
+from __future__ import annotations
+
 import collections.abc
 import pathlib
 import typing
 
+if typing.TYPE_CHECKING:
+    from testtools.testresult import real
+
+    Test = real.TestDict
+
 
 def read(
-    stream: typing.BinaryIO,
-    on_test: collections.abc.Callable[[dict[str, typing.Any]], object],
-    copy: typing.BinaryIO | None = None,
+    stream: typing.IO[bytes],
+    on_test: collections.abc.Callable[[Test], object],
+    copy: typing.IO[bytes] | None = None,
 ) -> None:
     """Read a stream to its end.
 
@@ -26,7 +33,7 @@ def read(
     import subunit
     import testtools
 
-    def note(test: typing.Any) -> None:
+    def note(test: Test) -> None:
         if test['status'] not in (None, 'exists', 'unknown'):
             on_test(test)
 
@@ -38,7 +45,7 @@ def read(
     _pass(stream, result)
 
 
-def statuses(stream: typing.BinaryIO) -> dict[str, str]:
+def statuses(stream: typing.IO[bytes]) -> dict[str, str]:
     """Return subunit's status of each test, by its id.
 
     Of a test that was run more than once the last run counts.
@@ -76,7 +83,7 @@ def write_html(
         _pass(source, result)
 
 
-def _pass(stream: typing.BinaryIO, result: typing.Any) -> None:
+def _pass(stream: typing.IO[bytes], result: typing.Any) -> None:
     import subunit
 
     result.startTestRun()

@@ -7,12 +7,14 @@ is the same for every test and changes no result; what they are worth is in
 docs/suite.rst.
 """
 
+import collections.abc
 import functools
 import gc
 import importlib.metadata
 import pickle
 import runpy
 import sys
+import typing
 
 from oslo_policy import policy
 from werkzeug.routing import rules
@@ -30,21 +32,27 @@ def _build_urls_on_demand() -> None:
     compile_builder = rules.Rule._compile_builder
 
     @functools.wraps(compile_builder)
-    def compile_later(rule, append_unknown=True):
-        def build(bound_rule, **values):
+    def compile_later(
+        rule: rules.Rule,
+        append_unknown: bool = True,
+    ) -> collections.abc.Callable[..., tuple[str, str]]:
+        def build(
+            bound_rule: rules.Rule,
+            **values: typing.Any,
+        ) -> tuple[str, str]:
             builder = compile_builder(rule, append_unknown)
             return builder(bound_rule, **values)
 
         return build
 
-    rules.Rule._compile_builder = compile_later
+    patched: typing.Any = rules.Rule
+    patched._compile_builder = compile_later
 
 
 def _read_entry_points_once() -> None:
     """Read the installed distributions once, not in each LDAP test."""
-    importlib.metadata.entry_points = functools.cache(
-        importlib.metadata.entry_points
-    )
+    patched: typing.Any = importlib.metadata
+    patched.entry_points = functools.cache(importlib.metadata.entry_points)
 
 
 def _copy_policies_by_pickling() -> None:
@@ -54,18 +62,17 @@ def _copy_policies_by_pickling() -> None:
     pickle is as deep a copy, and is made once for as long as a default has
     the same attributes.
     """
-    pickles = {}
+    pickles: dict[int, tuple[object, dict[str, object], bytes]] = {}
 
-    def deepcopy(rule, memo):
-        original, attributes, pickled = pickles.get(
-            id(rule), (None, None, None)
-        )
+    def deepcopy(rule: policy.RuleDefault, memo: object) -> typing.Any:
+        original, attributes, pickled = pickles.get(id(rule), (None, {}, b''))
         if original is not rule or attributes != vars(rule):
             pickled = pickle.dumps(rule)
             pickles[id(rule)] = (rule, dict(vars(rule)), pickled)
         return pickle.loads(pickled)  # noqa: S301
 
-    policy.RuleDefault.__deepcopy__ = deepcopy
+    patched: typing.Any = policy.RuleDefault
+    patched.__deepcopy__ = deepcopy
 
 
 def main() -> None:
