@@ -49,10 +49,7 @@ class Line:
 
 
 def percentile(seconds: list[float], percent: int) -> float:
-    """Return a percentile, NaN of nothing.
-
-    :param seconds: a list
-    """
+    """Return a percentile, NaN of nothing."""
     if len(seconds) < 2:
         return seconds[0] if seconds else float('nan')
     return statistics.quantiles(seconds, n=100, method='inclusive')[

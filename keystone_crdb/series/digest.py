@@ -69,8 +69,8 @@ def of_commit(root: pathlib.Path, commit: str) -> str:
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         return of_files(
             {
-                member.name: archive.extractfile(member).read()
+                member.name: file.read()
                 for member in archive
-                if member.isfile()
+                if (file := archive.extractfile(member))
             }
         )

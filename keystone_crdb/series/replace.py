@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replacement of files in a folder: all of them, or none."""
 
+import collections.abc
 import contextlib
 import os
 import pathlib
@@ -14,7 +15,10 @@ STAGED = '.keystone-crdb-new'
 SAVED = '.keystone-crdb-old'
 
 
-def files(folder: pathlib.Path, texts: dict[str, str | None]) -> None:
+def files(
+    folder: pathlib.Path,
+    texts: collections.abc.Mapping[str, str | None],
+) -> None:
     """Give files a new text, create or delete them.
 
     Each is written beside its place first. When a step fails, or Ctrl-C is

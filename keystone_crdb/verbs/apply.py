@@ -16,6 +16,7 @@ commits, or a kind: 'upstream bug', 'cockroachdb', 'performance'. With
 --reverse files stay that the tree's other patches need.
 """
 
+import argparse
 import itertools
 import pathlib
 
@@ -28,7 +29,7 @@ from keystone_crdb.series import hunks
 from keystone_crdb.series import target
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'tree', nargs='?', metavar='TREE', type=pathlib.Path,
@@ -70,17 +71,17 @@ def add_arguments(parser) -> None:
     )
 
 
-def _names(text):
+def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(',') if name.strip()]
 
 
-def _lines(text):
+def _lines(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(text)
     return int(text)
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run this verb.
 
     :raises Failure: when something does not apply; then nothing is changed
@@ -107,7 +108,11 @@ def run(args) -> None:
         _apply(args, wanted)
 
 
-def _mailboxes(pinned, wanted, folder):
+def _mailboxes(
+    pinned: pins.Pins,
+    wanted: list[str],
+    folder: pathlib.Path,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for project in wanted:
         path = folder / f'{project}.mbox'
@@ -115,7 +120,7 @@ def _mailboxes(pinned, wanted, folder):
         console.say(f'{path}: {count} commits for git am')
 
 
-def _apply(args, wanted):
+def _apply(args: argparse.Namespace, wanted: list[str]) -> None:
     fuzz = 0 if args.only and args.fuzz is hunks.EXACT else args.fuzz
     found = target.identify(args.tree, wanted)
     named = {one: _named(args.only, one) for one in found}
@@ -139,7 +144,7 @@ def _apply(args, wanted):
         console.say(f'{plan.target}: {_summary(plan, args.check)}')
 
 
-def _named(only, found):
+def _named(only: list[str], found: target.Target) -> list[str]:
     """Return those names that are patches of a target's project."""
     patches = application.select(found.project, [])
     return [
@@ -149,7 +154,7 @@ def _named(only, found):
     ]
 
 
-def _report(plan):
+def _report(plan: application.Plan) -> None:
     """Print what applies where."""
     grouped = itertools.groupby(
         plan.placements, key=lambda one: (one.patch.path.stem, one.path)
@@ -166,7 +171,7 @@ def _report(plan):
         console.table(['patch', 'file', 'at lines'], rows)
 
 
-def _summary(plan, check):
+def _summary(plan: application.Plan, check: bool) -> str:
     if not plan.commits:
         done = 'not there' if plan.reverse else 'there already'
         return f'nothing to do, all of it is {done}'

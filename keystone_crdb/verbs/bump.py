@@ -11,9 +11,11 @@ build/ changes before all of the series is rebased.
 It leaves the draft of a release note, and a checklist of what is left to do.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import json
+import pathlib
 import re
 import shutil
 
@@ -30,7 +32,7 @@ from keystone_crdb.series import rebase
 from keystone_crdb.series import replace
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     parser.add_argument('project', metavar='PROJECT', help='in pins.toml')
     parser.add_argument('version', metavar='VERSION', help='to go to')
@@ -39,7 +41,7 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run this verb.
 
     :raises Failure: at a conflict, with what to do
@@ -66,11 +68,15 @@ def run(args) -> None:
     shutil.rmtree(scratch)
 
 
-def _command(project, version):
+def _command(project: str, version: str) -> str:
     return f'./build.sh bump {project} {version}'
 
 
-def _under_way(scratch, project, version):
+def _under_way(
+    scratch: pathlib.Path,
+    project: str,
+    version: str,
+) -> pins.Source | None:
     """Return the release that a bump is under way to, or None."""
     try:
         state = json.loads((scratch / 'state.json').read_text())
@@ -93,14 +99,19 @@ def _under_way(scratch, project, version):
     return new
 
 
-def _digest(project):
+def _digest(project: str) -> str:
     digest = hashlib.sha256()
     for path in sorted((paths.PATCHES / project).iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _begin(pinned, old, version, scratch):
+def _begin(
+    pinned: pins.Pins,
+    old: pins.Source,
+    version: str,
+    scratch: pathlib.Path,
+) -> pins.Source:
     """Fetch the release and make the scratch repository."""
     project = old.project
     if (paths.ROOT / '.git').exists():
@@ -125,7 +136,7 @@ def _begin(pinned, old, version, scratch):
     return new
 
 
-def _rebase(old, new, scratch):
+def _rebase(old: pins.Source, new: pins.Source, scratch: pathlib.Path) -> None:
     """Rebase the series, and write all that changes with it."""
     repository = scratch / 'repository'
     with console.step(
@@ -154,7 +165,7 @@ def _rebase(old, new, scratch):
     )
 
 
-def _new_pins(old, new):
+def _new_pins(old: pins.Source, new: pins.Source) -> str:
     """Return pins.toml with the new release; the old one is kept for drift."""
     text = paths.PINS.read_text()
     for name in ('version', 'sdist', 'sha256'):
@@ -177,7 +188,10 @@ def _new_pins(old, new):
     )
 
 
-def _new_requirements(old, new):
+def _new_requirements(
+    old: pins.Source,
+    new: pins.Source,
+) -> dict[pathlib.Path, str]:
     """Return the requirements that name the release, with the new one."""
     pinned = re.compile(
         rf'^({re.escape(old.project)}(\[.*\])?==){re.escape(old.version)}$',
@@ -203,7 +217,7 @@ def _renew_locks() -> None:
         ) from exc
 
 
-def _note_file(new):
+def _note_file(new: pins.Source) -> pathlib.Path:
     # NOTE: reno wants 16 hexadecimal digits, that no other note has.
     unique = hashlib.sha256(f'{new.project} {new.version}'.encode())
     slug = f'{new.project}-{new.version}'.replace('.', '-')
@@ -211,7 +225,7 @@ def _note_file(new):
     return paths.ROOT / 'releasenotes/notes' / name
 
 
-def _note(old, new, outcomes):
+def _note(old: pins.Source, new: pins.Source, outcomes: dict[str, str]) -> str:
     lines = [
         '---',
         'upgrade:',
@@ -236,11 +250,16 @@ def _note(old, new, outcomes):
     return '\n'.join(lines) + '\n'
 
 
-def _checklist_file(project, version):
+def _checklist_file(project: str, version: str) -> pathlib.Path:
     return paths.BUILD / 'bump' / f'{project}-{version}.rst'
 
 
-def _checklist(old, new, outcomes, note):
+def _checklist(
+    old: pins.Source,
+    new: pins.Source,
+    outcomes: dict[str, str],
+    note: pathlib.Path,
+) -> str:
     merged = [name for name, one in outcomes.items() if one == 'merged']
     dropped = [
         name for name, one in outcomes.items() if one.startswith('dropped')
@@ -265,7 +284,7 @@ def _checklist(old, new, outcomes, note):
                       *(f'* {item}' for item in items), ''])
 
 
-def _mentions(version):
+def _mentions(version: str) -> list[str]:
     """Return the documents that name a version."""
     return sorted(
         str(path.relative_to(paths.ROOT))

@@ -19,11 +19,13 @@ serialization failures: what upstream added, and what a conflict left out.
 The exit status says what is the worst of it; ./build.sh help lists them.
 """
 
+import argparse
 import collections
 import datetime
 import json
 import pathlib
 import sys
+import typing
 
 from keystone_crdb import commands
 from keystone_crdb import console
@@ -31,7 +33,13 @@ from keystone_crdb import errors
 from keystone_crdb import pins
 from keystone_crdb.series import drift
 from keystone_crdb.series import origin
+from keystone_crdb.series import protection
+from keystone_crdb.series import target as targets
 
+#: What is found of one target, as JSON has it.
+Report = dict[str, typing.Any]
+#: A target's name, what became of its patches, and what opens a session.
+Column = tuple[str, list[drift.Judgement], list[protection.Opener]]
 #: The exit status that a state means.
 STATUS = {
     drift.State.APPLIES: commands.DONE,
@@ -41,7 +49,7 @@ STATUS = {
 }
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'targets', nargs='*', metavar='TARGET', help='what to look at'
@@ -57,7 +65,7 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run this verb.
 
     :returns: exit status
@@ -71,7 +79,9 @@ def run(args) -> int:
     ]
     quiet = args.json == pathlib.Path('-')
     reports = []
-    tables = {project: [] for project in pinned.sources}
+    tables: dict[str, list[Column]] = {
+        project: [] for project in pinned.sources
+    }
     for name in names:
         with origin.find(name, pinned) as found:
             for target in found.targets:
@@ -93,7 +103,7 @@ def run(args) -> int:
     return max(_status(report) for report in reports)
 
 
-def _status(report):
+def _status(report: Report) -> int:
     if report['unprotected']:
         return commands.CONFLICTS
     return max(
@@ -102,7 +112,13 @@ def _status(report):
     )
 
 
-def _data(pinned, found, target, judged, openers):
+def _data(
+    pinned: pins.Pins,
+    found: origin.Origin,
+    target: targets.Target,
+    judged: list[drift.Judgement],
+    openers: list[protection.Opener],
+) -> Report:
     """Return the report on one target, for JSON."""
     return {
         'target': found.name,
@@ -120,7 +136,12 @@ def _data(pinned, found, target, judged, openers):
     }
 
 
-def _print(found, target, judged, openers):
+def _print(
+    found: origin.Origin,
+    target: targets.Target,
+    judged: list[drift.Judgement],
+    openers: list[protection.Opener],
+) -> None:
     console.say(
         f'\n{found.name}: {target.project} {target.version or ""}'.rstrip()
     )
@@ -144,7 +165,7 @@ def _print(found, target, judged, openers):
             console.note(f'{one} {one.problem}')
 
 
-def _print_totals(reports):
+def _print_totals(reports: list[Report]) -> None:
     console.say()
     states = [state.value for state in drift.State]
     rows = []
@@ -160,7 +181,7 @@ def _print_totals(reports):
     console.table(['project', 'target', *states, 'unprotected'], rows)
 
 
-def _rst(pinned, tables):
+def _rst(pinned: pins.Pins, tables: dict[str, list[Column]]) -> str:
     """Return a table for each project: a row per patch, a column per tree."""
     lines = [
         '.. Made by ./build.sh drift --rst FILE TARGET ...', '',
@@ -187,17 +208,17 @@ def _rst(pinned, tables):
     return '\n'.join(lines)
 
 
-def _row(*cells):
+def _row(*cells: object) -> list[str]:
     marks = ['   * - ', *['     - '] * (len(cells) - 1)]
     return [f'{mark}{cell}' for mark, cell in zip(marks, cells, strict=True)]
 
 
-def _cell(judged):
+def _cell(judged: drift.Judgement) -> str:
     summary = judged.summary()
     return judged.state.value + (f': {summary}' if summary else '')
 
 
-def _write(path, text):
+def _write(path: pathlib.Path, text: str) -> None:
     if path == pathlib.Path('-'):
         sys.stdout.write(text)
         return

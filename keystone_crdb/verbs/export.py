@@ -21,8 +21,10 @@ along; and one that the vulnerability team has to see first, unless
 """
 
 import argparse
+import collections.abc
 import pathlib
 import re
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -36,12 +38,13 @@ from keystone_crdb.series import origin
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 from keystone_crdb.series import style
+from keystone_crdb.series import target as targets
 
 #: What a Description may say to readers of this project only.
 OURS = re.compile(r'\boverlay\b|\bquilt\b|\b0\d{3}\b')
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         'patches', nargs='*', metavar='PATCH', help='what to export'
@@ -89,14 +92,14 @@ def add_arguments(parser) -> None:
     )
 
 
-def _bug(text):
+def _bug(text: str) -> tuple[str, str]:
     number, _, bug = text.partition('=')
     if not bug.isdecimal():
         raise argparse.ArgumentTypeError(f'{text} is not NNNN=BUG')
     return number, bug
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run this verb.
 
     :raises Failure: when something may not or can't be exported; then there
@@ -131,7 +134,7 @@ def run(args) -> None:
     )
 
 
-def _project(names, pinned):
+def _project(names: list[str], pinned: pins.Pins) -> str:
     """Return the one project that has patches of these names."""
     having = [
         project
@@ -151,14 +154,19 @@ def _project(names, pinned):
     return having[0]
 
 
-def _target(found, project):
+def _target(found: origin.Origin, project: str) -> targets.Target:
     for target in found.targets:
         if target.project == project:
             return target
     raise errors.Failure(f'{found.name} is no {project}')
 
 
-def _complete(wanted, series, target, with_needed):
+def _complete(
+    wanted: list[quilt.Patch],
+    series: list[quilt.Patch],
+    target: targets.Target,
+    with_needed: bool,
+) -> list[quilt.Patch]:
     """Return patches with those that they need, in order."""
     found = needs.find(wanted, series, target.read)
     names = [patch.name for patch in wanted]
@@ -176,7 +184,7 @@ def _complete(wanted, series, target, with_needed):
     return [patch for patch, _more in found.values()]
 
 
-def _check_disclosed(patches, disclosed):
+def _check_disclosed(patches: list[quilt.Patch], disclosed: bool) -> None:
     for patch in patches:
         series = header.series(header.parse(patch))
         if series and series.private and not disclosed:
@@ -187,7 +195,10 @@ def _check_disclosed(patches, disclosed):
             )
 
 
-def _bugs(args, chosen):
+def _bugs(
+    args: argparse.Namespace,
+    chosen: list[quilt.Patch],
+) -> collections.abc.Callable[..., typing.Any]:
     """Return a function that gives a patch's bugs."""
     for number, _ in [*args.bug, *args.related_bug]:
         if not any(application.is_called(one, number) for one in chosen):
@@ -195,7 +206,7 @@ def _bugs(args, chosen):
                 f'--bug {number}: no patch called that is exported'
             )
 
-    def of(patch):
+    def of(patch: quilt.Patch) -> tuple[list[str], list[str]]:
         closes, related = (
             [bug for number, bug in given
              if application.is_called(patch, number)]
@@ -214,12 +225,12 @@ def _bugs(args, chosen):
     return of
 
 
-def _branch(wanted):
+def _branch(wanted: list[quilt.Patch]) -> str:
     series = header.series(header.parse(wanted[0]))
     return series.name if series else gerrit.slug(wanted[0])
 
 
-def _say(change):
+def _say(change: gerrit.Change) -> None:
     fields = header.parse(change.patch)
     console.say(f'{change.patch.path.stem}: {header.title(change.patch)}')
     if 'Release-Note' not in fields:
@@ -237,7 +248,7 @@ def _say(change):
         )
 
 
-def _check(folder, commits, branch):
+def _check(folder: pathlib.Path, commits: list[str], branch: str) -> None:
     """Check the style of each commit, also after one that is refused."""
     complaints = []
     try:

@@ -26,7 +26,7 @@ from keystone_crdb import system
 from keystone_crdb.series import quilt
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this verb."""
     parser.add_argument('project', metavar='PROJECT', help='in pins.toml')
     parser.add_argument('command', metavar='COMMAND', help='of quilt')
@@ -36,7 +36,7 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run this verb.
 
     :returns: quilt's exit status

@@ -7,10 +7,12 @@ pins.toml names, with the series of patches/ and the files of overlay/.
 its line. A second run does nothing.
 """
 
+import argparse
+
 from keystone_crdb.series import sources
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
         '--force',
@@ -19,6 +21,6 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run this verb."""
     sources.make(force=args.force)

@@ -6,13 +6,15 @@ The same sources give the same wheels, byte for byte, in any folder and at
 any time. A second run does nothing.
 """
 
+import argparse
+
 from keystone_crdb.images import wheels
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run this verb."""
     wheels.make()
