@@ -8,6 +8,7 @@ https://www.cockroachlabs.com/docs/stable/cockroach-start
 
 import collections.abc
 import contextlib
+import dataclasses
 import os
 import pathlib
 import signal
@@ -39,11 +40,7 @@ class Node:
     """
 
     def __init__(
-        self,
-        number: int,
-        port: int,
-        command: list[str],
-        folder: pathlib.Path,
+        self, number: int, port: int, command: list[str], folder: pathlib.Path
     ) -> None:
         self.number = number
         self.port = port
@@ -63,22 +60,15 @@ class Node:
         log = self._folder / f'node{self.number}.log'
         with open(log, 'ab') as output:
             self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self._folder,
-                env=environ(),
+                self._command, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, cwd=self._folder, env=environ(),
                 start_new_session=True,
-            )
+            )  # fmt: skip
         scratch.remember_process(self._folder, self.process.pid)
 
     def url(self) -> sqlalchemy.URL:
         """Return the URL of this node alone."""
-        return sqlalchemy.URL.create(
-            databases.DIALECT, 'root', host='127.0.0.1', port=self.port,
-            database='defaultdb', query={'sslmode': 'disable'},
-        )
+        return _url(host='127.0.0.1', port=self.port)
 
     def wait(self) -> None:
         """Wait until it answers.
@@ -103,10 +93,7 @@ class Node:
         process.wait_until(answer, START_LIMIT)
 
     def ask(self, statement: str) -> typing.Any:
-        """Ask this node.
-
-        :returns: the first column of the first row
-        """
+        """Ask this node, and return the first column of the first row."""
         with databases.connect(self.url()) as connection:
             row = connection.execute(statement).fetchone()
         return row[0] if row else None
@@ -125,6 +112,15 @@ class Node:
         """
         self.process.send_signal(number)
         self.process.wait(DRAIN_LIMIT)
+
+
+def _url(
+    query: dict[str, typing.Any] | None = None, **where: typing.Any
+) -> sqlalchemy.URL:
+    return sqlalchemy.URL.create(
+        databases.DIALECT, 'root', database='defaultdb', **where,
+        query={'sslmode': 'disable', **(query or {})},
+    )
 
 
 def environ() -> dict[str, str]:
@@ -203,15 +199,12 @@ class Cluster:
 
     def url(self) -> sqlalchemy.URL:
         """Return a URL that names all nodes."""
-        hosts = tuple(f'127.0.0.1:{node.port}' for node in self.nodes)
-        return sqlalchemy.URL.create(
-            databases.DIALECT, 'root', database='defaultdb',
-            query={
-                'host': hosts,
+        return _url(
+            {
+                'host': tuple(f'127.0.0.1:{node.port}' for node in self.nodes),
                 'load_balance_hosts': 'random',
-                'sslmode': 'disable',
                 'connect_timeout': '5',
-            },
+            }
         )
 
     def database(self) -> databases.Database:
@@ -219,10 +212,8 @@ class Cluster:
         found = databases.identify(
             'binary', self.nodes[0].url(), self._program, self._program
         )
-        return databases.Database(
-            provider='binary',
-            product=found.product,
-            version=found.version,
+        return dataclasses.replace(
+            found,
             url=self.url().render_as_string(hide_password=False),
             source=f'{NODES} nodes of {self._program}',
         )

@@ -33,11 +33,6 @@ if typing.TYPE_CHECKING:
     import sqlalchemy
 
 _START_SECONDS = 120
-_NODE = (
-    '--store=type=mem,size=1GiB',
-    '--listen-addr=127.0.0.1:0',
-    '--http-addr=127.0.0.1:0',
-)
 #: Which provider to take and no other; the reference of CockroachDB's image.
 PROVIDER_SETTING = 'KEYSTONE_CRDB_PROVIDER'
 IMAGE_SETTING = 'KEYSTONE_CRDB_COCKROACH_IMAGE'
@@ -62,10 +57,16 @@ class Unavailable(errors.Failure):
     """There is no such provider here."""
 
 
-def _words(certs: pathlib.Path | None) -> tuple[str, ...]:
+def _words(
+    certs: pathlib.Path | None, url_file: str | pathlib.Path
+) -> tuple[str, ...]:
     """Return the command that starts a node, without its program."""
     security = f'--certs-dir={certs}' if certs else '--insecure'
-    return ('start-single-node', security, *_NODE)
+    return (
+        'start-single-node', security, '--store=type=mem,size=1GiB',
+        '--listen-addr=127.0.0.1:0', '--http-addr=127.0.0.1:0',
+        f'--listening-url-file={url_file}',
+    )
 
 
 def _set_for_tests(url: sqlalchemy.URL) -> None:
@@ -122,23 +123,17 @@ def find_binary() -> str:
     :raises Unavailable: when there is none on PATH
     """
     name = os.environ.get('COCKROACH_BIN')
-    if name:
-        program = shutil.which(name)
-        if not program:
-            problem = (
-                'is not executable'
-                if pathlib.Path(name).exists()
-                else 'does not exist'
-            )
-            raise errors.Failure(f'COCKROACH_BIN: {name} {problem}')
+    program = shutil.which(name or 'cockroach')
+    if program:
         return os.path.abspath(program)
-    program = shutil.which('cockroach')
-    if not program:
-        raise Unavailable(
-            'there is no cockroach on PATH',
-            remedy='install it, or set COCKROACH_BIN to it',
-        )
-    return os.path.abspath(program)
+    if name:
+        is_there = pathlib.Path(name).exists()
+        problem = 'is not executable' if is_there else 'does not exist'
+        raise errors.Failure(f'COCKROACH_BIN: {name} {problem}')
+    raise Unavailable(
+        'there is no cockroach on PATH',
+        remedy='install it, or set COCKROACH_BIN to it',
+    )
 
 
 @contextlib.contextmanager
@@ -164,9 +159,7 @@ def binary(
     env = cluster.environ()
     with scratch.folder('binary') as folder:
         url_file = folder / 'url'
-        command = [
-            program, *_words(certs), f'--listening-url-file={url_file}'
-        ]
+        command = [program, *_words(certs, url_file)]
         yield from _node('binary', command, program, folder, url_file, env)
 
 
@@ -218,7 +211,7 @@ def container(
             'run', '--rm', '--name', folder.name, '--network', 'host',
             *engine.LIMITS, '--env', f'{_NO_DIAGNOSTICS}=true',
             '--volume', f'{volume}:/keystone-crdb', *mount, image,
-            *_words(certs), '--listening-url-file=/keystone-crdb/url',
+            *_words(certs, '/keystone-crdb/url'),
         )
         yield from _node(
             'container', command, image, folder, volume / 'url', None
@@ -238,9 +231,7 @@ def standin(
     with scratch.folder('standin') as folder:
         url_file = folder / 'url'
         command: list[object] = [
-            sys.executable,
-            '-m', 'keystone_crdb.standin',
-            '--scratch', folder,
+            sys.executable, '-m', 'keystone_crdb.standin', '--scratch', folder,
             '--listening-url-file', url_file,
         ]
         if certs:

@@ -3,6 +3,7 @@
 
 import socket
 
+import fixtures
 import psycopg
 import sqlalchemy
 
@@ -81,6 +82,30 @@ class TestAskVersion(base.TestCase):
         )
         self.assertRegex(str(error), '^X: .*no.such.invalid')
         self.assertEqual(1, len(str(error).splitlines()))
+
+
+class TestTemporary(base.TestCase):
+    def test_it_is_dropped_at_the_end(self):
+        asked = []
+        found = database.Database('url', 'P', 'v', 'x://u@h/d')
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb.databases.database.Database._execute',
+                lambda database, *words: asked.append(words),
+            )
+        )
+        with self.assertRaises(ZeroDivisionError):
+            with found.temporary('load') as url:
+                name = url.rpartition('/')[2]
+                raise ZeroDivisionError
+        self.assertRegex(name, '^load_[0-9a-f]{12}$')
+        self.assertEqual(
+            [
+                ('CREATE DATABASE {}', name),
+                ('DROP DATABASE {} CASCADE', name),
+            ],
+            asked,
+        )
 
 
 class TestDescribe(base.TestCase):
