@@ -68,9 +68,7 @@ def _take_turns(loads, accounts, seconds, turns):
                 time.sleep(seconds / turns)
 
 
-TITLES = {
-    'stock': 'stock', 'ours': 'ours', 'apart': 'ours, rows of their own',
-}
+TITLES = {'stock': 'stock', 'ours': 'ours', 'apart': 'ours, rows of their own'}
 
 #: How calls end that are not done, in the words of the table.
 _OUTCOMES = {
@@ -160,9 +158,7 @@ def _figures(loads, lost):
         ends = ', '.join(
             f'{total.outcomes[end]} {word}' for word, end in _OUTCOMES.items()
         )
-        slowest = max(
-            line.p99 for line in load.record.operations().values()
-        )
+        slowest = max(line.p99 for line in load.record.operations().values())
         figures[TITLES[name]] = (
             f'{total.calls} calls, {ends}, '
             f'{len(lost[name])} of {load.register.looked_for} acknowledged '
@@ -191,8 +187,7 @@ def measure(
 
     with contextlib.ExitStack() as stack:
         for name, trees in (
-            ('stock', served.stock(folder / 'stock')),
-            ('ours', served.ours()),
+            ('stock', served.stock(folder / 'stock')), ('ours', served.ours())
         ):
             url = stack.enter_context(server.temporary('contention'))
             keystone = served.Served(
@@ -255,8 +250,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--processes', type=int, help="that serve (default: the image's)"
     )
     parser.add_argument(
-        '--threads', type=int,
-        help="in each process (default: the image's)",
+        '--threads', type=int, help="in each process (default: the image's)"
     )
 
 

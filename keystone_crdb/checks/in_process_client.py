@@ -163,9 +163,7 @@ def assignment_row(user: str, project: str, role: str) -> tuple[str, dict]:
     }
 
 
-def make_rows(
-    rows: int, make: collections.abc.Callable[..., Rows]
-) -> None:
+def make_rows(rows: int, make: collections.abc.Callable[..., Rows]) -> None:
     """Insert very many rows, without the API and without the models.
 
     :param make: called for each number from 0 to `rows` with that number and

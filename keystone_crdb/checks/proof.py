@@ -74,9 +74,7 @@ def _lay_overlay(tree: pathlib.Path, patches: list[quilt.Patch]) -> None:
         shutil.copy(paths.OVERLAY / PROJECT / path, tree / path)
 
 
-def _check(
-    patch: quilt.Patch, red: runs.Outcome, green: runs.Outcome
-) -> None:
+def _check(patch: quilt.Patch, red: runs.Outcome, green: runs.Outcome) -> None:
     """Fail unless the tests pass with the patch, and one needs it.
 
     A test needs it that fails without it, or whose module can't be imported.
@@ -94,9 +92,7 @@ def _check(
     if not green.passed:
         raise errors.Failure(f'{patch.name}: all of its tests were skipped')
     unloaded = tuple(f'{module}.' for module in red.unloaded)
-    not_imported = {
-        test for test in green.passed if test.startswith(unloaded)
-    }
+    not_imported = {test for test in green.passed if test.startswith(unloaded)}
     if not red.failed | not_imported:
         lines = [f'passes: {test}' for test in sorted(red.passed)] + [
             f'is not imported, and has none: {module}'

@@ -121,9 +121,7 @@ class Rally:
         :param log: name of the log below build/logs
         :raises Failure: with the end of its output
         """
-        console.run(
-            self._command(*words), log, self._folder, self._environ
-        )
+        console.run(self._command(*words), log, self._folder, self._environ)
 
     @contextlib.contextmanager
     def environment(self, keystone: container.Keystone):

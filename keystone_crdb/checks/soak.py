@@ -97,9 +97,7 @@ def growth(looks: list[Look]) -> tuple[float, int, int]:
     before, after = (
         statistics.median(each.memory for each in part) for part in parts
     )
-    fewer, more = (
-        max(each.connections for each in part) for part in parts
-    )
+    fewer, more = (max(each.connections for each in part) for part in parts)
     return after / before, fewer, more
 
 

@@ -102,8 +102,7 @@ def higher(rows: list[tuple]) -> list[str]:
 
 
 def compare(
-    rows: list[tuple],
-    kept: list[tuple],
+    rows: list[tuple], kept: list[tuple]
 ) -> tuple[list[str], list[str]]:
     """Compare numbers with those that are checked in.
 

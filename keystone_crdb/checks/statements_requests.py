@@ -227,9 +227,7 @@ REQUESTS: dict[str, str | tuple[str, dict]] = {
     'check membership': 'GET /groups/{w.group}/users/{w.user}',
     'check grant':
         'GET /projects/{w.project}/users/{w.user}/roles/{w.roles[member]}',
-    **_life(
-        'user', _SHOP | {'password': api.PASSWORD}, email='a@example.org'
-    ),
+    **_life('user', _SHOP | {'password': api.PASSWORD}, email='a@example.org'),
     **_life('group', _SHOP, description='people'),
     **_life('project', _SHOP, description='work'),
     **_life('role', {}, description='rights'),

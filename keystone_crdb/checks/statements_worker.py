@@ -226,8 +226,7 @@ def main() -> None:
         '--texts', action='store_true', help='print the statements too'
     )
     parser.add_argument(
-        '--only', action='append', choices=requests.REQUESTS,
-        metavar='REQUEST',
+        '--only', action='append', choices=requests.REQUESTS, metavar='REQUEST'
     )
     parser.add_argument(
         '--sizes', type=int, nargs='*', default=[],

@@ -214,9 +214,7 @@ def ask(
         tests = runner.list_tests(regexes)
         console.say(f'{len(tests)} tests; all reports: {folder}')
         done = report.follow(runner, tests, folder, workers)
-    return dataclasses.replace(
-        done, results=account_for(tests, done.results)
-    )
+    return dataclasses.replace(done, results=account_for(tests, done.results))
 
 
 def run(args: argparse.Namespace) -> bool:

@@ -141,10 +141,7 @@ class Cluster:
     """
 
     def __init__(
-        self,
-        program: str,
-        folder: pathlib.Path,
-        memory: bool = False,
+        self, program: str, folder: pathlib.Path, memory: bool = False
     ) -> None:
         self._program = program
         ports = [process.free_port() for _ in range(NODES)]
@@ -236,8 +233,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def running(
-    program: str,
-    memory: bool = False,
+    program: str, memory: bool = False
 ) -> collections.abc.Iterator[Cluster]:
     """Run a cluster.
 

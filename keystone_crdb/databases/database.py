@@ -74,9 +74,7 @@ class Database:
 
     def _execute(self, statement: typing.LiteralString, name: str) -> None:
         with connect(sqlalchemy.make_url(self.url)) as connection:
-            connection.execute(
-                sql.SQL(statement).format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 def parse_url(text: str, setting: str) -> sqlalchemy.URL:
@@ -139,10 +137,7 @@ def ask_version(url: sqlalchemy.URL, setting: str) -> str:
 
 
 def identify(
-    provider: str,
-    url: sqlalchemy.URL,
-    source: str,
-    setting: str,
+    provider: str, url: sqlalchemy.URL, source: str, setting: str
 ) -> Database:
     """Make sure that a server is CockroachDB.
 

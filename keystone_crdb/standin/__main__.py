@@ -116,12 +116,8 @@ def _run(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     cluster = postgres.Cluster(args.scratch, bool(args.certs_dir))
     try:
-        cluster.start(
-            lambda pid: scratch.remember_process(args.scratch, pid)
-        )
-        _run_loop(
-            _serve(cluster, args.listening_url_file, args.certs_dir)
-        )
+        cluster.start(lambda pid: scratch.remember_process(args.scratch, pid))
+        _run_loop(_serve(cluster, args.listening_url_file, args.certs_dir))
     finally:
         cluster.stop()
 

@@ -79,11 +79,6 @@ def key(
     names = [name.strip('"') for name in columns.split(', ')]
     types = types or tuple(None for _ in names)
     # A text may have the separator in itself.
-    found = re.fullmatch(
-        ', '.join(map(_pattern, types)), values, re.DOTALL
-    )
+    found = re.fullmatch(', '.join(map(_pattern, types)), values, re.DOTALL)
     texts = found.groups() if found else values.split(', ')
-    return (
-        separator.join(names),
-        separator.join(map(literal, texts, types)),
-    )
+    return (separator.join(names), separator.join(map(literal, texts, types)))

@@ -213,8 +213,7 @@ class _Client(_Half):
             )
         elif name != user:
             self._refuse(
-                '28000',
-                f'certificate authentication failed for user "{user}"',
+                '28000', f'certificate authentication failed for user "{user}"'
             )
         return name == user
 

@@ -17,9 +17,8 @@ and transactions of another region are simulated in seconds. The tool
 contended-counter confirms on a database what seems best here.
 
 Besides the stock decorator, and waits that double up to a fixed limit, there
-are limits that follow how long the attempt took: whatever the client has
-waited for already ("following"), and as the patched oslo.db has them on
-CockroachDB ("ours").
+are those of the patched oslo.db on CockroachDB ("ours"), whose limit follows
+how long the attempt took and how long the client has waited.
 
 With --retries each way is limited to that number, as it is where a caller of
 wrap_db_retry gives one; ours then follows what the caller is used to, and
@@ -210,14 +209,6 @@ def _doubling(max_interval):
     return wait
 
 
-def _following(retries, elapsed, took):
-    """Wait up to 32 times what the attempt took, whatever has been waited."""
-    if elapsed > MAX_TIME:
-        return None
-    limit = max(took, 0.01) * 2 ** min(retries, 5)
-    return random.uniform(0, limit)  # noqa: S311
-
-
 def _limited(wait, retries):
     """Return waits that end after a number of retries."""
 
@@ -239,9 +230,7 @@ def ways(retries: int | None = None) -> dict[str, Wait]:
     compared: dict[str, Wait] = {
         'stock': _stock,
         'up to 0.1 s': _doubling(0.1),
-        'up to 0.5 s': _doubling(0.5),
         'up to 2 s': _doubling(2),
-        'following': _following,
     }
     if retries is None:
         return {**compared, 'ours': ours.wait}
@@ -254,10 +243,7 @@ def ways(retries: int | None = None) -> dict[str, Wait]:
 
 
 def wrong(results: dict[str, Result]) -> list[str]:
-    """Return what is not as wanted in one situation.
-
-    :param results: by the name of the way
-    """
+    """Return what is not as wanted in one situation, from results by way."""
     ours, fixed = results['ours'], results['up to 0.1 s']
     lines = []
     more = ours.attempts_per_success() / fixed.attempts_per_success()

@@ -45,10 +45,7 @@ SQL_BACKED = (
 
 
 def without_failures(
-    name: str,
-    tree: stestr_run.Tree,
-    outcome: runs.Outcome,
-    workers: int,
+    name: str, tree: stestr_run.Tree, outcome: runs.Outcome, workers: int
 ) -> list[str]:
     """Tell which failed tests do not fail when no transaction does.
 

@@ -21,7 +21,9 @@ random      any statement or COMMIT may fail, up to three times in a row for
 """
 
 import atexit
+import collections.abc
 import contextlib
+import dataclasses
 import inspect
 import json
 import os
@@ -33,6 +35,9 @@ import time
 import types
 
 MODES = ('commit', 'statement', 'random')
+
+#: File and line.
+Place = tuple[str, int]
 
 _COUNTS = 'counts statements, of which a transaction run again has more'
 _OWN = 'keystone.tests.unit.common.sql'
@@ -69,6 +74,7 @@ _FACADE = 'oslo_db.sqlalchemy.enginefacade'
 _MOST_IN_A_ROW = {'commit': 1, 'statement': 1, 'random': 3}
 
 
+@dataclasses.dataclass
 class _Transaction:
     """A transaction that may be hit.
 
@@ -76,10 +82,9 @@ class _Transaction:
         None: it is spared
     """
 
-    def __init__(self, place: tuple) -> None:
-        self.place = place
-        self.statements = 0
-        self.lost = False
+    place: Place | None
+    statements: int = 0
+    lost: bool = False
 
 
 class Injector:
@@ -110,10 +115,8 @@ class Injector:
 
     @contextlib.contextmanager
     def session(
-        self,
-        session: contextlib.AbstractContextManager,
-        place: tuple | None,
-    ):
+        self, session: contextlib.AbstractContextManager, place: Place | None
+    ) -> collections.abc.Iterator:
         """Cover a session; one inside another is part of its transaction.
 
         :param session: what enginefacade opens
@@ -135,38 +138,31 @@ class Injector:
                 self._in_a_row.pop(current.place, None)
 
     def statement(self, dbapi: types.ModuleType) -> None:
-        """Raise what a statement meets, if anything.
-
-        :param dbapi: the driver's module
-        """
-        current = self._current
-        if current is None or current.place is None:
-            return
-        self._refuse_lost(dbapi)
-        current.statements += 1
-        if self.mode == 'random' or (
-            self.mode == 'statement' and current.statements == 1
-        ):
-            self._maybe_fail(dbapi)
+        """Raise what a statement meets, if anything, as the driver would."""
+        current = self._take(dbapi)
+        if current:
+            current.statements += 1
+            if self.mode == 'random' or (
+                self.mode == 'statement' and current.statements == 1
+            ):
+                self._maybe_fail(current, dbapi)
 
     def commit(self, dbapi: types.ModuleType) -> None:
-        """Raise what a COMMIT meets, if anything.
+        """Raise what a COMMIT meets, if anything, as the driver would."""
+        current = self._take(dbapi)
+        if current and self.mode != 'statement':
+            self._maybe_fail(current, dbapi)
 
-        :param dbapi: the driver's module
-        """
+    def _take(self, dbapi):
+        """Return the transaction, None to spare it; refuse what is lost."""
         current = self._current
         if current is None or current.place is None:
-            return
-        self._refuse_lost(dbapi)
-        if self.mode != 'statement':
-            self._maybe_fail(dbapi)
-
-    def _refuse_lost(self, dbapi):
-        if self._current.lost:
+            return None
+        if current.lost:
             raise _driver_error(dbapi, 'InFailedSqlTransaction', '25P02')
+        return current
 
-    def _maybe_fail(self, dbapi):
-        current = self._current
+    def _maybe_fail(self, current, dbapi):
         in_a_row = self._in_a_row.get(current.place, 0)
         if in_a_row >= _MOST_IN_A_ROW[self.mode]:
             return
@@ -178,16 +174,8 @@ class Injector:
         raise _driver_error(dbapi, 'SerializationFailure', '40001')
 
 
-def _driver_error(
-    dbapi: types.ModuleType,
-    name: str,
-    sqlstate: str,
-) -> Exception:
-    """Make an error as the driver would.
-
-    :param dbapi: the driver's module
-    :param name: of the class in the drivers of PostgreSQL's protocol
-    """
+def _driver_error(dbapi, name, sqlstate):
+    """Make an error of a driver; PostgreSQL's drivers have the name."""
     lost = sqlstate == '25P02'
     base = getattr(
         getattr(dbapi, 'errors', None),
@@ -198,22 +186,19 @@ def _driver_error(
     return error(_LOST if lost else _MESSAGE)
 
 
-def _decorated(frame: types.FrameType) -> types.CodeType | None:
-    """Return the code of the function that enginefacade's decorator calls.
-
-    :returns: None when the frame is not the decorator's
-    """
+def _decorated(frame):
+    """Return the code of what enginefacade's decorator calls in a frame."""
     if frame.f_globals.get('__name__') != _FACADE:
         return None
     function = inspect.unwrap(frame.f_locals.get('fn'))
     return getattr(function, '__code__', None)
 
 
-def _opened_at(package: str) -> tuple | None:
+def _opened_at(package: str) -> Place | None:
     """Return where in Keystone the session is being opened.
 
     :param package: Keystone's folder
-    :returns: file and line, or None when a test opens it
+    :returns: None when a test opens it
     """
     helpers = tuple(
         os.path.join(package, 'common', 'sql', name)
@@ -226,20 +211,16 @@ def _opened_at(package: str) -> tuple | None:
         if path.startswith(package + os.sep) and path not in helpers:
             if path.startswith(os.path.join(package, 'tests') + os.sep):
                 return None
-            return path, (
-                decorated.co_firstlineno if decorated else frame.f_lineno
-            )
+            line = decorated.co_firstlineno if decorated else frame.f_lineno
+            return path, line
         frame = frame.f_back
     return None
 
 
 def _cover(manager: type, injector: Injector, package: str) -> None:
-    """Cover each session of enginefacade.
+    """Cover each session that enginefacade's class opens.
 
     Its using() and its decorators open them in the same way.
-
-    :param manager: enginefacade's class
-    :param package: Keystone's folder
     """
     scope = manager._transaction_scope
 
@@ -322,16 +303,10 @@ def install_from_environment() -> None:
     install(injector)
     folder = os.environ.get(COUNTS)
     if folder:
-        atexit.register(
-            lambda: (pathlib.Path(folder) / f'{os.getpid()}.json').write_text(
-                json.dumps(injector.injected)
-            )
-        )
+        file = pathlib.Path(folder) / f'{os.getpid()}.json'
+        atexit.register(lambda: file.write_text(json.dumps(injector.injected)))
 
 
 def counted(folder: pathlib.Path) -> int:
-    """Return how many failures the processes injected in all.
-
-    :param folder: what COUNTS named
-    """
+    """Return how many failures the processes of a folder injected in all."""
     return sum(json.loads(file.read_text()) for file in folder.glob('*.json'))

@@ -155,7 +155,5 @@ def run_modules(
     found = json.loads(file.read_text())
     if not found['tests'] and not found['unloaded']:
         raise errors.Failure(f'{name}: no test matches', remedy=f'see {log}')
-    ended = {
-        test: statuses.get(test, 'inprogress') for test in found['tests']
-    }
+    ended = {test: statuses.get(test, 'inprogress') for test in found['tests']}
     return _outcome(ended, unloaded=found['unloaded'])

@@ -110,13 +110,6 @@ class WaysTest(testtools.TestCase):
         )
         self.assertIsNone(wait(0, 31, 9))
 
-    def test_following(self):
-        self.assertEqual(
-            [9, 18, 288, 288],
-            [waits._following(n, 0, 9) for n in (0, 1, 5, 5000)],
-        )
-        self.assertIsNone(waits._following(0, 31, 9))
-
     def test_limited(self):
         wait = waits._limited(waits._doubling(0.1), 2)
         self.assertEqual(
