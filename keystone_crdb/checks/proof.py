@@ -183,13 +183,14 @@ def _base(ref: str | None, ask: collections.abc.Callable[..., str]) -> str:
 
 def changes(
     ref: str | None, repository: pathlib.Path = paths.ROOT
-) -> set[pathlib.PurePath]:
+) -> set[str]:
     """Return the files that changed, of those that a proof depends on.
 
     :param ref: the commit since which; None for one that _base() finds
     :returns: paths in the repository
     :raises Failure: when there is no such commit
     """
+
     def ask(*words: str) -> str:
         # CI runs this as root in a checkout of somebody else
         safe = f'safe.directory={repository}'
@@ -199,44 +200,30 @@ def changes(
         'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
         'pins.toml',
     )  # fmt: skip
-    return {pathlib.PurePath(name) for name in names.splitlines()}
+    return set(names.splitlines())
 
 
-def changed_patches(changed: set[pathlib.PurePath]) -> list[quilt.Patch]:
-    """Return the patches that changed, or whose files in the overlay did.
-
-    :param changed: paths in the repository
-    :returns: patches, in the order of the series
-    """
+def changed_patches(changed: set[str]) -> list[quilt.Patch]:
+    """Return the patches that changed, or whose files in the overlay did."""
     return [
         patch
         for patch in quilt.load(PROJECT)
-        if pathlib.PurePath('patches', PROJECT, patch.path.name) in changed
-        or any(
-            pathlib.PurePath('overlay', PROJECT, path) in changed
-            for path in overlay.needed(patch)
-        )
+        if changed
+        & {
+            f'patches/{PROJECT}/{patch.path.name}',
+            *(f'overlay/{PROJECT}/{path}' for path in overlay.needed(patch)),
+        }
     ]
 
 
-def changed_ground(
-    changed: set[pathlib.PurePath],
-) -> list[pathlib.PurePath]:
+def changed_ground(changed: set[str]) -> list[str]:
     """Return the files that changed and that each patch stands on.
 
-    :param changed: paths in the repository
-    :returns: paths: the pins, the order of the series, and what lies beside
-        it, but tests and the patches themselves
+    They are the pins, the order of the series, and what lies beside it, but
+    not tests and the patches themselves.
     """
-    return sorted(
-        path
-        for path in changed
-        if not path.name.startswith('test_')
-        and (
-            path.parent != pathlib.PurePath('patches', PROJECT)
-            or path.name == 'series'
-        )
-    )
+    patch = re.compile(rf'patches/{PROJECT}/(?!series$)|(.*/)?test_[^/]*$')
+    return sorted(path for path in changed if not patch.match(path))
 
 
 def prove(patch: quilt.Patch) -> None:
@@ -278,7 +265,7 @@ def _chosen(args: argparse.Namespace) -> list[quilt.Patch]:
         ground = changed_ground(changed)
         if ground:
             console.warn(
-                f'{", ".join(map(str, ground))} changed: patches that did not '
+                f'{", ".join(ground)} changed: patches that did not '
                 'change themselves are only proven with the whole series'
             )
         return changed_patches(changed)

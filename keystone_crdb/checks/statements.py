@@ -48,17 +48,18 @@ FEW, MANY = 10, 10_000
 PORTIONS = 1
 
 
+def _pairs(one, other):
+    """Yield each request and state with what both workers say of it."""
+    for name, states in one['requests'].items():
+        for state, result in states.items():
+            yield (name, state), result, other['requests'][name][state]
+
+
 def table(stock: dict, ours: dict) -> list[tuple]:
     """Return the rows of statements.csv, from the workers' results."""
     return [
-        (
-            name,
-            state,
-            *stock['requests'][name][state]['counts'],
-            *result['counts'],
-        )
-        for name, states in ours['requests'].items()
-        for state, result in states.items()
+        (*key, *theirs['counts'], *result['counts'])
+        for key, result, theirs in _pairs(ours, stock)
     ]
 
 
@@ -125,18 +126,12 @@ def compare(
     return worse, other
 
 
-def _pairs(one, other):
-    """Yield each request and state with what both workers say of it."""
-    for name, states in one['requests'].items():
-        for state, result in states.items():
-            yield f'{name}, {state}', result, other['requests'][name][state]
-
-
 def different(one: dict, other: dict) -> list[str]:
     """Name the requests that two workers got different answers to."""
     return [
-        f'{where}:\n{here["answer"]}\n-- and not --\n{there["answer"]}'
-        for where, here, there in _pairs(one, other)
+        f'{", ".join(key)}:\n{here["answer"]}\n'
+        f'-- and not --\n{there["answer"]}'
+        for key, here, there in _pairs(one, other)
         if here['answer'] != there['answer']
     ]
 
@@ -160,22 +155,18 @@ def growing(result: dict) -> list[str]:
 def _same_counts(one, other):
     """Name the requests whose statements or transactions are not the same."""
     return [
-        f'{where}: {here["counts"][:2]} and {there["counts"][:2]}'
-        for where, here, there in _pairs(one, other)
+        f'{", ".join(key)}: {here["counts"][:2]} and {there["counts"][:2]}'
+        for key, here, there in _pairs(one, other)
         if here['counts'][:2] != there['counts'][:2]
     ]
 
 
-def _fail(problems: dict) -> int:
-    """Print what is wrong.
-
-    :param problems: lists by title
-    :returns: exit status
-    """
+def _is_good(problems):
+    """Print what is wrong, by title, and return whether nothing is."""
     problems = {title: texts for title, texts in problems.items() if texts}
     for title, texts in problems.items():
         print(f'{title}:', *texts, sep='\n  ', file=sys.stderr)
-    return 1 if problems else 0
+    return not problems
 
 
 def _on_server(args):
@@ -202,7 +193,15 @@ def _on_server(args):
         for text, plan, tables in plans
         if tables
     ]
-    status = _fail(
+    console.say(f'{len(plans)} statements explained, {len(scans)} scan')
+    requests = len(results['server']['requests'])
+    figures = {
+        'requests with the same counts as on SQLite': requests,
+        'statements explained': len(plans),
+        'of these that scan a table': len(scans),
+    }
+    evidence.write('statements', server.describe(), figures, args.command)
+    return _is_good(
         {
             'not the same on SQLite and there': _same_counts(
                 results['sqlite'], results['server']
@@ -210,20 +209,6 @@ def _on_server(args):
             'scans a table': scans,
         }
     )
-    console.say(f'{len(plans)} statements explained, {len(scans)} scan')
-    evidence.write(
-        'statements',
-        server.describe(),
-        {
-            'requests with the same counts as on SQLite': len(
-                results['server']['requests']
-            ),
-            'statements explained': len(plans),
-            'of these that scan a table': len(scans),
-        },
-        args.command,
-    )
-    return status
 
 
 def _beside_stock(args):
@@ -245,7 +230,7 @@ def _beside_stock(args):
         shown = results[args.side]['requests'][args.show][args.state]
         for transaction, text, parameters in shown['statements']:
             console.say(f'T{transaction} {text} {parameters}')
-        return 0
+        return True
     rows = table(stock, ours)
     console.table(HEADS, rows)
     sums = [sum(row[2 + i] for row in rows) for i in range(6)]
@@ -257,23 +242,18 @@ def _beside_stock(args):
         ('empty session for', 'stock, us', 'ours, us', 'ours / stock'),
         sessions(stock, ours),
     )
-    status = _fail(
-        {
-            'answered differently': different(ours, stock),
-            'takes more than stock': higher(rows),
-            'grows with what it lists': growing(ours),
-        }
-    )
+    problems = {
+        'answered differently': different(ours, stock),
+        'takes more than stock': higher(rows),
+        'grows with what it lists': growing(ours),
+    }
     if args.update:
         _write(rows)
-        return status
-    worse, other = compare(rows, _read())
-    return status | _fail(
-        {
-            'more than in ledger/statements.csv': worse,
-            'renew ledger/statements.csv with --update': other,
-        }
-    )
+    else:
+        worse, other = compare(rows, _read())
+        problems['more than in ledger/statements.csv'] = worse
+        problems['renew ledger/statements.csv with --update'] = other
+    return _is_good(problems)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -294,4 +274,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> bool:
     """Run this check."""
-    return not (_on_server(args) if args.server else _beside_stock(args))
+    return _on_server(args) if args.server else _beside_stock(args)

@@ -111,16 +111,11 @@ def _regexes(args: argparse.Namespace, mode: str) -> list[str]:
 
 def _report(outcomes: Outcomes) -> None:
     """Print how many tests passed."""
-    console.table(
-        ['mode', '', 'passed', 'failed', 'injected failures'],
-        [
-            [
-                mode, label, len(outcome.passed), len(outcome.failed),
-                outcome.injected,
-            ]
-            for (mode, label), outcome in outcomes.items()
-        ],
-    )  # fmt: skip
+    rows = [
+        (*key, len(outcome.passed), len(outcome.failed), outcome.injected)
+        for key, outcome in outcomes.items()
+    ]
+    console.table(['mode', '', 'passed', 'failed', 'injected failures'], rows)
     console.say('Not exposed to failures:')
     for test, reason in injection.SPARED.items():
         console.note(f'{test}: {reason}')
@@ -130,15 +125,14 @@ def _keep(args: argparse.Namespace, outcomes: Outcomes) -> None:
     """Keep the result of a run that validates all there is."""
     if args.regex or not args.whole or args.modes or not args.stock:
         return
+    figures = {
+        f'{mode}, passed, {label}': len(outcome.passed)
+        for (mode, label), outcome in outcomes.items()
+    }
     evidence.write(
-        'retries',
-        'SQLite, with injected serialization failures',
-        {
-            f'{mode}, passed, {label}': len(outcome.passed)
-            for (mode, label), outcome in outcomes.items()
-        },
+        'retries', 'SQLite, with injected serialization failures', figures,
         args.command,
-    )
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> bool:
