@@ -97,8 +97,7 @@ def _node(
 
 @contextlib.contextmanager
 def url(
-    image: str,
-    certs: pathlib.Path | None = None,
+    image: str, certs: pathlib.Path | None = None
 ) -> collections.abc.Iterator[database.Database]:
     """Use the cluster that COCKROACH_URL names; its settings stay."""
     text = os.environ.get('COCKROACH_URL')
@@ -138,8 +137,7 @@ def find_binary() -> str:
 
 @contextlib.contextmanager
 def binary(
-    image: str,
-    certs: pathlib.Path | None = None,
+    image: str, certs: pathlib.Path | None = None
 ) -> collections.abc.Iterator[database.Database]:
     """Start a cockroach program, with its store in memory.
 
@@ -191,8 +189,7 @@ def find_engine(image: str) -> engine.Engine:
 
 @contextlib.contextmanager
 def container(
-    image: str,
-    certs: pathlib.Path | None = None,
+    image: str, certs: pathlib.Path | None = None
 ) -> collections.abc.Iterator[database.Database]:
     """Start a node from a container image, with its store in memory.
 
@@ -220,8 +217,7 @@ def container(
 
 @contextlib.contextmanager
 def standin(
-    image: str,
-    certs: pathlib.Path | None = None,
+    image: str, certs: pathlib.Path | None = None
 ) -> collections.abc.Iterator[database.Database]:
     """Start the stand-in; root gets PostgreSQL installed for it."""
     try:

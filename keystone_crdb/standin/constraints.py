@@ -65,11 +65,7 @@ class Catalog:
     user: str
 
     async def constraint(
-        self,
-        database: str,
-        schema: str | None,
-        table: str | None,
-        name: str,
+        self, database: str, schema: str | None, table: str | None, name: str
     ) -> Constraint | None:
         """Find what an error names.
 

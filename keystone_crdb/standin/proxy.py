@@ -330,9 +330,7 @@ class _Server(_Half):
             self.transport.resume_reading()
 
     def _reword(
-        self,
-        fields: dict[str, str],
-        constraint: constraints.Constraint | None,
+        self, fields: dict[str, str], constraint: constraints.Constraint | None
     ) -> bytes:
         """Return an error in CockroachDB's words."""
         client = self.peer

@@ -42,20 +42,6 @@ class Context:
     database: str = ''
     constraint: constraints.Constraint | None = None
 
-    def says(self, words: str) -> re.Match[str] | None:
-        """Find words in the statement, whatever their case."""
-        return re.search(rf'\b(?:{words})\b', self.statement, re.IGNORECASE)
-
-    def verb(self) -> str:
-        """Return what the statement does, in small letters, or no text."""
-        found = self.says('ALTER|DELETE|INSERT|UPDATE')
-        return found[0].lower() if found else ''
-
-    def key(self, found: re.Match[str], separator: str) -> tuple[str, str]:
-        """Return the columns and the values of a key, as lists in text."""
-        types = self.constraint.types if self.constraint else None
-        return literals.key(found[1], found[2], types, separator)
-
 
 def needs_constraint(fields: Fields) -> bool:
     """Say whether rewording needs what the catalogue has of a constraint.
@@ -92,11 +78,37 @@ def reword(fields: Fields, context: Context) -> Fields:
     return {key: result[key] for key in 'SCMDHn' if result.get(key)}
 
 
-#: What takes the match of a pattern in PostgreSQL's message, the fields and
-#: the context, and returns the fields of a new error; None leaves it as it is.
-_Rule = collections.abc.Callable[
-    [re.Match[str], Fields, Context], Fields | None
-]
+@dataclasses.dataclass(frozen=True)
+class _Error:
+    """An error of PostgreSQL, whose message a rule's pattern has matched."""
+
+    found: re.Match[str]
+    fields: Fields
+    context: Context
+
+    def __getitem__(self, group: int) -> str:
+        return self.found[group]
+
+    @property
+    def detail(self) -> str:
+        """The detail, or an empty text."""
+        return self.fields.get('D', '')
+
+    def says(self, words: str) -> re.Match[str] | None:
+        """Find words in the statement, whatever their case."""
+        return re.search(
+            rf'\b(?:{words})\b', self.context.statement, re.IGNORECASE
+        )
+
+    def key(self, found: re.Match[str], separator: str) -> tuple[str, str]:
+        """Return the columns and the values of a key, as lists in text."""
+        constraint = self.context.constraint
+        types = constraint.types if constraint else None
+        return literals.key(found[1], found[2], types, separator)
+
+
+#: Returns the fields of a new error; None leaves it as it is.
+_Rule = collections.abc.Callable[[_Error], Fields | None]
 
 _AnyRule = typing.TypeVar('_AnyRule', bound=_Rule)
 
@@ -109,13 +121,12 @@ def _apply_rule(fields: Fields, context: Context) -> Fields | None:
     for pattern, function in _rules[fields['C']]:
         found = pattern.match(fields['M'])
         if found:
-            return function(found, {'D': ''} | fields, context)
+            return function(_Error(found, fields, context))
     return None
 
 
 def _rule(
-    sqlstate: str,
-    pattern: str,
+    sqlstate: str, pattern: str
 ) -> collections.abc.Callable[[_AnyRule], _AnyRule]:
     """Register a rule for the errors of one SQLSTATE and pattern."""
 
@@ -132,7 +143,7 @@ def _text(sqlstate: str, pattern: str, message: str, **fields: str) -> None:
     :param fields: what else the new error has
     """
     _rule(sqlstate, pattern)(
-        lambda found, *_: {'M': found.expand(message)} | fields
+        lambda error: {'M': error.found.expand(message)} | fields
     )
 
 
@@ -155,34 +166,24 @@ _text('42803', r'column "(?:.*\.)?([^.]*)" (must appear in .*)',
 _text('42809', '".*" is not a .*', r'\g<0>')
 _text('42883', r'function ([^()]*)\(.*\) does not exist',
       r'unknown function: \1()')
-
-
 _text('42710', 'constraint "(.*)" for relation "(.*)" already exists',
       r'relation "\2" (106): duplicate constraint name: "\1"')
 
 
-# Of two CREATE ... IF NOT EXISTS at once, the slower one fails.
+# Of two CREATE ... IF NOT EXISTS at once the slower one fails.
 
 
 @_rule('42P07', 'relation "(.*)" already exists')
-def _relation_exists(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    if context.says(r'IF\s+NOT\s+EXISTS'):
+def _relation_exists(error: _Error) -> Fields:
+    if error.says(r'IF\s+NOT\s+EXISTS'):
         return _write_too_old()
-    name = f'{context.database}.public.{found[1]}'
+    name = f'{error.context.database}.public.{error[1]}'
     return {'M': f'relation "{name}" already exists'}
 
 
 @_rule('42710', 'type ".*" already exists')
-def _row_type_exists(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields | None:
-    return _write_too_old() if context.says(r'IF\s+NOT\s+EXISTS') else None
+def _row_type_exists(error: _Error) -> Fields | None:
+    return _write_too_old() if error.says(r'IF\s+NOT\s+EXISTS') else None
 
 
 # Values.
@@ -224,35 +225,24 @@ _TYPES = {
 
 
 @_rule('42804', 'column "(.*)" is of type (.*) but expression is of type (.*)')
-def _type_mismatch(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    wanted, given = (_TYPES.get(name, name) for name in found.groups()[1:])
+def _type_mismatch(error: _Error) -> Fields:
+    wanted, given = (_TYPES.get(error[n], error[n]) for n in (2, 3))
     return {
         'M': f"value type {given} doesn't match type {wanted} "
-        f'of column "{found[1]}"',
+        f'of column "{error[1]}"',
         'H': 'you will need to rewrite or cast the expression',
     }
 
 
 @_rule('22P02', 'invalid input syntax for type jsonb?$')
-def _bad_json(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    return {'M': f'could not parse JSON: unable to decode JSON: {fields["D"]}'}
+def _bad_json(error: _Error) -> Fields:
+    detail = error.detail
+    return {'M': f'could not parse JSON: unable to decode JSON: {detail}'}
 
 
 @_rule('22P02', 'invalid input syntax for type (.*?): "(.*)"')
-def _bad_value(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    name, text = _TYPES.get(found[1], found[1]), found[2]
+def _bad_value(error: _Error) -> Fields:
+    name, text = _TYPES.get(error[1], error[1]), error[2]
     reasons = {
         'bool': ': invalid bool value',
         'float': f': strconv.ParseFloat: parsing "{text}": invalid syntax',
@@ -269,23 +259,15 @@ _text('22007', 'invalid input syntax for type interval: "(.*)"',
 
 
 @_rule('22007', 'invalid input syntax for type (.*?): "(.*)"')
-def _bad_time(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    name = _TYPES.get(found[1], found[1])
-    return {'M': f'parsing as type {name}: could not parse "{found[2]}"'}
+def _bad_time(error: _Error) -> Fields:
+    name = _TYPES.get(error[1], error[1])
+    return {'M': f'parsing as type {name}: could not parse "{error[2]}"'}
 
 
 @_rule('22003', 'numeric field overflow')
-def _decimal_overflow(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields | None:
+def _decimal_overflow(error: _Error) -> Fields | None:
     part = re.search(
-        r'precision (\d+), scale (\d+) (must round to .*)\.', fields['D']
+        r'precision (\d+), scale (\d+) (must round to .*)\.', error.detail
     )
     if part is None:
         return None
@@ -297,12 +279,8 @@ def _decimal_overflow(
 
 
 @_rule('22021', 'invalid byte sequence for encoding')
-def _bad_utf8(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    if 'W' in fields:
+def _bad_utf8(error: _Error) -> Fields:
+    if 'W' in error.fields:
         return {'M': 'invalid UTF-8 sequence'}
     return {'C': '42601', 'M': 'lexical error: invalid UTF-8 byte sequence'}
 
@@ -320,25 +298,21 @@ _text('23514', 'check constraint "(.*)" of relation ".*" is violated',
 
 @_rule('23505', 'duplicate key value violates unique constraint "(.*)"')
 @_rule('23505', 'could not create unique index "(.*)"')
-def _duplicate(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    if fields.get('s') == 'pg_catalog':
+def _duplicate(error: _Error) -> Fields:
+    if error.fields.get('s') == 'pg_catalog':
         return _write_too_old()
-    message = f'duplicate key value violates unique constraint "{found[1]}"'
-    if found[0].startswith('could'):
+    message = f'duplicate key value violates unique constraint "{error[1]}"'
+    if error[0].startswith('could'):
         message = f'failed to ingest index entries during backfill: {message}'
     key = re.match(
         r'Key \((.*?)\)=\((.*)\) (?:already exists|is duplicated)\.$',
-        fields['D'], re.DOTALL,
+        error.detail, re.DOTALL,
     )
     detail = ''
     if key:
-        columns, values = context.key(key, ',')
+        columns, values = error.key(key, ',')
         detail = f'Key ({columns})=({values}) already exists.'
-    return {'M': message, 'D': detail, 'n': found[1]}
+    return {'M': message, 'D': detail, 'n': error[1]}
 
 
 @_rule(
@@ -350,20 +324,18 @@ def _duplicate(
     'update or delete on table "(.*)" violates '
     'foreign key constraint "(.*)" on table "(.*)"',
 )
-def _foreign_key(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    table, name, *child = found.groups()
-    detail, verb = fields['D'], context.verb()
+def _foreign_key(error: _Error) -> Fields:
+    table, name, *child = error.found.groups()
+    detail = error.detail
+    found = error.says('ALTER|DELETE|INSERT|UPDATE')
+    verb = found[0].lower() if found else ''
     key = re.match(
         r'Key \((.*?)\)=\((.*)\) (is (?:not present in|still referenced from) '
         r'table "(.*)"\.)$',
         detail, re.DOTALL,
     )
     if key:
-        columns, values = context.key(key, ', ')
+        columns, values = error.key(key, ', ')
         if verb == 'alter' and not child:
             return {
                 'M': f'foreign key violation: "{table}" row '
@@ -383,23 +355,20 @@ def _foreign_key(
 
 
 @_rule('23514', 'new row for relation ".*" violates check constraint "(.*)"')
-def _check(found: re.Match[str], fields: Fields, context: Context) -> Fields:
-    expression = context.constraint and context.constraint.expression
+def _check(error: _Error) -> Fields:
+    constraint = error.context.constraint
+    expression = constraint.expression if constraint else None
     return {
         'M': 'failed to satisfy CHECK constraint '
-        f'{expression or f"({found[1]})"}',
-        'n': found[1],
+        f'{expression or f"({error[1]})"}',
+        'n': error[1],
     }
 
 
 @_rule('23502', 'column "(.*)" of relation ".*" contains null values')
-def _null_in_rows(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
-    column = found[1]
-    if context.says(r'SET\s+NOT\s+NULL'):
+def _null_in_rows(error: _Error) -> Fields:
+    column = error[1]
+    if error.says(r'SET\s+NOT\s+NULL'):
         return {
             'C': '23514',
             'M': 'validation of NOT NULL constraint failed: validation of '
@@ -418,22 +387,14 @@ def _referenced(parent: str, child: str) -> Fields:
 
 
 @_rule('2BP01', 'cannot drop table (.*) because other objects depend on it')
-def _drop_of_referenced(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields | None:
-    child = re.search('constraint .* on table (.*) depends on', fields['D'])
-    return _referenced(found[1], child[1]) if child else None
+def _drop_of_referenced(error: _Error) -> Fields | None:
+    child = re.search('constraint .* on table (.*) depends on', error.detail)
+    return _referenced(error[1], child[1]) if child else None
 
 
 @_rule('0A000', 'cannot truncate a table referenced in a foreign key')
-def _truncate_of_referenced(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields | None:
-    tables = re.search('"(.*)" references "(.*)"', fields['D'])
+def _truncate_of_referenced(error: _Error) -> Fields | None:
+    tables = re.search('"(.*)" references "(.*)"', error.detail)
     return _referenced(tables[2], tables[1]) if tables else None
 
 
@@ -503,20 +464,16 @@ def _source(statement: str, position: int) -> str:
 
 
 @_rule('42601', 'syntax error at or near "(.*)"')
-def _syntax(found: re.Match[str], fields: Fields, context: Context) -> Fields:
+def _syntax(error: _Error) -> Fields:
     return {
-        'M': f'at or near "{found[1].lower()}": syntax error',
-        'D': _source(context.statement, int(fields['P']) - 1),
+        'M': f'at or near "{error[1].lower()}": syntax error',
+        'D': _source(error.context.statement, int(error.fields['P']) - 1),
     }
 
 
 @_rule('42601', 'syntax error at end of input')
-def _syntax_at_end(
-    found: re.Match[str],
-    fields: Fields,
-    context: Context,
-) -> Fields:
+def _syntax_at_end(error: _Error) -> Fields:
     return {
         'M': 'at or near "EOF": syntax error',
-        'D': _source(context.statement, len(context.statement)),
+        'D': _source(error.context.statement, len(error.context.statement)),
     }
