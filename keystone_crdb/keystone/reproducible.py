@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that serves a tree by in_process.py, the same way each time."""
 
-from __future__ import annotations
-
 import pathlib
 import subprocess
 

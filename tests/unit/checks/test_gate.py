@@ -32,6 +32,8 @@ class GateTest(base.TestCase):
         self.endings = {}
         # All is imported before the program is another one.
         cli.parser()
+        for each in (*checks.CHECKS, *checks.TOOLS):
+            each.parser()
         popen = subprocess.Popen
 
         def fake(command, **kwargs):
