@@ -17,7 +17,7 @@ from keystone_crdb import databases
 from keystone_crdb import paths
 from keystone_crdb import scratch
 
-_UP = (sys.executable, '-m', 'keystone_crdb.databases', 'up')
+_UP = (sys.executable, '-m', 'keystone_crdb', 'database')
 _SECONDS = 60
 
 

@@ -11,10 +11,11 @@ import subprocess
 
 import fixtures
 
+from keystone_crdb import checks
 from keystone_crdb import databases
-from keystone_crdb.checks import in_image
 from keystone_crdb.checks import run_database
 from keystone_crdb.checks import suite
+from keystone_crdb.checks import suite_image
 from keystone_crdb.images import engine
 from keystone_crdb.images import image
 from tests.functional.image import base
@@ -70,11 +71,11 @@ class SuiteTest(base.TestCase):
 
     def run_suite(self, server, folder):
         """Run some of the suite; return whether it was good."""
-        args = suite.parser('keystone-image', '').parse_args(
+        args = checks.find('keystone-image').parse(
             ['test_shared_schema', '--workers', '1']
         )
         runner = functools.partial(
-            in_image._running, self.engine, self.reference
+            suite_image._running, self.engine, self.reference
         )
         return suite._run(args, server, runner, folder)
 

@@ -4,12 +4,12 @@ import subprocess
 import fixtures
 
 from keystone_crdb import cli
+from keystone_crdb import locks
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
 from keystone_crdb.series import quilt
 from keystone_crdb.series import refresh
-from keystone_crdb.verbs import lock
 from tests.functional.series import base
 
 #: The smaller one, so that the test takes seconds.
@@ -41,7 +41,9 @@ class BumpTest(base.SeriesTestCase):
     def test_there_and_back_again(self):
         self.scratch_project()
         self.useFixture(fixtures.MockPatchObject(system, 'require'))
-        locks = self.useFixture(fixtures.MockPatchObject(lock, 'renew')).mock
+        renew = self.useFixture(
+            fixtures.MockPatchObject(locks, 'renew')
+        ).mock
         newer = self.pinned.sources[PROJECT]
         older = self.pinned.releases[PROJECT][0]
         overlay = set(base.content(paths.OVERLAY))
@@ -51,7 +53,7 @@ class BumpTest(base.SeriesTestCase):
             names = quilt.names(paths.PATCHES / PROJECT)
             self.assertTrue(names)
             self.assertEqual({}, refresh.changes(source))
-        self.assertEqual(2, locks.call_count)
+        self.assertEqual(2, renew.call_count)
         self.assertEqual(overlay, set(base.content(paths.OVERLAY)))
         self.assertEqual(
             2, len(list((paths.ROOT / 'releasenotes/notes').iterdir()))
