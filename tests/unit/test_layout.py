@@ -274,10 +274,10 @@ class BreachTest(testtools.TestCase):
             self.assertEqual(1, len(found), (path, text))
 
     def test_arrows_from_the_documents(self):
-        for room, count in (('checks', 0), ('verbs', 1), ('tools', 1)):
-            text = f'from {PACKAGE}.{room} import one'
+        for target, count in (('checks', 0), ('verbs', 1), ('tools', 1)):
+            text = f'from {PACKAGE}.{target} import one'
             module = Module('docs/_ext/a.py', text)
-            self.assertEqual(count, len(list(arrows(module))), room)
+            self.assertEqual(count, len(list(arrows(module))), target)
 
     def test_arrows_that_are_none(self):
         for path, text in (
