@@ -35,7 +35,7 @@ ROOF = ('keystone_crdb/cli.py', 'keystone_crdb/__main__.py')
 CLIENTS = ('http.client', 'urllib.request', 'requests')
 #: The client of Keystone; of sdists; and a proxy, which passes on bytes.
 HAS_CLIENT = (
-    'keystone_crdb/keystone/', 'keystone_crdb/download.py',
+    'keystone_crdb/keystone/http.py', 'keystone_crdb/download.py',
     'keystone_crdb/checks/answers/tee.py',
 )
 #: What a Keystone is started by: its own modules, its server, an engine.
