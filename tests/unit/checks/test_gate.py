@@ -2,6 +2,7 @@
 import functools
 import subprocess
 import sys
+import types
 
 import fixtures
 
@@ -30,20 +31,22 @@ class GateTest(base.TestCase):
         )
         self.commands = []
         self.endings = {}
-        # All is imported before the program is another one.
-        cli.parser()
-        for each in (*checks.CHECKS, *checks.TOOLS):
-            each.parser()
-        popen = subprocess.Popen
-
         def fake(command, **kwargs):
             self.commands.append(command)
             name = command[command.index('-e') + 1]
             text, status = self.endings[name]
             script = f'print({text!r}, end=""); raise SystemExit({status})'
-            return popen([sys.executable, '-c', script], **kwargs)
+            return subprocess.Popen([sys.executable, '-c', script], **kwargs)
 
-        self.useFixture(fixtures.MonkeyPatch('subprocess.Popen', fake))
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb.checks.gate.subprocess',
+                types.SimpleNamespace(
+                    Popen=fake, PIPE=subprocess.PIPE,
+                    STDOUT=subprocess.STDOUT, DEVNULL=subprocess.DEVNULL,
+                ),
+            )
+        )
 
     def need(self, name, args):
         self.needed.append((name, args.check))
