@@ -47,7 +47,7 @@ def _chosen(names: list[str], whole: bool) -> tuple[Scenario, ...]:
     if unknown:
         raise errors.Failure(
             f'there is no scenario {", ".join(sorted(unknown))}',
-            remedy='--list names all',
+            remedy='see ./build.sh check faults --help',
         )
     if names:
         return tuple(known[name] for name in names)
@@ -113,8 +113,12 @@ def _report(results: dict[str, Found]) -> dict[str, object]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this check."""
+    lines = ['scenarios:']
+    for each in scenarios.ALL:
+        first = (each.__doc__ or '').splitlines()[0]
+        lines += [f'  {scenarios.name(each)}', f'      {first}']
+    parser.epilog = '\n'.join(lines)
     parser.add_argument('scenarios', nargs='*', metavar='SCENARIO')
-    parser.add_argument('--list', action='store_true', help='name them')
     parser.add_argument('--all', action='store_true', help='run them all')
     parser.add_argument('--clients', type=int, default=4)
     databases.add_argument(parser)
@@ -130,15 +134,6 @@ def run(args: argparse.Namespace) -> bool:
 
     :raises Failure: when there is nothing to run it on
     """
-    if args.list:
-        console.table(
-            ['scenario', ''],
-            [
-                [scenarios.name(each), (each.__doc__ or '').splitlines()[0]]
-                for each in scenarios.ALL
-            ],
-        )
-        return True
     chosen = _chosen(args.scenarios, args.all)
     engine = image.find_engine(args.engine, args.engine_option)
     reference = args.image or image.make(engine).reference

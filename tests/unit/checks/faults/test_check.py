@@ -6,6 +6,7 @@ from unittest import mock
 import fixtures
 import testtools
 
+from keystone_crdb import checks
 from keystone_crdb import errors
 from keystone_crdb.checks import __main__ as main
 from keystone_crdb.checks.faults import check
@@ -103,9 +104,13 @@ class ChoiceTest(testtools.TestCase):
         )
         self.assertIn('no-such', str(error))
 
-    def test_each_says_what_it_does(self):
+    def test_help_names_each_and_says_what_it_does(self):
+        text = checks.find('faults').parser().format_help()
         for scenario in scenarios.ALL:
-            self.assertTrue(scenario.__doc__, scenario)
+            first = scenario.__doc__.splitlines()[0]
+            self.assertIn(
+                f'\n  {scenarios.name(scenario)}\n      {first}\n', text
+            )
 
 
 class RunTest(testtools.TestCase):
