@@ -31,39 +31,25 @@ _URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
 _ERRORS = 'oslo_db/tests/sqlalchemy/cockroachdb_errors.json'
 
 
-class _Suite:
-    """The tests, in a copy of the patched tree.
+def _stestr(
+    tree: pathlib.Path, *words: str, **options: typing.Any
+) -> subprocess.CompletedProcess[bytes]:
+    command = [
+        sys.executable, '-m', 'stestr', '--test-path', './oslo_db/tests',
+        '--top-dir', '.', *words,
+    ]
+    return subprocess.run(
+        command, cwd=tree, stdin=subprocess.DEVNULL, **options
+    )
 
-    :param regexes: which tests to run, empty for all
+
+def _run(tree: pathlib.Path, regexes: list[str], *urls: str) -> bool:
+    """Run tests in a tree, with their output passed on.
+
+    :returns: whether none failed
     """
-
-    def __init__(self, tree: pathlib.Path, regexes: list[str]) -> None:
-        self._tree = tree
-        self._regexes = regexes
-
-    def _stestr(
-        self, *words: str, **options: typing.Any
-    ) -> subprocess.CompletedProcess[bytes]:
-        command = [
-            sys.executable, '-m', 'stestr',
-            '--test-path', './oslo_db/tests', '--top-dir', '.', *words,
-        ]
-        return subprocess.run(
-            command, cwd=self._tree, stdin=subprocess.DEVNULL, **options
-        )
-
-    def run(self, *urls: str) -> int:
-        """Run them with their output passed on.
-
-        :returns: the exit status
-        """
-        env = {**os.environ, _URLS: ';'.join(urls)}
-        return self._stestr('run', *self._regexes, env=env).returncode
-
-    def outcomes(self) -> dict[str, str]:
-        """Return subunit's status by the id of each test of the last run."""
-        last = self._stestr('last', '--subunit', stdout=subprocess.PIPE)
-        return streams.statuses(io.BytesIO(last.stdout))
+    env = {**os.environ, _URLS: ';'.join(urls)}
+    return _stestr(tree, 'run', *regexes, env=env).returncode == 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,13 +72,14 @@ def run(args: argparse.Namespace) -> bool:
         console.say(server.describe())
         tree = stestr_run.copy_sources('oslo.db', folder)
         shutil.copyfile(paths.RECORDED_ERRORS, tree / _ERRORS)
-        suite = _Suite(tree, args.regexes)
         with console.step('oslo.db on SQLite'):
-            status = suite.run('sqlite://')
+            good = _run(tree, args.regexes, 'sqlite://')
         with console.step(f'oslo.db on {server.product} too'):
-            suite.run(server.url, 'sqlite://')
+            _run(tree, args.regexes, server.url, 'sqlite://')
+            last = _stestr(tree, 'last', '--subunit', stdout=subprocess.PIPE)
             judgement = ledger.judge_run(
-                'oslo.db', server, suite.outcomes(), whole=not args.regexes
+                'oslo.db', server, streams.statuses(io.BytesIO(last.stdout)),
+                whole=not args.regexes,
             )
             console.say(judgement.describe())
     if not args.regexes:
@@ -103,4 +90,4 @@ def run(args: argparse.Namespace) -> bool:
         evidence.write(
             'oslo.db', server.describe(), counted, args.command
         )
-    return status == 0 and judgement.is_good()
+    return good and judgement.is_good()
