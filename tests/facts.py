@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a live CockroachDB answered.
 
-oslo.db's own tests have one observation of each kind; `tox -e oslo.db` gives
+oslo.db's own tests have one observation of each kind; the check oslo.db gives
 them all.
 """
 

@@ -83,7 +83,7 @@ def summary(
         '',
         'Next',
         '    ./build.sh run     serve on a database, until Ctrl-C',
-        "    ./build.sh test    run the project's tests",
+        "    ./build.sh test    run all checks that gate a change",
         f'    {paths.ROOT / "docs" / "run.rst"}: the settings of the image',
     ]
     return lines
