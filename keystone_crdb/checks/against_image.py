@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     image.add_engine_arguments(parser)
 
 
-def private(path: str | os.PathLike, flags: int) -> int:
+def private(path: str, flags: int) -> int:
     """Open a file that is its owner's alone, as the opener of open()."""
     return os.open(path, flags, 0o600)
 
@@ -43,7 +43,10 @@ def environ(*prefixes: str) -> dict[str, str]:
     }
 
 
-def choose(regexes: list[str], names: collections.abc.Iterable) -> list:
+def choose(
+    regexes: collections.abc.Sequence[str],
+    names: collections.abc.Iterable[str],
+) -> list[str]:
     """Return the names that one of the regexes matches, all without any.
 
     :raises Failure: when none does
@@ -67,7 +70,7 @@ def make_folder(name: str) -> pathlib.Path:
 
 @contextlib.contextmanager
 def serving_image(
-    args: argparse.Namespace, name: str, settings: dict | None = None
+    args: argparse.Namespace, name: str, settings: dict[str, str] | None = None
 ) -> collections.abc.Iterator[tuple[container.OnDatabase, pathlib.Path]]:
     """Serve the image on an empty database of its own.
 

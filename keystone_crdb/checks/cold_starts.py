@@ -31,7 +31,7 @@ PATHS = (
 )
 
 
-def _wait_for_port(keystone):
+def _wait_for_port(keystone: served.Served) -> None:
     """Wait until connections are taken; nothing is sent on this one."""
 
     def connect():
@@ -45,10 +45,12 @@ def _wait_for_port(keystone):
     process.wait_until(connect, served.START_LIMIT, 0.01)
 
 
-def _first_answers(keystone, token, threads):
+def _first_answers(
+    keystone: served.Served, token: str, threads: int
+) -> list[http.Answer]:
     """Start a Keystone, and send it as many requests at once."""
 
-    def ask(number):
+    def ask(number: int) -> http.Answer:
         path = PATHS[number % len(PATHS)]
         return http.request(keystone.url, 'GET', path, token=token)
 
@@ -61,14 +63,16 @@ def _first_answers(keystone, token, threads):
         keystone.stop()
 
 
-def _start_often(name, keystone, token, starts, threads):
+def _start_often(
+    name: str, keystone: served.Served, token: str, starts: int, threads: int
+) -> tuple[int, int]:
     """Start it again and again.
 
     :returns: number of starts with an answer that was no success, and number
         of those answers
     """
     bad_starts = 0
-    reasons: collections.Counter = collections.Counter()
+    reasons: collections.Counter[str] = collections.Counter()
     for _ in range(starts):
         bad = [
             answer.why
@@ -88,7 +92,7 @@ def _start_often(name, keystone, token, starts, threads):
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[dict, list[str]]:
+) -> tuple[dict[str, str], list[str]]:
     """Start both on a database.
 
     :returns: what the report shows, and what is not as wanted
@@ -114,7 +118,7 @@ def measure(
         ):
             with console.step(f'{starts} starts: {name}'):
                 bad_starts, bad = _start_often(
-                    name, keystone, load.token, starts, args.threads
+                    name, keystone, load.token or '', starts, args.threads
                 )
             figures[name] = (
                 f'{bad_starts} of {starts} starts with errors, '

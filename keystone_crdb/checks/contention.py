@@ -49,6 +49,13 @@ LIMIT = 0.5
 WARM_UP = 5
 
 
+#: By the name of the load.
+Loads = dict[str, clients.Load]
+Accounts = dict[str, processors.Account]
+WarmUps = dict[str, record.Record]
+Lost = dict[str, list[str]]
+
+
 def _warm_up(load: clients.Load) -> record.Record:
     """Load it, and return the calls, which do not count.
 
@@ -60,7 +67,9 @@ def _warm_up(load: clients.Load) -> record.Record:
     return calls
 
 
-def _take_turns(loads, accounts, seconds, turns):
+def _take_turns(
+    loads: Loads, accounts: Accounts, seconds: float, turns: int
+) -> None:
     for turn in range(turns):
         for name, load in loads.items():
             console.note(f'turn {turn + 1} of {turns}: {name}')
@@ -86,10 +95,11 @@ _COLUMNS = {
 }
 
 
-def _cells(line):
+def _cells(line: record.Line) -> dict[str, int | str]:
     """Return all that may be shown of a line, by the head of the column."""
     counts = {word: line.outcomes[end] for word, end in _OUTCOMES.items()}
-    return counts | {
+    return {
+        **counts,
         'calls': line.calls,
         'errors': line.errors(),
         'p50 ms': f'{line.p50 * 1000:.0f}',
@@ -97,15 +107,18 @@ def _cells(line):
     }
 
 
-def _row(title, lines):
-    return [title] + [
-        _cells(lines[name])[column]
-        for name, columns in _COLUMNS.items()
-        for column in columns
+def _row(title: str, lines: dict[str, record.Line]) -> list[int | str]:
+    return [
+        title,
+        *(
+            _cells(lines[name])[column]
+            for name, columns in _COLUMNS.items()
+            for column in columns
+        ),
     ]
 
 
-def _print(loads, warm_ups):
+def _print(loads: Loads, warm_ups: WarmUps) -> None:
     """Print a line for each operation, and what went wrong how often."""
     heads = ['operation'] + [
         f'{name} {column}'
@@ -131,7 +144,7 @@ def _print(loads, warm_ups):
                 console.note(f'{name}{when}: {number} times {reason}')
 
 
-def _print_processors(loads, accounts):
+def _print_processors(loads: Loads, accounts: Accounts) -> None:
     """Say who used the processors: milliseconds for each call, and shares."""
     used = {name: account.seconds for name, account in accounts.items()}
     rows = []
@@ -151,7 +164,7 @@ def _print_processors(loads, accounts):
     console.table(heads, rows)
 
 
-def _figures(loads, lost):
+def _figures(loads: Loads, lost: Lost) -> dict[str, str]:
     figures = {}
     for name, load in loads.items():
         total = load.record.total()
@@ -170,14 +183,15 @@ def _figures(loads, lost):
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[dict, list[str]]:
+) -> tuple[dict[str, str], list[str]]:
     """Measure both on a database.
 
     :returns: what the report shows, and what is not as wanted
     """
-    loads, accounts = {}, {}
+    loads: Loads = {}
+    accounts: Accounts = {}
 
-    def prepare(name, keystone):
+    def prepare(name: str, keystone: served.Served) -> None:
         loads[name] = clients.Load(
             keystone.url, keystone.password, args.clients,
             apart=name == 'apart', think=args.think,
@@ -215,7 +229,7 @@ def measure(
     return _figures(loads, lost), _wrong(loads, warm_ups, lost)
 
 
-def _wrong(loads, warm_ups, lost):
+def _wrong(loads: Loads, warm_ups: WarmUps, lost: Lost) -> list[str]:
     """Return what is not as wanted of ours, a line for each."""
     wrong = []
     for name in ('ours', 'apart'):

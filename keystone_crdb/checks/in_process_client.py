@@ -39,7 +39,10 @@ _REGIONS = (
 #: Kinds of which make_rows() gives one id each to every number.
 _KINDS = ('user', 'project', 'group', 'role', 'application_credential')
 
-Rows = collections.abc.Iterable[tuple[str, dict]]
+Json = dict[str, typing.Any]
+#: The name of a table and a row of it.
+Row = tuple[str, Json]
+Rows = collections.abc.Iterable[Row]
 
 
 def forget() -> None:
@@ -52,14 +55,14 @@ def forget() -> None:
     context._request_store.__dict__.clear()
 
 
-def auth(identity: dict, scope: dict | str | None = None) -> dict:
+def auth(identity: Json, scope: Json | str | None = None) -> Json:
     """Return a body for POST /auth/tokens."""
     return {
         'auth': {'identity': identity} | ({'scope': scope} if scope else {})
     }
 
 
-def by_password(user: str, domain: str = 'default') -> dict:
+def by_password(user: str, domain: str = 'default') -> Json:
     """Return the identity of a user whose password is PASSWORD."""
     named = {'name': user, 'domain': {'id': domain}, 'password': PASSWORD}
     return {'methods': ['password'], 'password': {'user': named}}
@@ -79,7 +82,7 @@ class Client:
         self.token = self.issue(ADMIN)
 
     def __call__(
-        self, method: str, path: str, body: dict | None = None,
+        self, method: str, path: str, body: Json | None = None,
         token: str | None = None, subject: str | None = None,
     ) -> werkzeug.test.TestResponse:
         """Send a request.
@@ -95,7 +98,7 @@ class Client:
         )
 
     def make(
-        self, path: str, body: dict | None = None, method: str = 'POST',
+        self, path: str, body: Json | None = None, method: str = 'POST',
         **kwargs: typing.Any,
     ) -> typing.Any:
         """Send a request that must succeed, and return what it made.
@@ -106,7 +109,7 @@ class Client:
         if response.status_code >= 300:
             raise RuntimeError(f'{method} {path}: {response.get_data(True)}')
         if response.status_code == 201:
-            (made,) = response.json.values()
+            (made,) = self.read(response).values()
             return made
         return None
 
@@ -116,10 +119,15 @@ class Client:
 
     def find(self, kinds: str, name: str) -> str:
         """Return the id of what has a name."""
-        (found,) = self('GET', f'/{kinds}?name={name}').json[kinds]
+        (found,) = self.read(self('GET', f'/{kinds}?name={name}'))[kinds]
         return found['id']
 
-    def issue(self, body: dict) -> str:
+    @staticmethod
+    def read(response: werkzeug.test.TestResponse) -> Json:
+        """Return what was answered."""
+        return response.json or {}
+
+    def issue(self, body: Json) -> str:
         """Return a new token.
 
         :raises RuntimeError: when there is none
@@ -138,9 +146,7 @@ def user_rows(user: str, domain: str, name: str) -> Rows:
     yield 'local_user', {'user_id': user, 'domain_id': domain, 'name': name}
 
 
-def project_row(
-    project: str, domain: str, parent: str, name: str
-) -> tuple[str, dict]:
+def project_row(project: str, domain: str, parent: str, name: str) -> Row:
     """Return the row of a project."""
     return 'project', {
         'id': project, 'domain_id': domain, 'parent_id': parent, 'name': name,
@@ -148,14 +154,14 @@ def project_row(
     }
 
 
-def group_row(group: str, domain: str, name: str) -> tuple[str, dict]:
+def group_row(group: str, domain: str, name: str) -> Row:
     """Return the row of a group."""
     return 'group', {
         'id': group, 'domain_id': domain, 'name': name, 'extra': '{}',
     }
 
 
-def assignment_row(user: str, project: str, role: str) -> tuple[str, dict]:
+def assignment_row(user: str, project: str, role: str) -> Row:
     """Return the row of a user's role on a project."""
     return 'assignment', {
         'type': 'UserProject', 'actor_id': user, 'target_id': project,
@@ -170,7 +176,7 @@ def make_rows(rows: int, make: collections.abc.Callable[..., Rows]) -> None:
         with its ids as arguments, such as `user`, which are the same in every
         call with as many rows; returns the rows and the tables that they go to
     """
-    new: dict[str, list] = collections.defaultdict(list)
+    new: dict[str, list[Json]] = collections.defaultdict(list)
     for number in range(rows):
         ids = {
             kind: uuid.uuid5(uuid.NAMESPACE_URL, f'{kind} {rows} {number}').hex
@@ -180,5 +186,7 @@ def make_rows(rows: int, make: collections.abc.Callable[..., Rows]) -> None:
             new[table].append(row)
     with sql.session_for_write() as session:
         for name, values in new.items():
-            table = sqlalchemy.table(name, *map(sqlalchemy.column, values[0]))
-            session.execute(table.insert(), values)
+            columns: list[sqlalchemy.ColumnClause[typing.Any]] = [
+                sqlalchemy.column(column) for column in values[0]
+            ]
+            session.execute(sqlalchemy.table(name, *columns).insert(), values)

@@ -12,6 +12,7 @@ It fails if ours does not list all of them, or not what stock lists.
 
 import argparse
 import pathlib
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -22,6 +23,9 @@ from keystone_crdb.keystone import stestr_run
 
 WORKER = 'keystone_crdb.checks.listings_worker'
 
+#: What workers printed.
+Result = dict[str, typing.Any]
+
 SIDES = ('stock', 'ours')
 HEADS = (
     'listing', *(f'{side} {what}' for side in SIDES for what in (
@@ -30,13 +34,13 @@ HEADS = (
 )
 
 
-def _told(result):
+def _told(result: Result) -> list[typing.Any]:
     if result['status'] is None:
         return ['-', '-', f'> {result["seconds"]}']
     return [result['status'], result['rows'], f'{result["seconds"]:.1f}']
 
 
-def table(results: dict) -> list[list]:
+def table(results: Result) -> list[list[typing.Any]]:
     """Return the rows of the table.
 
     :param results: for stock and ours what the worker printed
@@ -50,7 +54,7 @@ def table(results: dict) -> list[list]:
     ]
 
 
-def wrong(results: dict, rows: int) -> list[str]:
+def wrong(results: Result, rows: int) -> list[str]:
     """Name what is not as wanted.
 
     :param results: for stock and ours what the worker printed
@@ -73,7 +77,7 @@ def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
 ) -> bench.Found:
     """Measure both on a database."""
-    results = {}
+    results: Result = {}
     with server.temporary('listings') as url:
         for name, tree, words in (
             ('ours', stestr_run.patched_tree, ('--rows', str(args.rows))),

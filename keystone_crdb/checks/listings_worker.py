@@ -14,7 +14,9 @@ import pathlib
 import signal
 import sys
 import time
+import typing
 
+from keystone import conf
 from keystone.common import sql
 
 from keystone_crdb.checks import in_process_client as api
@@ -49,7 +51,7 @@ def limit(seconds: int) -> collections.abc.Iterator[None]:
 
     :raises TooLong: when it does
     """
-    def end(number, frame):
+    def end(*_: object) -> typing.NoReturn:
         raise TooLong
 
     before = signal.signal(signal.SIGALRM, end)
@@ -84,7 +86,9 @@ def fill(client: api.Client, rows: int) -> None:
         method='PUT',
     )
 
-    def make(number, user, project, group, **_):
+    def make(
+        number: int, user: str, project: str, group: str, **_: str
+    ) -> api.Rows:
         name = f'many-{number}'
         return (
             *api.user_rows(user, domain, name),
@@ -97,7 +101,7 @@ def fill(client: api.Client, rows: int) -> None:
     api.make_rows(rows, make)
 
 
-def measure(client: api.Client, seconds: int) -> dict[str, dict]:
+def measure(client: api.Client, seconds: int) -> dict[str, api.Json]:
     """Send each request once, with nothing in the cache.
 
     :param seconds: that each may take
@@ -139,7 +143,7 @@ def measure(client: api.Client, seconds: int) -> dict[str, dict]:
     return results
 
 
-def _disconnect():
+def _disconnect() -> None:
     # What was interrupted is still in the middle of a statement.
     with sql.session_for_read() as session:
         session.get_bind().dispose()
@@ -156,7 +160,7 @@ def main() -> None:
     del sys.argv[1:]
     app = in_process.serve(args.folder, api.PASSWORD, is_made=not args.rows)
     # All are listed by one request.
-    in_process.CONF.set_override('max_db_limit', 2**31)
+    conf.CONF.set_override('max_db_limit', 2**31)
     client = api.Client(app)
     if args.rows:
         fill(client, args.rows)

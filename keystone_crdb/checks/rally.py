@@ -10,6 +10,7 @@ build/rally: Rally's HTML report, its results as JSON, its log.
 from __future__ import annotations
 
 import argparse
+import collections.abc
 import contextlib
 import dataclasses
 import json
@@ -38,7 +39,7 @@ _USERS = {'context': {'users': {'tenants': 5, 'users_per_tenant': 4}}}
 
 #: KeystoneBasic's scenarios: first the job of Keystone's own tree, then what
 #: the study has besides.
-SCENARIOS = {
+SCENARIOS: dict[str, dict[str, typing.Any]] = {
     'create_user': {},
     'create_delete_user': {},
     'create_and_list_users': {},
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def task(regexes: list[str], times: int) -> dict[str, list]:
+def task(regexes: list[str], times: int) -> dict[str, list[typing.Any]]:
     """Return what Rally is to do.
 
     :param regexes: of which a scenario has to match one, if there are any
@@ -105,17 +106,17 @@ class Rally:
             f'[database]\nconnection = sqlite:///{folder}/rally.sqlite\n',
         )
 
-    def _write(self, name, text):
+    def _write(self, name: str, text: str) -> pathlib.Path:
         path = self._folder / name
         with open(path, 'x', opener=against_image.private) as output:
             output.write(text)
         return path
 
-    def _command(self, *words):
+    def _command(self, *words: object) -> list[str]:
         program = os.path.join(os.path.dirname(sys.executable), 'rally')
-        return [program, '--config-file', self._config, *words]
+        return [program, '--config-file', *map(str, (self._config, *words))]
 
-    def run(self, log: str, *words: str | os.PathLike) -> None:
+    def run(self, log: str, *words: object) -> None:
         """Run one of its commands.
 
         :param log: name of the log below build/logs
@@ -124,7 +125,9 @@ class Rally:
         console.run(self._command(*words), log, self._folder, self._environ)
 
     @contextlib.contextmanager
-    def environment(self, keystone: container.Keystone):
+    def environment(
+        self, keystone: container.Keystone
+    ) -> collections.abc.Iterator[None]:
         """Make its database and its environment, for a Keystone.
 
         What has the password is removed at the end.
@@ -155,7 +158,7 @@ class Rally:
             for name in 'spec.json', 'rally.sqlite':
                 (self._folder / name).unlink(missing_ok=True)
 
-    def start(self, task: dict) -> dict[str, typing.Any]:
+    def start(self, task: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """Run a task, and write its reports.
 
         :param task: what task() returned
@@ -177,7 +180,7 @@ class Rally:
                 errors='replace',
             ) as process,
         ):
-            for line in process.stdout:
+            for line in process.stdout or ():
                 output.write(line)
                 begun = re.match(r' +"title": "KeystoneBasic\.(\w+)"', line)
                 if begun:
@@ -215,7 +218,9 @@ class Outcome:
     wrong: list[str]
 
 
-def judge(task: dict, found: dict) -> list[Outcome]:
+def judge(
+    task: dict[str, typing.Any], found: dict[str, typing.Any]
+) -> list[Outcome]:
     """Compare what was to be run with Rally's report.
 
     :param task: what task() returned
@@ -234,7 +239,9 @@ def judge(task: dict, found: dict) -> list[Outcome]:
     ]
 
 
-def _outcome(scenario, times, workload):
+def _outcome(
+    scenario: str, times: int, workload: dict[str, typing.Any] | None
+) -> Outcome:
     name = scenario.partition('.')[2]
     if workload is None:
         return Outcome(name, 0, 0, [], ['was not run'])
@@ -258,7 +265,7 @@ def _outcome(scenario, times, workload):
     )
 
 
-def _describe(outcomes):
+def _describe(outcomes: list[Outcome]) -> None:
     """Print a table of the outcomes, and what is wrong."""
     rows = []
     for each in outcomes:

@@ -17,6 +17,7 @@ import os
 import pathlib
 import statistics
 import time
+import typing
 
 import sqlalchemy
 
@@ -53,7 +54,7 @@ class Look:
     connections: int
 
 
-def _connections(port):
+def _connections(port: int) -> set[str]:
     """Return the sockets of the connections to a port, of IPv4.
 
     They are named as the links in /proc/PID/fd name them.
@@ -101,7 +102,9 @@ def growth(looks: list[Look]) -> tuple[float, int, int]:
     return after / before, fewer, more
 
 
-def _watch(keystone, load, port, minutes):
+def _watch(
+    keystone: served.Served, load: clients.Load, port: int, minutes: float
+) -> list[Look]:
     looks = []
     start = time.monotonic()
     told = start
@@ -122,7 +125,7 @@ def _watch(keystone, load, port, minutes):
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[dict, list[str]]:
+) -> tuple[dict[str, typing.Any], list[str]]:
     """Load a Keystone and watch it.
 
     :returns: what the report shows, and what is not as wanted
@@ -140,9 +143,8 @@ def measure(
         )
         load.prepare()
         with console.step(f'{args.minutes} minutes of load'), load.running():
-            looks = _watch(
-                keystone, load, sqlalchemy.make_url(url).port, args.minutes,
-            )
+            port = sqlalchemy.make_url(url).port or 0
+            looks = _watch(keystone, load, port, args.minutes)
         lost = load.lost(TOKENS)
     ratio, before, after = growth(looks)
     total = load.record.total()

@@ -20,8 +20,10 @@ token.
 """
 
 import argparse
+import collections.abc
 import csv
 import sys
+import typing
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -41,6 +43,10 @@ STATES = ('cold', 'again', 'warm')
 WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
 
+#: What a worker printed, and a row of statements.csv.
+Result = dict[str, typing.Any]
+Row = tuple[typing.Any, ...]
+
 #: How many of each kind the listings are counted with.
 FEW, MANY = 10, 10_000
 #: Statements more that a listing of MANY may take: Keystone asks for no more
@@ -48,14 +54,14 @@ FEW, MANY = 10, 10_000
 PORTIONS = 1
 
 
-def _pairs(one, other):
+def _pairs(one: Result, other: Result) -> collections.abc.Iterator[Row]:
     """Yield each request and state with what both workers say of it."""
     for name, states in one['requests'].items():
         for state, result in states.items():
             yield (name, state), result, other['requests'][name][state]
 
 
-def table(stock: dict, ours: dict) -> list[tuple]:
+def table(stock: Result, ours: Result) -> list[Row]:
     """Return the rows of statements.csv, from the workers' results."""
     return [
         (*key, *theirs['counts'], *result['counts'])
@@ -63,7 +69,7 @@ def table(stock: dict, ours: dict) -> list[tuple]:
     ]
 
 
-def sessions(stock: dict, ours: dict) -> list[tuple]:
+def sessions(stock: Result, ours: Result) -> list[Row]:
     """Return microseconds and ratio for each kind of empty session."""
     both = {
         name: (before, ours['sessions'][name])
@@ -75,19 +81,19 @@ def sessions(stock: dict, ours: dict) -> list[tuple]:
     ]
 
 
-def _read():
+def _read() -> list[Row]:
     """Return the rows that are checked in."""
     with open(NUMBERS, newline='') as file:
         _, *rows = csv.reader(file)
     return [(*row[:2], *map(int, row[2:])) for row in rows]
 
 
-def _write(rows):
+def _write(rows: list[Row]) -> None:
     with open(NUMBERS, 'w', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([HEADS, *rows])
 
 
-def higher(rows: list[tuple]) -> list[str]:
+def higher(rows: list[Row]) -> list[str]:
     """Name what takes more statements or transactions than stock.
 
     What is sent again may: it reads what the first one kept for itself.
@@ -102,9 +108,7 @@ def higher(rows: list[tuple]) -> list[str]:
     ]
 
 
-def compare(
-    rows: list[tuple], kept: list[tuple]
-) -> tuple[list[str], list[str]]:
+def compare(rows: list[Row], kept: list[Row]) -> tuple[list[str], list[str]]:
     """Compare numbers with those that are checked in.
 
     :returns: what is worse, what is otherwise not the same
@@ -126,7 +130,7 @@ def compare(
     return worse, other
 
 
-def different(one: dict, other: dict) -> list[str]:
+def different(one: Result, other: Result) -> list[str]:
     """Name the requests that two workers got different answers to."""
     return [
         f'{", ".join(key)}:\n{here["answer"]}\n'
@@ -136,7 +140,7 @@ def different(one: dict, other: dict) -> list[str]:
     ]
 
 
-def growing(result: dict) -> list[str]:
+def growing(result: Result) -> list[str]:
     """Name the listings that take more statements for more rows.
 
     One more for a second portion of ids is none of them.
@@ -152,7 +156,7 @@ def growing(result: dict) -> list[str]:
     ]
 
 
-def _same_counts(one, other):
+def _same_counts(one: Result, other: Result) -> list[str]:
     """Name the requests whose statements or transactions are not the same."""
     return [
         f'{", ".join(key)}: {here["counts"][:2]} and {there["counts"][:2]}'
@@ -161,7 +165,7 @@ def _same_counts(one, other):
     ]
 
 
-def _is_good(problems):
+def _is_good(problems: dict[str, list[str]]) -> bool:
     """Print what is wrong, by title, and return whether nothing is."""
     problems = {title: texts for title, texts in problems.items() if texts}
     for title, texts in problems.items():
@@ -169,12 +173,12 @@ def _is_good(problems):
     return not problems
 
 
-def _on_server(args):
+def _on_server(args: argparse.Namespace) -> bool:
     """Compare the counts on SQLite with those on a server, and its plans."""
     with databases.start(args.provider) as server:
         console.say(server.describe())
         # Tables that stay small would be scanned, as that is cheaper.
-        settings = ()
+        settings: tuple[str, ...] = ()
         if server.provider == 'standin':
             settings = ('--set', 'enable_seqscan = off')
         with run_database.make(server) as (url, folder):
@@ -211,7 +215,7 @@ def _on_server(args):
     )
 
 
-def _beside_stock(args):
+def _beside_stock(args: argparse.Namespace) -> bool:
     """Count both, compare, and check or renew the file."""
     words = ('--texts', '--only', args.show) if args.show else ()
     sizes = words or ('--sizes', str(FEW), str(MANY))

@@ -19,6 +19,9 @@ if typing.TYPE_CHECKING:
 #: catalog has all services and endpoints, a token all service providers.
 WHOLE = {'service', 'endpoint', 'service_provider'}
 
+#: Table and first column of each index, by its name.
+Indexes = dict[str | None, tuple[str, str | None]]
+
 #: This column has few values: an index that begins with it is read by the
 #: column that comes next.
 COARSE = 'type'
@@ -40,7 +43,9 @@ def fill(world: statements_requests.World, rows: int) -> None:
     They have options and tags.
     """
 
-    def make(number, user, project, group, role, **_):
+    def make(
+        number: int, user: str, project: str, group: str, role: str, **_: str
+    ) -> api.Rows:
         name = f'many-{rows}-{number}'
         reader = world.roles['reader']
         return (
@@ -62,23 +67,28 @@ def fill(world: statements_requests.World, rows: int) -> None:
     api.make_rows(rows, make)
 
 
-def _member(user, group):
+def _member(user: str, group: str) -> api.Row:
     return 'user_group_membership', {'user_id': user, 'group_id': group}
 
 
-def _option(kind, owner, option='IMMU', value='false'):
+def _option(
+    kind: str, owner: str, option: str = 'IMMU', value: str = 'false'
+) -> api.Row:
     return f'{kind}_option', {
         f'{kind}_id': owner, 'option_id': option, 'option_value': value,
     }
 
 
-def _fill_associations(world, rows):
+def _fill_associations(world: statements_requests.World, rows: int) -> None:
     """Add rows, after fill(), to other tables that tokens are looked up in."""
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     before = now - datetime.timedelta(hours=1)
     provider = {'idp_id': 'idp', 'protocol_id': 'openid'}
 
-    def make(number, user, project, role, application_credential, **_):
+    def make(
+        number: int, user: str, project: str, role: str,
+        application_credential: str, **_: str,
+    ) -> api.Rows:
         if number == 0:
             yield 'identity_provider', {
                 'id': 'idp', 'enabled': True, 'domain_id': world.domain,
@@ -113,11 +123,10 @@ def _fill_associations(world, rows):
     api.make_rows(rows, make)
 
 
-def scanned(plan: str, indexes: dict[str, tuple[str, str]]) -> list[str]:
+def scanned(plan: str, indexes: Indexes) -> list[str]:
     """Return the tables that a plan scans and should not.
 
     :param plan: what EXPLAIN printed
-    :param indexes: table and first column of each index, by its name
     """
     tables = {found['table'] for found in _COCKROACHDB_SCAN.finditer(plan)}
     for node in plan.split('->'):
@@ -127,7 +136,7 @@ def scanned(plan: str, indexes: dict[str, tuple[str, str]]) -> list[str]:
         # PostgreSQL reads an index from end to end, for a condition on
         # another column than its first one too.
         table, first = indexes.get(
-            found['index'] or found['bitmap'], (found['table'], '')
+            found['index'] or found['bitmap'], (found['table'], None)
         )
         condition = re.search(r'Index Cond: (.*)', node)
         if not (
@@ -139,13 +148,12 @@ def scanned(plan: str, indexes: dict[str, tuple[str, str]]) -> list[str]:
     return sorted(tables - WHOLE)
 
 
-def _first_columns(connection):
-    """Return table and first column of each index, by its name."""
-    columns = {}
+def _first_columns(connection: sqlalchemy.Connection) -> Indexes:
+    columns: dict[str | None, tuple[str, list[str | None]]] = {}
     inspector = sqlalchemy.inspect(connection)
     for table in sql.ModelBase.metadata.tables:
         key = inspector.get_pk_constraint(table)
-        columns[key['name']] = table, key['constrained_columns']
+        columns[key['name']] = table, [*key['constrained_columns']]
         for index in inspector.get_indexes(table):
             columns[index['name']] = table, index['column_names']
     return {

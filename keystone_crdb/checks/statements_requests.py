@@ -14,6 +14,9 @@ import typing
 
 from keystone_crdb.checks import in_process_client as api
 
+#: Method and path, and further arguments of the client where there are any.
+Request = str | tuple[str, api.Json]
+
 
 class World:
     """What the requests find; it is made once, through the API."""
@@ -24,7 +27,7 @@ class World:
         put = functools.partial(client.make, method='PUT')
         self.roles = {
             role['name']: role['id']
-            for role in client('GET', '/roles').json['roles']
+            for role in client.read(client('GET', '/roles'))['roles']
         }
         self.domain = make('domain', name='shop')
         self.project = make(
@@ -68,11 +71,11 @@ class World:
             options={'ignore_password_expiry': True},
         )
 
-    def issue(self, identity: dict, scope: dict | None = None) -> str:
+    def issue(self, identity: api.Json, scope: api.Json | None = None) -> str:
         """Return a new token; the arguments are templates."""
         return self.client.issue(_fill(api.auth(identity, scope), w=self))
 
-    def arguments(self, name: str) -> dict:
+    def arguments(self, name: str) -> api.Json:
         """Prepare a request, and return the arguments of the client."""
         number = next(self._numbers)
         request = REQUESTS[name]
@@ -151,15 +154,17 @@ _BOT = {
 _TOKEN = {'methods': ['token'], 'token': {'id': '{w.token}'}}
 
 
-def _issue(*args: typing.Any) -> tuple:
+def _issue(*args: typing.Any) -> Request:
     return 'POST /auth/tokens', {'body': api.auth(*args), 'token': ''}
 
 
-def _about(method: str, token: str, query: str = '') -> tuple:
+def _about(method: str, token: str, query: str = '') -> Request:
     return f'{method} /auth/tokens{query}', {'subject': token}
 
 
-def _life(kind: str, new: dict, **changes: typing.Any) -> dict:
+def _life(
+    kind: str, new: api.Json, **changes: typing.Any
+) -> dict[str, Request]:
     """Return the requests that create, change and delete a kind."""
     new = {'name': f'{kind}-{{n}}', **new}
     one = f'/{kind}s/{{new.{kind}}}'
@@ -172,9 +177,7 @@ def _life(kind: str, new: dict, **changes: typing.Any) -> dict:
 
 _SHOP = {'domain_id': '{w.domain}'}
 
-#: Method and path by name, and further arguments of the client where there are
-#: any.
-REQUESTS: dict[str, str | tuple[str, dict]] = {
+REQUESTS: dict[str, Request] = {
     'token: password, project (admin)': (
         'POST /auth/tokens', {'body': api.ADMIN, 'token': ''},
     ),

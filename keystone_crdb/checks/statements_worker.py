@@ -12,6 +12,7 @@ differs by nature (times, tokens, ids of requests) is replaced.
 
 import argparse
 import collections
+import collections.abc
 import functools
 import itertools
 import json
@@ -65,21 +66,24 @@ class Counter:
         for name in 'fetchone', 'fetchmany', 'fetchall':
             self._count_rows(name)
 
-    def _begin(self, connection):
+    def _begin(self, connection: sqlalchemy.Connection) -> None:
         self.transactions += 1
         connection.info['bench'] = self.transactions
 
-    def _execute(self, connection, cursor, statement, parameters, *_):
+    def _execute(
+        self, connection: sqlalchemy.Connection, cursor: object,
+        statement: str, parameters: object, *_: object,
+    ) -> None:
         if statement != 'BEGIN':
             self.statements.append(
                 (connection.info.get('bench'), statement, parameters)
             )
 
-    def _count_rows(self, name):
+    def _count_rows(self, name: str) -> None:
         fetch = getattr(sa_cursor.CursorFetchStrategy, name)
 
         @functools.wraps(fetch)
-        def counted(*args, **kwargs):
+        def counted(*args: typing.Any, **kwargs: typing.Any) -> typing.Any:
             rows = fetch(*args, **kwargs)
             if name == 'fetchone':
                 self.rows += rows is not None
@@ -96,18 +100,20 @@ class Counter:
             parameters; number of transactions; number of rows
         """
         taken = vars(self).copy()
-        self.statements: list = []
+        self.statements: list[tuple[typing.Any, str, typing.Any]] = []
         self.transactions = 0
         self.rows = 0
         return taken
 
 
-def _count_ids():
+def _count_ids() -> None:
     """Let each of Keystone's own modules get ids from a counter."""
     random = uuid.uuid4
-    counters = collections.defaultdict(itertools.count)
+    counters: dict[str, itertools.count[int]] = collections.defaultdict(
+        itertools.count
+    )
 
-    def uuid4():
+    def uuid4() -> uuid.UUID:
         module = sys._getframe(1).f_globals['__name__']
         if not module.startswith('keystone.'):
             return random()
@@ -117,7 +123,7 @@ def _count_ids():
     uuid.uuid4 = uuid4
 
 
-def _read(response):
+def _read(response: typing.Any) -> str:
     """Return an answer without what is new in each."""
     headers = sorted(f'{key}: {value}' for key, value in response.headers)
     text = '\n'.join([response.status, *headers, response.get_data(True)])
@@ -133,22 +139,22 @@ class Worker:
         self._world = world
         self._counter = counter
 
-    def _take(self, arguments):
+    def _take(self, arguments: api.Json) -> tuple[typing.Any, api.Json]:
         self._counter.take()
         response = self._world.client(**arguments)
         return response, self._counter.take()
 
-    def _send_cold(self, name):
+    def _send_cold(self, name: str) -> tuple[typing.Any, api.Json]:
         arguments = self._world.arguments(name)
         api.forget()
         return self._take(arguments)
 
-    def measure(self, names: list[str], texts: bool) -> dict:
+    def measure(self, names: list[str], texts: bool) -> api.Json:
         """Send requests in each of STATES.
 
         :returns: for each name and state the answer, and the numbers
         """
-        results: dict = {}
+        results: api.Json = {}
         for name in names:
             prepared = [self._world.arguments(name) for _ in STATES]
             api.forget()
@@ -187,9 +193,9 @@ class Worker:
                 results[rows][name] = len(taken['statements'])
         return results
 
-    def explain(self, rows: int, settings: list[str]) -> list:
+    def explain(self, rows: int, settings: list[str]) -> list[typing.Any]:
         """Return the plans of the statements of HOT, as plans.explain()."""
-        statements: dict = {}
+        statements: dict[str, typing.Any] = {}
         for name in requests.HOT:
             for _, text, parameters in self._send_cold(name)[1]['statements']:
                 if text.startswith(('SELECT', 'WITH', 'UPDATE', 'DELETE')):
@@ -197,10 +203,10 @@ class Worker:
         return plans.explain(self._world, statements, rows, settings)
 
 
-def _time_sessions():
+def _time_sessions() -> dict[str, float]:
     """Return the microseconds of an empty session, by what it is for."""
 
-    def empty(session):
+    def empty(session: collections.abc.Callable[[], typing.Any]) -> None:
         with session():
             pass
 

@@ -67,11 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings(keystone: container.Keystone, folder: pathlib.Path) -> dict:
+#: Values by option, by group.
+Settings = dict[str, dict[str, typing.Any]]
+
+
+def settings(keystone: container.Keystone, folder: pathlib.Path) -> Settings:
     """Return what tempest.conf says.
 
     :param folder: for Tempest's own files
-    :returns: values by option, by group
     """
     return {
         'DEFAULT': {'log_file': folder / 'tempest.log'},
@@ -107,15 +110,15 @@ def settings(keystone: container.Keystone, folder: pathlib.Path) -> dict:
 
 @contextlib.contextmanager
 def _configuration(
-    values: dict, folder: pathlib.Path
+    values: Settings, folder: pathlib.Path
 ) -> collections.abc.Iterator[None]:
     """Write tempest.conf; what is left of it at the end has no password.
 
     :param values: as settings() returns them
     """
 
-    def write():
-        parser = configparser.RawConfigParser(default_section=None)
+    def write() -> None:
+        parser = configparser.RawConfigParser(default_section='')
         parser.read_dict(values)
         path = folder / 'tempest.conf'
         with open(path, 'w', opener=against_image.private) as output:
@@ -135,7 +138,9 @@ class Runner(stestr_run.Runner):
     :param work: folder of the run, where tempest.conf is
     """
 
-    def popen(self, words, **streams):
+    def popen(
+        self, words: list[str], **streams: typing.Any
+    ) -> subprocess.Popen[typing.Any]:
         return subprocess.Popen(
             [sys.executable, '-m', *words],
             cwd=self._work,
@@ -146,23 +151,24 @@ class Runner(stestr_run.Runner):
             **streams,
         )
 
-    def write(self, name, text):
+    def write(self, name: str, text: str) -> None:
         (self._work / name).write_text(text)
 
-    def list_tests(self, regexes: list[str]) -> list[str]:
+    def list_tests(self, regexes: collections.abc.Sequence[str]) -> list[str]:
         """Return the ids of the tests of the Identity API.
 
         :param regexes: of which a test has to match one, if there are any
         :raises Failure: when they can't be imported, or none matches
         """
-        return against_image.choose(regexes, super().list_tests(_TESTS))
+        return against_image.choose(regexes, super().list_tests(list(_TESTS)))
 
-    def _command(self, *words):
+    def _command(self, *words: str) -> list[str]:
         # Tests of a class share its accounts: they stay in one process.
-        top = resources.files('tempest')
+        top = str(resources.files('tempest'))
         return [
-            'stestr', '--test-path', top / 'test_discover', '--top-dir', top,
-            '--group-regex', r'([^\.]*\.)*', '--repo-url', self._work, *words,
+            'stestr', '--test-path', f'{top}/test_discover', '--top-dir', top,
+            '--group-regex', r'([^\.]*\.)*', '--repo-url', str(self._work),
+            *words,
         ]  # fmt: skip
 
 
@@ -197,8 +203,8 @@ def account_for(
 
 
 def ask(
-    keystone: container.Keystone, folder: pathlib.Path, regexes: list[str],
-    workers: int,
+    keystone: container.Keystone, folder: pathlib.Path,
+    regexes: collections.abc.Sequence[str], workers: int,
 ) -> report.Run:
     """Let Tempest ask a Keystone, and tell how far it is.
 

@@ -20,7 +20,7 @@ class Task:
     """
 
     tree: stestr_run.Tree
-    words: tuple = ()
+    words: tuple[str, ...] = ()
     url: str | None = None
 
 

@@ -45,6 +45,8 @@ TRANSACTIONS = 500
 
 _SAVEPOINT = 'SAVEPOINT cockroach_restart'
 
+Increment = collections.abc.Callable[[], None]
+
 counter = sqlalchemy.Table(
     'counter',
     sqlalchemy.MetaData(),
@@ -92,24 +94,24 @@ class Result:
         )
 
 
-def _increment(connection, work):
-    value = connection.scalar(sqlalchemy.select(counter.c.value))
+def _increment(connection: sqlalchemy.Connection, work: float) -> None:
+    value = connection.scalar(sqlalchemy.select(counter.c.value)) or 0
     time.sleep(work)
     connection.execute(counter.update().values(value=value + 1))
 
 
-def _wrapped(engine, work):
+def _wrapped(engine: sqlalchemy.Engine, work: float) -> Increment:
     from oslo_db import api
 
     @api.wrap_db_retry(retry_on_deadlock=True)
-    def increment():
+    def increment() -> None:
         with engine.begin() as connection:
             _increment(connection, work)
 
     return increment
 
 
-def _with_savepoint(engine, work):
+def _with_savepoint(engine: sqlalchemy.Engine, work: float) -> Increment:
     """Retry in the transaction, as CockroachDB's protocol has it.
 
     The savepoint is the first statement; RELEASE is what commits.  The
@@ -117,7 +119,7 @@ def _with_savepoint(engine, work):
     """
     from oslo_db import exception
 
-    def increment():
+    def increment() -> None:
         with engine.connect() as connection, connection.begin():
             connection.exec_driver_sql(_SAVEPOINT)
             while True:
@@ -134,7 +136,7 @@ def _with_savepoint(engine, work):
 def contend(
     name: str,
     engine: sqlalchemy.Engine,
-    increment: collections.abc.Callable[[], None],
+    increment: Increment,
     clients: int,
     think: float,
 ) -> Result:
@@ -149,10 +151,10 @@ def contend(
         connection.execute(counter.insert().values(id=1, value=0))
     latencies: list[float] = []
     failures: list[Exception] = []
-    begun: list = []
+    begun: list[object] = []
     barrier = threading.Barrier(clients + 1)
 
-    def work(share):
+    def work(share: int) -> None:
         with engine.connect():
             pass  # connecting is not measured
         barrier.wait()
@@ -185,7 +187,7 @@ def contend(
     seconds = time.perf_counter() - start
     sqlalchemy.event.remove(engine, 'begin', note)
     with engine.connect() as connection:
-        value = connection.scalar(sqlalchemy.select(counter.c.value))
+        value = connection.scalar(sqlalchemy.select(counter.c.value)) or 0
     return Result(name, latencies, failures, seconds, value, len(begun))
 
 

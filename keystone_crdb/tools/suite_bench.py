@@ -9,12 +9,14 @@ the clock on the wall. The time that cleaning takes is printed with them.
 """
 
 import argparse
+import pathlib
 
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
 from keystone_crdb.checks import run_database
+from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import stestr_run
 
 #: Of ours to stock's time on SQLite, on the stand-in and on CockroachDB.
@@ -24,7 +26,10 @@ LIVE_LIMIT = 1.5
 CLEANING_LIMIT = 20
 
 
-def _time(title, runner, folder, tests, workers):
+def _time(
+    title: str, runner: stestr_run.Runner, folder: pathlib.Path,
+    tests: list[str], workers: int,
+) -> tuple[float, float]:
     """Run tests, and return the sum of their times and what it took, in s."""
     done = report.follow(runner, tests, folder, workers)
     seconds = sum(result.seconds for result in done.results)
@@ -39,7 +44,9 @@ def _time(title, runner, folder, tests, workers):
     return seconds, done.seconds
 
 
-def _compare(args, server, folder):
+def _compare(
+    args: argparse.Namespace, server: servers.Database, folder: pathlib.Path
+) -> bool:
     """Time both and print how they compare.
 
     Only tests that both have are run: a test of ours that stock has not is

@@ -69,7 +69,7 @@ class Result:
     """
 
     attempts: int = 0
-    latencies: list = dataclasses.field(default_factory=list)
+    latencies: list[float] = dataclasses.field(default_factory=list)
     failures: int = 0
 
     def attempts_per_success(self) -> float:
@@ -94,6 +94,10 @@ class _Client:
     duration: float = 0
 
 
+#: What a client does next.
+Step = collections.abc.Callable[[_Client], None]
+
+
 class Simulation:
     """One row, and clients that want it.
 
@@ -107,7 +111,7 @@ class Simulation:
         self._locking = locking
         self._duration = duration
         self._now = 0.0
-        self._agenda: list = []
+        self._agenda: list[tuple[float, int, Step, _Client]] = []
         self._order = itertools.count()
         self._written = float('-inf')
         self._locked = False
@@ -129,20 +133,20 @@ class Simulation:
             step(client)
         return self.result
 
-    def _later(self, seconds, step, client):
+    def _later(self, seconds: float, step: Step, client: _Client) -> None:
         heapq.heappush(
             self._agenda,
             (self._now + seconds, next(self._order), step, client),
         )
 
-    def _next(self, client):
+    def _next(self, client: _Client) -> None:
         seconds = random.expovariate(1 / THINK)
         client.first = self._now + seconds
         client.failing_since = None
         client.retries = 0
         self._later(seconds, self._begin, client)
 
-    def _begin(self, client):
+    def _begin(self, client: _Client) -> None:
         self.result.attempts += 1
         client.began = self._now
         varied = random.uniform(0.75, 1.25)  # noqa: S311
@@ -152,7 +156,7 @@ class Simulation:
         else:
             self._later(client.duration, self._commit, client)
 
-    def _write(self, client):
+    def _write(self, client: _Client) -> None:
         if self._written > client.began:
             self._refuse(client)
         elif self._locked:
@@ -161,7 +165,7 @@ class Simulation:
             self._locked = True
             self._later(client.duration / 2, self._commit, client)
 
-    def _commit(self, client):
+    def _commit(self, client: _Client) -> None:
         if self._written > client.began:
             self._refuse(client)
             return
@@ -172,7 +176,7 @@ class Simulation:
         while self._waiting:
             self._refuse(self._waiting.pop())
 
-    def _refuse(self, client):
+    def _refuse(self, client: _Client) -> None:
         if client.failing_since is None:
             client.failing_since = self._now
         seconds = self._wait(
@@ -188,7 +192,7 @@ class Simulation:
             self._later(seconds, self._begin, client)
 
 
-def _stock(retries, elapsed, took):
+def _stock(retries: int, elapsed: float, took: float) -> float | None:
     """Wait as wrap_db_retry does by itself."""
     if retries == 20:
         return None
@@ -197,10 +201,10 @@ def _stock(retries, elapsed, took):
     return min(random.uniform(0, 2**retries), 10)  # noqa: S311
 
 
-def _doubling(max_interval):
+def _doubling(max_interval: float) -> Wait:
     """Return waits that double from 20 ms up to a limit."""
 
-    def wait(retries, elapsed, took):
+    def wait(retries: int, elapsed: float, took: float) -> float | None:
         if elapsed > MAX_TIME:
             return None
         limit = min(0.02 * 2 ** min(retries, 32), max_interval)
@@ -209,10 +213,10 @@ def _doubling(max_interval):
     return wait
 
 
-def _limited(wait, retries):
+def _limited(wait: Wait, retries: int) -> Wait:
     """Return waits that end after a number of retries."""
 
-    def limited(done, elapsed, took):
+    def limited(done: int, elapsed: float, took: float) -> float | None:
         return wait(done, elapsed, took) if done < retries else None
 
     return limited

@@ -33,6 +33,7 @@ import sys
 import threading
 import time
 import types
+import typing
 
 MODES = ('commit', 'statement', 'random')
 
@@ -106,17 +107,18 @@ class Injector:
         self._random = random.Random(  # noqa: S311 - nothing is secret
             f'{self.seed}:{test_id}'
         )
-        self._in_a_row = {}
+        self._in_a_row: dict[Place | None, int] = {}
         self._spare_test = test_id.startswith(tuple(SPARED))
 
     @property
-    def _current(self):
+    def _current(self) -> _Transaction | None:
         return getattr(self._thread, 'transaction', None)
 
     @contextlib.contextmanager
     def session(
-        self, session: contextlib.AbstractContextManager, place: Place | None
-    ) -> collections.abc.Iterator:
+        self, session: contextlib.AbstractContextManager[object],
+        place: Place | None,
+    ) -> collections.abc.Iterator[object]:
         """Cover a session; one inside another is part of its transaction.
 
         :param session: what enginefacade opens
@@ -153,7 +155,7 @@ class Injector:
         if current and self.mode != 'statement':
             self._maybe_fail(current, dbapi)
 
-    def _take(self, dbapi):
+    def _take(self, dbapi: types.ModuleType) -> _Transaction | None:
         """Return the transaction, None to spare it; refuse what is lost."""
         current = self._current
         if current is None or current.place is None:
@@ -162,7 +164,9 @@ class Injector:
             raise _driver_error(dbapi, 'InFailedSqlTransaction', '25P02')
         return current
 
-    def _maybe_fail(self, current, dbapi):
+    def _maybe_fail(
+        self, current: _Transaction, dbapi: types.ModuleType
+    ) -> None:
         in_a_row = self._in_a_row.get(current.place, 0)
         if in_a_row >= _MOST_IN_A_ROW[self.mode]:
             return
@@ -174,7 +178,9 @@ class Injector:
         raise _driver_error(dbapi, 'SerializationFailure', '40001')
 
 
-def _driver_error(dbapi, name, sqlstate):
+def _driver_error(
+    dbapi: types.ModuleType, name: str, sqlstate: str
+) -> Exception:
     """Make an error of a driver; PostgreSQL's drivers have the name."""
     lost = sqlstate == '25P02'
     base = getattr(
@@ -186,12 +192,12 @@ def _driver_error(dbapi, name, sqlstate):
     return error(_LOST if lost else _MESSAGE)
 
 
-def _decorated(frame):
+def _decorated(frame: types.FrameType) -> types.CodeType | None:
     """Return the code of what enginefacade's decorator calls in a frame."""
     if frame.f_globals.get('__name__') != _FACADE:
         return None
-    function = inspect.unwrap(frame.f_locals.get('fn'))
-    return getattr(function, '__code__', None)
+    function: typing.Any = frame.f_locals.get('fn')
+    return getattr(inspect.unwrap(function), '__code__', None)
 
 
 def _opened_at(package: str) -> Place | None:
@@ -204,7 +210,7 @@ def _opened_at(package: str) -> Place | None:
         os.path.join(package, 'common', 'sql', name)
         for name in ('ambiguity.py', 'core.py', 'retry.py')
     )
-    frame = sys._getframe(1)
+    frame: types.FrameType | None = sys._getframe(1)
     while frame:
         decorated = _decorated(frame)
         path = (decorated or frame.f_code).co_filename
@@ -217,14 +223,16 @@ def _opened_at(package: str) -> Place | None:
     return None
 
 
-def _cover(manager: type, injector: Injector, package: str) -> None:
+def _cover(manager: typing.Any, injector: Injector, package: str) -> None:
     """Cover each session that enginefacade's class opens.
 
     Its using() and its decorators open them in the same way.
     """
     scope = manager._transaction_scope
 
-    def covered_scope(self, context):
+    def covered_scope(
+        self: object, context: object
+    ) -> contextlib.AbstractContextManager[object]:
         return injector.session(scope(self, context), _opened_at(package))
 
     manager._transaction_scope = covered_scope
@@ -248,12 +256,14 @@ def install(injector: Injector) -> None:
     @exc_filters.filters(
         'sqlite', sqlalchemy.exc.OperationalError, r'^.*restart transaction: '
     )
-    def serialization_failure(error, match, engine_name, is_disconnect):
+    def serialization_failure(
+        error: Exception, match: object, engine_name: str, is_disconnect: bool
+    ) -> typing.NoReturn:
         raise exception.DBDeadlock(error)
 
     sleep = time.sleep
 
-    def nap(seconds):
+    def nap(seconds: float) -> None:
         # No time is slept away before a retry, but tests may count the naps
         if time.sleep is not sleep:
             time.sleep(seconds)
@@ -262,7 +272,10 @@ def install(injector: Injector) -> None:
 
     _cover(enginefacade._TransactionContextManager, injector, package)
 
-    def execute(cursor, statement, parameters, context=None):
+    def execute(
+        cursor: object, statement: str, parameters: object,
+        context: typing.Any = None,
+    ) -> None:
         # oslo.db begins SQLite's transactions with a statement
         if statement != 'BEGIN':
             injector.statement(context.dialect.dbapi)
@@ -279,19 +292,21 @@ def install(injector: Injector) -> None:
 
     do_commit = default.DefaultDialect.do_commit
 
-    def commit(self, dbapi_connection):
+    def commit(self: typing.Any, dbapi_connection: typing.Any) -> None:
         injector.commit(self.dbapi)
         do_commit(self, dbapi_connection)
 
-    default.DefaultDialect.do_commit = commit
+    patched: typing.Any = default.DefaultDialect
+    patched.do_commit = commit
 
     run = testtools.TestCase.run
 
-    def run_test(self, result=None):
+    def run_test(self: typing.Any, result: typing.Any = None) -> typing.Any:
         injector.start_test(self.id())
         return run(self, result)
 
-    testtools.TestCase.run = run_test
+    patched = testtools.TestCase
+    patched.run = run_test
 
 
 def install_from_environment() -> None:

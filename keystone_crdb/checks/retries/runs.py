@@ -42,7 +42,10 @@ class Outcome:
     unloaded: frozenset[str] = frozenset()
 
 
-def _outcome(statuses, injected=0, unloaded=()):
+def _outcome(
+    statuses: dict[str, str], injected: int = 0,
+    unloaded: collections.abc.Iterable[str] = (),
+) -> Outcome:
     """Return what became of tests, by subunit's status of each."""
     passed = {test for test in statuses if statuses[test] in _PASSED}
     skipped = {test for test in statuses if statuses[test] == 'skip'}
@@ -57,7 +60,7 @@ def is_test(result_id: str) -> bool:
     return _SHARED.match(result_id) is None
 
 
-def _check_complete(name, tests, ids):
+def _check_complete(name: str, tests: list[str], ids: set[str]) -> None:
     """Fail unless each test, or a fixture of its class, has a result."""
     fixtures = tuple(
         f'{match[1]}.' for match in map(_SHARED.match, ids) if match
@@ -73,7 +76,7 @@ def _check_complete(name, tests, ids):
         )
 
 
-def _make_folder(name):
+def _make_folder(name: str) -> tuple[pathlib.Path, pathlib.Path]:
     """Make the folder of a run, and one for its tests' temporary files."""
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -145,10 +148,14 @@ def run_modules(
     with (
         open(log, 'wb') as stderr,
         runner.popen(
-            ['keystone_crdb.checks.retries.modules', file, regex, *modules],
+            [
+                'keystone_crdb.checks.retries.modules', str(file), regex,
+                *modules,
+            ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
         ) as process,
     ):  # fmt: skip
+        assert process.stdout is not None
         statuses = streams.statuses(process.stdout)
     if not file.exists():
         raise errors.Failure(f'{name}: no test ran', remedy=f'see {log}')
