@@ -34,7 +34,7 @@ PATHS = (
 def _wait_for_port(keystone: served.Served) -> None:
     """Wait until connections are taken; nothing is sent on this one."""
 
-    def connect():
+    def connect() -> None:
         try:
             socket.create_connection(('127.0.0.1', keystone.port)).close()
         except OSError as exc:

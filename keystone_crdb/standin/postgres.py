@@ -10,12 +10,12 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import typing
 
 import psycopg
 
 from keystone_crdb import errors
+from keystone_crdb import process
 
 #: Its superuser, named as CockroachDB's.
 USER = 'root'
@@ -159,7 +159,7 @@ class Cluster:
             settings = _SETTINGS | {
                 'unix_socket_directories': str(self.socket_folder)
             }
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [
                     programs / 'postgres', '-D', self._data,
                     *(f'--{name}={value}' for name, value in settings.items()),
@@ -167,8 +167,7 @@ class Cluster:
                 start_new_session=True,
                 **run,
             )
-        self._process = process
-        remember(process.pid)
+        remember(self._process.pid)
         template = _TEMPLATE.read_text()
         with self._connect('template1') as connection:
             connection.execute(template)
@@ -182,8 +181,7 @@ class Cluster:
         return self._process is None or self._process.poll() is not None
 
     def _connect(self, database: str) -> psycopg.Connection:
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
+        def connect() -> psycopg.Connection:
             try:
                 return psycopg.connect(
                     host=str(self.socket_folder), user=USER, dbname=database,
@@ -192,27 +190,29 @@ class Cluster:
             except psycopg.OperationalError as exc:
                 if self.has_ended():
                     raise self._failure('PostgreSQL ended') from exc
-                if time.monotonic() > deadline:
-                    raise self._failure(
-                        f'PostgreSQL is not up after {_START_SECONDS} s'
-                    ) from exc
-                time.sleep(0.02)
+                raise self._failure(
+                    'PostgreSQL did not answer', process.NotYet
+                ) from exc
 
-    def _failure(self, what: str) -> errors.Failure:
-        return errors.Failure(
+        return process.wait_until(connect, _START_SECONDS, 0.02)
+
+    def _failure(
+        self, what: str, kind: type[errors.Failure] = errors.Failure
+    ) -> errors.Failure:
+        return kind(
             f'{what} while the stand-in was starting',
             details=errors.tail(self._log.read_text(errors='replace')),
         )
 
     def stop(self) -> None:
         """Stop the server at once and remove its data."""
-        process = self._process
-        if process and process.poll() is None:
-            process.send_signal(signal.SIGQUIT)
+        server = self._process
+        if server and server.poll() is None:
+            server.send_signal(signal.SIGQUIT)
             try:
-                process.wait(_STOP_SECONDS)
+                server.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                server.kill()
+                server.wait()
         shutil.rmtree(self._data, ignore_errors=True)
         shutil.rmtree(self.socket_folder, ignore_errors=True)
