@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask Keystones that just started from many threads at once.
 
-Each start is a process that has loaded nothing yet. As many requests as it
-has threads wait in its backlog while it loads, so that they are the first
-ones and come all at once; each asks for something that a policy guards, with
+Each start is a process that has loaded nothing yet. While it loads, as many
+requests as it has threads wait in its backlog: they are its first ones, and
+it serves them all at once. Each asks for something that a policy guards, with
 a token of the admin that was issued before. Stock is started beside ours.
 
-It fails if ours answered any of them with anything but success.
+It fails if ours answered any request with anything but success.
 """
 
 import argparse

@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Let many clients write the same rows through the API: stock and ours.
 
-Both serve on the same kind of database, behind the image's server with the
-image's number of processes and threads, which depends on the machine's
-processors; schema and admin are made with ours, as stock's db_sync fails
-there. The same clients then write rows of their own each, through ours: how
-fast that is, is the machine's matter, and what the shared rows take longer is
-contention's. Each of the three is under load for as many seconds in all, in
-turns, so that whatever else the machine does hits all of them. How much
-processor time each of them took, and whose, is printed too: with none left,
-times are the machine's.
+Stock and ours serve on databases of the same kind, behind the image's server
+with the image's number of processes and threads. Ours makes the schema and
+the admin of both, since stock's db_sync fails on CockroachDB. For comparison
+the same clients also write rows of their own each, through ours: what the
+shared rows take longer than these is the cost of contention. The three loads
+take turns, for as many seconds in all, so that whatever else the machine does
+hits all of them. The processor time of each component is printed too, since
+times on a saturated machine measure the machine.
 
-Every write that was acknowledged is looked for, at the end or before its
-client overwrites it. Of what all clients overwrite, it is what can be known:
-the last password, and a membership and a grant whenever one of them looks.
-Passwords are hashed with bcrypt at its least cost, for both: it is the
-database that is measured, and not hashing.
+Every acknowledged write is looked for, at the end or before its client
+overwrites it. Of rows that all clients overwrite, the last password is
+looked for, and a membership and a grant whenever one of the clients looks.
+Both hash passwords with bcrypt at its least cost, since the database is
+measured, and not hashing.
 
-It fails if ours lost an acknowledged write or answered anything but
-success, on the shared rows or on those of each, or if an operation on the
-shared ones has a 99th percentile of half a second or more. Calls of the first
-seconds, in which processes load modules, have no part in the figures, but
-their errors and their writes count.
+It fails if ours lost an acknowledged write, if ours answered a call with
+anything but success, or if an operation on the shared rows has a 99th
+percentile of half a second or more. Processes load modules in the first
+seconds: the calls of that time do not count in the figures, but their errors
+and their writes do.
 """
 
 import argparse

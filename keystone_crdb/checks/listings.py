@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """List 70,000 projects, users and assignments: stock and ours.
 
-That is more than a statement of PostgreSQL's protocol can have parameters.
-Ours makes schema, admin and rows, and lists them; then stock lists the same
-rows of the same database. Each request is sent once, by the only client,
-with nothing in the cache. One that takes longer than --limit seconds is
+A statement of PostgreSQL's protocol can't have as many parameters. Ours makes
+the schema, the admin and the rows, and lists them; then stock lists the same
+rows of the same database. A single client sends each request once, with
+nothing in the cache. A request that takes longer than --limit seconds is
 given up.
 
-It fails if ours does not list all of them, or not what stock lists.
+It fails if ours does not list all rows, or lists others than stock.
 """
 
 import argparse

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prove that a patch's tests fail without the patch and pass with it.
 
-The tests are those that the field Test of the patch's header names, as a
-regular expression. They are run twice: on the tree that the patches before
-it make, with nothing but the tests of the patch added, where at least one has
-to fail, or its module can't be imported; and with all of the patch, where all
-have to pass. Printed is which of them pass without it too. Instead of tests
-the field may say "none:" and why.
+The field Test of the patch's header selects the tests by a regular
+expression; or it says "none:" and why there are none. The tests run twice.
+First they run on the tree that the earlier patches make, to which only the
+tests of the patch are added: at least one of them has to fail, or to be in a
+module that can't be imported. Then they run with the whole patch, and all of
+them have to pass. Tests that pass without the patch too are printed.
 
-Looked for are tests of the files that the patch touches, of the overlay's
-files that its field Overlay names, and of test modules that import these. Of
-the overlay a tree has the files that the patches so far, and this one, need.
+Tests are looked for in the test modules that the patch or the files of its
+field Overlay touch, and in those that import such a module. The tree has the
+files of the overlay that the earlier patches and this one need.
 
-Without PATCH all of the series are proven. --changed-since takes those that
-changed since REF, or whose files in the overlay did; without REF, since
-origin/main, or since HEAD^ where that is HEAD, or unknown. All patches depend
-on the pins, on the order of the series, on the overlay and on oslo.db: when
-these change, only the whole series proves the rest.
+Without PATCH the whole series is proven. --changed-since takes the patches
+that changed since REF, or whose files in the overlay did; REF defaults to
+origin/main, or to HEAD^ where origin/main is HEAD or unknown. All patches
+depend on the pins, on the order of the series, on the overlay and on oslo.db:
+when these change, only a proof of the whole series proves the other patches.
 """
 
 import argparse

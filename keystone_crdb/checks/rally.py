@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run Rally's scenarios of Keystone against the image.
 
-They are those of upstream's own job and of the study of 2018 that measured
-Keystone on CockroachDB, ten users at a time; not one request may fail. The
-image is served on a database of its own. What a run leaves to read is in
-build/rally: Rally's HTML report, its results as JSON, its log.
+The scenarios are those of upstream's own job, and those of the study of 2018
+that measured Keystone on CockroachDB. Ten users run each of them at a time,
+and not one request may fail. The image serves on a database of its own. The
+run leaves Rally's HTML report, its results as JSON and its log in build/rally.
 """
 
 from __future__ import annotations

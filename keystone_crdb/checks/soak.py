@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load ours for an hour: memory and connections have to stay as they are.
 
-The load is that of the check contention, on ours alone. Every ten seconds it
-looks at the memory of Keystone's processes (their resident set) and at their
-connections to the database, and compares the last quarter of the time with
-the second one, as processes grow until each has done everything once.
+The load is that of the check contention, on ours alone. Every ten seconds the
+check looks at the resident memory of Keystone's processes and at their
+connections to the database. It compares the last quarter of the time with the
+second one, since processes grow until each has done everything once.
 
-It fails if the memory has grown by more than a twentieth or there are
-more connections than before, a call failed, or an acknowledged write is lost.
+It fails if the memory has grown by more than a twentieth, if there are more
+connections than before, if a call failed, or if an acknowledged write is lost.
 """
 
 import argparse

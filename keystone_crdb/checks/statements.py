@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Count what each request of the API costs: stock Keystone beside ours.
 
-Both serve the same requests in a process of their own, on SQLite: the pinned
-sdists, and the patched trees. Each request is sent cold, with the cache
-invalidated as after a start, then again, and then warm. Statements,
-transactions (BEGIN, those for reading too) and rows are exact, so
-ledger/statements.csv has them, and this fails when one of ours is higher than
-there or than stock's, when an answer differs from stock's, or when the
-statements of a listing grow with what it lists. When one is lower, --update
-renews the file. A request that is sent again may take more than stock's: it
-reads what the first one kept for itself.
+The pinned sdists and the patched trees serve the same requests on SQLite, each
+in a process of its own. Each request is sent three times: cold, with the cache
+as it is after a start; again; and warm. The numbers of statements, of
+transactions (those for reading too) and of rows are exact, and
+ledger/statements.csv keeps them. The check fails when a number of ours is
+higher than in that file or than stock's, when an answer differs from stock's,
+or when the statements of a listing grow with what it lists. When a number is
+lower, --update renews the file. A request that is sent again may take more
+than stock's, since it reads what the first one left in the cache.
 
-An empty session for reading and one for writing are timed as well, stock's
-beside ours. No time decides about success.
+An empty session for reading and one for writing are timed as well. No time
+decides about success.
 
---server counts ours on a database server too, where the numbers have to be
-the same, and fails when the planner scans a table for issuing or validating a
-token.
+With --server ours is counted on a database server too, where the numbers have
+to be the same. The check then fails also when the planner scans a table for a
+request that issues or validates a token, or that writes.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run Tempest's tests of the Identity API against the image.
 
-Those of Tempest itself and those of keystone-tempest-plugin, all of them
-without REGEX and --short. The image is served on a database of its own; each
-class of tests makes its own accounts. ledger/tempest.toml lists what can't
-pass or can't run on a Keystone without other services, and why. What a run
-leaves to read is in build/tempest: the HTML report, Tempest's log,
-tempest.conf.
+The tests are Tempest's own and those of keystone-tempest-plugin; REGEX and
+--short select some of them. The image serves on a database of its own, and
+each class of tests makes its own accounts. ledger/tempest.toml lists the tests
+that can't pass, or can't run on a Keystone without other services, and why.
+The run leaves the HTML report, Tempest's log and tempest.conf in
+build/tempest.
 """
 
 from __future__ import annotations

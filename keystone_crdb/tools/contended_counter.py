@@ -2,23 +2,21 @@
 """Increment one row from many clients: oslo.db's retries, side by side.
 
 Every increment is a transaction that reads the row and writes it, retried by
-oslo.db's wrap_db_retry.  Between two of them a client thinks for a while, as
-callers of a service do; without that, the client that has just won is the
-next to win, and the others are only let in by chance.  --work is the time
-between reading and writing, for transactions that take as long as those of a
-busy service (0.02 s), or of one in another region (0.15 s).
+oslo.db's wrap_db_retry. A client thinks for a while between two increments, as
+callers of a service do; otherwise the client that has just won would be the
+next to win, and the others would only be let in by chance. --work is the time
+between reading and writing: 0.02 s is a transaction of a busy service, 0.15 s
+one in another region.
 
-It is done twice in one run: with the waits of the stock decorator
-(deadlock_backoff off: a second before the first retry, then doubling at
-random up to ten) and with those that the patched oslo.db uses on CockroachDB.
-On a CockroachDB it is done a third time with its protocol of SAVEPOINT
-cockroach_restart.
+One run measures the waits of the stock decorator (deadlock_backoff off: a
+second before the first retry, then doubling at random up to ten) and those of
+the patched oslo.db on CockroachDB. On a CockroachDB it measures its protocol
+of SAVEPOINT cockroach_restart as well. Last, a single client runs transactions
+with that savepoint and without it in turn: the difference is what the protocol
+costs where nothing conflicts.
 
-At last one client alone runs transactions without that savepoint and with it
-in turn, which is what the protocol costs where nothing conflicts.
-
-It fails if an increment was lost or failed, or if the 99th percentile
-of the latency is more than a tenth of the stock decorator's.
+It fails if an increment was lost or failed, or if the 99th percentile of the
+latency is more than a tenth of the stock decorator's.
 """
 
 import argparse

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serialization failures for a test suite that knows nothing of them.
+"""Inject serialization failures into a test suite that does not know of them.
 
-Loaded into the processes that run Keystone's unit tests, stock or patched. A
-failure is raised where the driver would raise it, from a cursor's execute or
-a connection's commit, so that SQLAlchemy's and oslo.db's handling of errors,
-the pool and enginefacade all take part; after it the transaction is lost, and
-any further statement of it is refused (25P02), as by a real server.
+The processes that run the unit tests of stock or patched Keystone load this
+module. It raises a failure where the driver would raise it, from a cursor's
+execute or a connection's commit, so that the error handling of SQLAlchemy and
+of oslo.db, the pool and enginefacade all take part. The transaction is then
+lost, and any further statement of it is refused (25P02), as by a real server.
 
-Only transactions of enginefacade are hit, by using() or by its decorators,
-and of those not the ones that a test opens itself: whose session is opened,
-or whose decorated function is, in a file below keystone/tests. Schemas are
-created and migrated on connections of their own.
+Only transactions of enginefacade fail, by its using() or by its decorators,
+but not those that a test opens itself: a session that is opened, or a
+decorated function that is defined, in a file below keystone/tests. Schemas
+are created and migrated on other connections.
 
 Modes:
 
