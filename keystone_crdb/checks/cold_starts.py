@@ -92,12 +92,9 @@ def _start_often(
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[dict[str, str], list[str]]:
-    """Start both on a database.
-
-    :returns: what the report shows, and what is not as wanted
-    """
-    figures = {}
+) -> bench.Found:
+    """Start both on a database."""
+    figures: dict[str, object] = {}
     with server.temporary('cold_starts') as url:
         stock, ours = (
             served.Served(

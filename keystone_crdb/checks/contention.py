@@ -163,8 +163,8 @@ def _print_processors(loads: Loads, accounts: Accounts) -> None:
     console.table(heads, rows)
 
 
-def _figures(loads: Loads, lost: Lost) -> dict[str, str]:
-    figures = {}
+def _figures(loads: Loads, lost: Lost) -> dict[str, object]:
+    figures: dict[str, object] = {}
     for name, load in loads.items():
         total = load.record.total()
         ends = ', '.join(
@@ -182,11 +182,8 @@ def _figures(loads: Loads, lost: Lost) -> dict[str, str]:
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[dict[str, str], list[str]]:
-    """Measure both on a database.
-
-    :returns: what the report shows, and what is not as wanted
-    """
+) -> bench.Found:
+    """Measure both on a database."""
     loads: Loads = {}
     accounts: Accounts = {}
 

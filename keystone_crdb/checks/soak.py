@@ -17,7 +17,6 @@ import os
 import pathlib
 import statistics
 import time
-import typing
 
 import sqlalchemy
 
@@ -125,11 +124,8 @@ def _watch(
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[dict[str, typing.Any], list[str]]:
-    """Load a Keystone and watch it.
-
-    :returns: what the report shows, and what is not as wanted
-    """
+) -> bench.Found:
+    """Load a Keystone and watch it."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(server.temporary('soak'))
         keystone = served.Served(
