@@ -86,12 +86,12 @@ _OUTCOMES = {
     'unreachable': http.Outcome.UNREACHABLE,
 }
 _TIMES = ('p50 ms', 'p99 ms')
-#: What is shown of each load.
-_COLUMNS = {
-    'stock': ('calls', *_OUTCOMES, *_TIMES),
-    'ours': ('calls', *_OUTCOMES, *_TIMES),
-    'apart': ('errors', *_TIMES),
-}
+#: What is shown of which load.
+_SHOWN = [
+    *(('stock', column) for column in ('calls', *_OUTCOMES, *_TIMES)),
+    *(('ours', column) for column in ('calls', *_OUTCOMES, *_TIMES)),
+    *(('apart', column) for column in ('errors', *_TIMES)),
+]
 
 
 def _cells(line: record.Line) -> dict[str, int | str]:
@@ -107,23 +107,12 @@ def _cells(line: record.Line) -> dict[str, int | str]:
 
 
 def _row(title: str, lines: dict[str, record.Line]) -> list[int | str]:
-    return [
-        title,
-        *(
-            _cells(lines[name])[column]
-            for name, columns in _COLUMNS.items()
-            for column in columns
-        ),
-    ]
+    return [title, *(_cells(lines[name])[column] for name, column in _SHOWN)]
 
 
 def _print(loads: Loads, warm_ups: WarmUps) -> None:
     """Print a line for each operation, and what went wrong how often."""
-    heads = ['operation'] + [
-        f'{name} {column}'
-        for name, columns in _COLUMNS.items()
-        for column in columns
-    ]
+    heads = ['operation', *(' '.join(pair) for pair in _SHOWN)]
     sums = {name: load.record.operations() for name, load in loads.items()}
     none = record.line([])
     rows = [

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import pathlib
+import sys
 import typing
 import uuid
 
@@ -18,6 +20,8 @@ from keystone.revoke import REVOKE_REGION
 from keystone.token.provider import TOKENS_REGION
 from oslo_context import context
 import sqlalchemy
+
+from keystone_crdb.keystone import in_process
 
 if typing.TYPE_CHECKING:
     import flask
@@ -136,6 +140,17 @@ class Client:
         if response.status_code != 201:
             raise RuntimeError(response.get_data(True))
         return response.headers['X-Subject-Token']
+
+
+def serve(folder: pathlib.Path, is_made: bool = False) -> Client:
+    """Serve Keystone in this process, whose arguments have been read.
+
+    :param folder: an empty one, for Keystone's files
+    :param is_made: whether schema and admin are there already
+    """
+    # Keystone would read the arguments as its own.
+    del sys.argv[1:]
+    return Client(in_process.serve(folder, PASSWORD, is_made=is_made))
 
 
 def user_rows(user: str, domain: str, name: str) -> Rows:

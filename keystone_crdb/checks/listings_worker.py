@@ -20,7 +20,6 @@ from keystone import conf
 from keystone.common import sql
 
 from keystone_crdb.checks import in_process_client as api
-from keystone_crdb.keystone import in_process
 
 #: What is listed by which path, and the key of the answer.
 LISTINGS = {
@@ -156,12 +155,9 @@ def main() -> None:
     parser.add_argument('--rows', type=int, help='make so many of each kind')
     parser.add_argument('--limit', type=int, default=300)
     args = parser.parse_args()
-    # Keystone would read these as its own.
-    del sys.argv[1:]
-    app = in_process.serve(args.folder, api.PASSWORD, is_made=not args.rows)
+    client = api.serve(args.folder, is_made=not args.rows)
     # All are listed by one request.
     conf.CONF.set_override('max_db_limit', 2**31)
-    client = api.Client(app)
     if args.rows:
         fill(client, args.rows)
     json.dump(measure(client, args.limit), sys.stdout)

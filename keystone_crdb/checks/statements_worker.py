@@ -30,7 +30,6 @@ from sqlalchemy.engine import cursor as sa_cursor
 from keystone_crdb.checks import in_process_client as api
 from keystone_crdb.checks import statements_plans as plans
 from keystone_crdb.checks import statements_requests as requests
-from keystone_crdb.keystone import in_process
 
 #: What the cache is when a request is sent: empty; what the first one has left
 #: there for others; whole.
@@ -247,12 +246,9 @@ def main() -> None:
         help='a setting of the session that explains',
     )
     args = parser.parse_args()
-    # Keystone would read these as its own.
-    del sys.argv[1:]
     _count_ids()
     counter = Counter()
-    app = in_process.serve(args.folder, api.PASSWORD)
-    worker = Worker(requests.World(api.Client(app)), counter)
+    worker = Worker(requests.World(api.serve(args.folder)), counter)
     results = {
         'sessions': _time_sessions(),
         'requests': worker.measure(
