@@ -3,29 +3,28 @@
 
 import argparse
 import collections.abc
+import pathlib
 
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
+from keystone_crdb.databases import database as servers
 
 #: What a report shows, and what is not as wanted, a line for each.
-Found = tuple[dict[str, object], list[str]]
-
+Measured = tuple[collections.abc.Mapping[str, object], list[str]]
+#: What measures: it takes the database, the options and a scratch folder.
+Measure = collections.abc.Callable[
+    [servers.Database, argparse.Namespace, pathlib.Path], Measured
+]
 #: How much of what is not as wanted a report names.
 _TOLD = 3
 
 
-def run(
-    name: str,
-    measure: collections.abc.Callable[..., Found],
-    args: argparse.Namespace,
-) -> bool:
+def run(name: str, measure: Measure, args: argparse.Namespace) -> bool:
     """Measure on a database, report it, and say what is not as wanted.
 
     :param name: of the report
-    :param measure: called with the keystone_crdb.databases.database.Database,
-        args and a scratch folder
     :returns: whether all is as wanted
     """
     with (
@@ -37,7 +36,7 @@ def run(
     for line in wrong:
         console.say(f'not as wanted: {line}')
     evidence.write(
-        name, server.describe(), {'as wanted': verdict(wrong)} | figures,
+        name, server.describe(), {'as wanted': verdict(wrong), **figures},
         args.command,
     )  # fmt: skip
     return not wrong

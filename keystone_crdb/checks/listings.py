@@ -75,7 +75,7 @@ def wrong(results: Result, rows: int) -> list[str]:
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> bench.Found:
+) -> bench.Measured:
     """Measure both on a database."""
     results: Result = {}
     with server.temporary('listings') as url:
@@ -90,8 +90,10 @@ def measure(
                 results |= workers.run(WORKER, {name: task})
     told = table(results)
     console.table(HEADS, told)
-    figures = {'of each kind': args.rows} | {
-        row[0]: f'stock {row[1]} in {row[3]} s, ours {row[4]} in {row[6]} s'
+    figures: dict[str, object] = {'of each kind': args.rows}
+    figures |= {
+        str(row[0]): f'stock {row[1]} in {row[3]} s, '
+        f'ours {row[4]} in {row[6]} s'
         for row in told
     }
     return figures, wrong(results, args.rows)

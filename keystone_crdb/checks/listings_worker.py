@@ -113,7 +113,7 @@ def measure(client: api.Client, seconds: int) -> dict[str, api.Json]:
         'bob': client.find('users', 'bob'),
     }
     own = client.issue(api.auth(api.by_password('alice'), 'unscoped'))
-    results = {}
+    results: dict[str, dict[str, float | None]] = {}
     for name, (path, key) in LISTINGS.items():
         status: int | None
         token = own if name == 'projects of a token' else None

@@ -90,6 +90,10 @@ def task(regexes: list[str], times: int) -> dict[str, list[typing.Any]]:
     }
 
 
+#: What Rally is to do: arguments of each scenario, by its name.
+Task = dict[str, list[dict[str, typing.Any]]]
+
+
 class Rally:
     """Rally with a database and an environment in a folder.
 

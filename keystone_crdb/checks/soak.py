@@ -153,7 +153,7 @@ def measure(
         wrong.append(f'memory has grown {ratio:.3f} times')
     if after > before:
         wrong.append(f'{after} connections, before {before}')
-    figures = {
+    figures: dict[str, object] = {
         'minutes': args.minutes,
         'clients': f'{args.clients}, thinking {args.think} s',
         'calls': total.calls,

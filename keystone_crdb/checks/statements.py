@@ -40,6 +40,11 @@ WORKER = 'keystone_crdb.checks.statements_worker'
 #: Those of the worker, which imports Keystone.
 STATES = ('cold', 'again', 'warm')
 
+#: What a worker printed.
+Result = dict[str, typing.Any]
+#: A request, the state of the cache, and the numbers.
+Row = tuple[typing.Any, ...]
+
 WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
 
@@ -114,7 +119,8 @@ def compare(rows: list[Row], kept: list[Row]) -> tuple[list[str], list[str]]:
     :returns: what is worse, what is otherwise not the same
     """
     before = {row[:2]: row[2:] for row in kept}
-    worse, other = [], []
+    worse: list[str] = []
+    other: list[str] = []
     for name, state, *numbers in rows:
         old = before.pop((name, state), None)
         if old is None:

@@ -157,8 +157,9 @@ def _first_columns(connection: sqlalchemy.Connection) -> Indexes:
         for index in inspector.get_indexes(table):
             columns[index['name']] = table, index['column_names']
     return {
-        name: (table, next((x for x in of if x != COARSE), COARSE))
+        name: (table, next((x for x in of if x and x != COARSE), COARSE))
         for name, (table, of) in columns.items()
+        if name
     }
 
 

@@ -6,8 +6,6 @@ The texts of a request are templates: `{w.user}` is an attribute of the World,
 made for this request alone.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import typing

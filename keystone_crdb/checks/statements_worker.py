@@ -10,6 +10,8 @@ Ids are made from a counter, so that two trees have the same ones, and what
 differs by nature (times, tokens, ids of requests) is replaced.
 """
 
+from __future__ import annotations
+
 import argparse
 import collections
 import collections.abc
@@ -30,6 +32,9 @@ from sqlalchemy.engine import cursor as sa_cursor
 from keystone_crdb.checks import in_process_client as api
 from keystone_crdb.checks import statements_plans as plans
 from keystone_crdb.checks import statements_requests as requests
+
+if typing.TYPE_CHECKING:
+    import werkzeug.test
 
 #: What the cache is when a request is sent: empty; what the first one has left
 #: there for others; whole.
@@ -119,7 +124,8 @@ def _count_ids() -> None:
         text = f'{module} {next(counters[module])}'
         return uuid.uuid5(uuid.NAMESPACE_URL, text)
 
-    uuid.uuid4 = uuid4
+    patched: typing.Any = uuid
+    patched.uuid4 = uuid4
 
 
 def _read(response: typing.Any) -> str:

@@ -10,7 +10,6 @@ import argparse
 import collections.abc
 import contextlib
 import pathlib
-import typing
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -22,6 +21,12 @@ from keystone_crdb.checks import run_database
 from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import stestr_run
 
+#: What makes a runner, of a run's folder, its scratch folder, and the settings
+#: of the tests.
+RunnerIn = collections.abc.Callable[
+    [pathlib.Path, pathlib.Path, dict[str, str]],
+    contextlib.AbstractContextManager[stestr_run.Runner],
+]
 #: The only one of one part.
 _ALL = (1, 1)
 
@@ -42,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(
     args: argparse.Namespace,
     server: servers.Database,
-    runner_in: collections.abc.Callable[..., typing.Any],
+    runner_in: RunnerIn,
     folder: pathlib.Path,
 ) -> bool:
     """Run the suite on a server.
@@ -92,16 +97,10 @@ def run(args: argparse.Namespace) -> bool:
     return on_database(args, _on_host)
 
 
-def on_database(
-    args: argparse.Namespace,
-    runner_in: collections.abc.Callable[..., typing.Any],
-) -> bool:
+def on_database(args: argparse.Namespace, runner_in: RunnerIn) -> bool:
     """Find or start a database, run the suite on it and judge it.
 
     :param args: of the parser
-    :param runner_in: called with the run's folder, its scratch folder and
-        the settings of the tests; returns a context manager of a
-        keystone_crdb.keystone.stestr_run.Runner
     :returns: whether all went as the ledger has it
     :raises Failure: when there is no database, or the suite can't be run
     """

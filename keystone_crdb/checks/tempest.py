@@ -9,8 +9,6 @@ The run leaves the HTML report, Tempest's log and tempest.conf in
 build/tempest.
 """
 
-from __future__ import annotations
-
 import argparse
 import collections.abc
 import configparser
@@ -28,9 +26,6 @@ from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
 from keystone_crdb.keystone import stestr_run
-
-if typing.TYPE_CHECKING:
-    from keystone_crdb.keystone import container
 
 _TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
 

@@ -88,7 +88,7 @@ class Runner:
         text = self.read(_CLEANINGS) or ''
         return [float(line) for line in text.split()]
 
-    def list_tests(self, regexes: list[str]) -> list[str]:
+    def list_tests(self, regexes: collections.abc.Sequence[str]) -> list[str]:
         """Return the ids of the tests.
 
         :param regexes: of which a test has to match one, if there are any

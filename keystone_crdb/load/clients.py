@@ -155,7 +155,7 @@ class Load:
             self._admin_password,
             {'project': {'name': 'admin', 'domain': _DOMAIN}},
         )
-        if answer.outcome is not http.Outcome.DONE:
+        if answer.token is None:
             raise errors.Failure(f'the admin gets no token: {answer.why}')
         self.token = answer.token
 

@@ -161,8 +161,8 @@ def _print(
             f'{len(openers) - len(bare)} of {len(openers)} functions that '
             'open a session are protected'
         )
-        for one in bare:
-            console.note(f'{one} {one.problem}')
+        for opener in bare:
+            console.note(f'{opener} {opener.problem}')
 
 
 def _print_totals(reports: list[Report]) -> None:

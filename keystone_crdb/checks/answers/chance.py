@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chance that two processes share."""
 
-import collections
+import collections.abc
 import hashlib
 import itertools
 import sys
@@ -20,7 +20,9 @@ class Derived:
     def begin(self, request: str) -> None:
         """Go on to a request."""
         self._request = request
-        self._counters = collections.defaultdict(itertools.count)
+        self._counters: dict[str, collections.abc.Iterator[int]] = (
+            collections.defaultdict(itertools.count)
+        )
 
     def urandom(self, size: int) -> bytes:
         """Return bytes."""
@@ -29,7 +31,7 @@ class Derived:
         text = f'{self._request} {module} {number}'
         return hashlib.shake_256(text.encode()).digest(size)
 
-    def _module(self):
+    def _module(self) -> str:
         """Name the module of Keystone that asks, or the outermost one."""
         frame = sys._getframe(2)
         while frame.f_back:

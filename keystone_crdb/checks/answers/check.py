@@ -12,12 +12,12 @@ In build/answers are the differences, Tempest's log and its tests' stream.
 import argparse
 import collections.abc
 import contextlib
+import dataclasses
 import datetime
 import os
 import pathlib
 import secrets
 import shutil
-import types
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -39,6 +39,14 @@ FOLDER = paths.BUILD / 'answers'
 _SHOWN = 5
 
 
+@dataclasses.dataclass
+class _Keystone:
+    """Both, as a client sees them."""
+
+    url: str
+    password: str
+
+
 @contextlib.contextmanager
 def _serving(
     name: str,
@@ -58,7 +66,7 @@ def _serving(
     with reproducible.start(
         tree,
         folder,
-        ['keystone_crdb.checks.answers.worker', folder, endpoint, start],
+        ['keystone_crdb.checks.answers.worker', str(folder), endpoint, start],
         log,
         settings={**tempest.OPTIONS, answers.PASSWORD: password},
     ) as process:
@@ -93,7 +101,7 @@ def run(args: argparse.Namespace) -> bool:
     endpoint = f'http://127.0.0.1:{proxy.port}/v3'
     password = secrets.token_urlsafe(18)
     start = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    keystone = types.SimpleNamespace(url=endpoint, password=password)
+    keystone = _Keystone(endpoint, password)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(scratch.folder('answers'))
         with console.step('Both Keystones'):

@@ -10,7 +10,6 @@ import difflib
 import http.client
 import http.server
 import threading
-import typing
 
 #: Seconds, for one answer.
 TIMEOUT = 60
@@ -28,7 +27,7 @@ class Answer:
 
     status: int
     reason: str
-    headers: tuple
+    headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def lines(self) -> list[str]:
@@ -45,8 +44,8 @@ def ask(
     port: int,
     method: str,
     path: str,
-    headers: dict,
-    body: bytes,
+    headers: dict[str, str],
+    body: bytes | None,
 ) -> Answer:
     """Send a request to a server of this machine.
 
@@ -81,9 +80,9 @@ class Tee:
 
     def __init__(
         self,
-        ports: dict,
-        numbered: tuple,
-        record: collections.abc.Callable[..., typing.Any],
+        ports: dict[str, int],
+        numbered: tuple[str, str],
+        record: collections.abc.Callable[[str], object],
     ) -> None:
         self._ports = ports
         self._numbered = numbered
@@ -96,8 +95,8 @@ class Tee:
         self,
         method: str,
         path: str,
-        headers: dict,
-        body: bytes,
+        headers: dict[str, str],
+        body: bytes | None,
     ) -> Answer:
         """Ask both at the same time, and compare."""
         self.requests += 1
@@ -111,8 +110,9 @@ class Tee:
         one, other = answers
         if one != other:
             self.different += 1
+            before, after = self._ports
             diff = difflib.unified_diff(
-                one.lines(), other.lines(), *self._ports, lineterm=''
+                one.lines(), other.lines(), before, after, lineterm=''
             )
             self._record(
                 '\n'.join([f'{self.requests} {method} {path}', *diff, ''])
@@ -120,7 +120,7 @@ class Tee:
         return other
 
 
-def _handler(tee):
+def _handler(tee: Tee) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def _pass_on(self) -> None:
             length = int(self.headers.get('Content-Length', 0))

@@ -9,12 +9,15 @@ same tokens and the same times as long as they do the same.
 Prints the port as soon as it serves.
 """
 
+import collections.abc
 import datetime
 import os
 import pathlib
 import random
 import sys
+import typing
 from wsgiref import simple_server
+import wsgiref.types
 
 import freezegun
 
@@ -23,7 +26,7 @@ from keystone_crdb.checks.answers import chance
 from keystone_crdb.keystone import in_process
 
 
-def _header(name):
+def _header(name: str) -> str:
     """Return a header's name in WSGI's environ."""
     return 'HTTP_' + name.upper().replace('-', '_')
 
@@ -34,7 +37,8 @@ def main() -> None:
     # Keystone would read these as its own.
     del sys.argv[1:]
     derived = chance.Derived()
-    os.urandom = random._urandom = derived.urandom
+    patched: typing.Any = random
+    os.urandom = patched._urandom = derived.urandom
     clock = freezegun.freeze_time(start).start()
     app = in_process.serve(
         pathlib.Path(folder),
@@ -42,7 +46,10 @@ def main() -> None:
         endpoint,
     )
 
-    def numbered(environ, start_response):
+    def numbered(
+        environ: dict[str, typing.Any],
+        start_response: wsgiref.types.StartResponse,
+    ) -> collections.abc.Iterable[bytes]:
         derived.begin(environ.pop(_header(answers.NUMBER)))
         now = environ.pop(_header(answers.TIME))
         clock.move_to(datetime.datetime.fromisoformat(now))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """haproxy before Keystones, with the configuration of compose/."""
 
+import collections.abc
 import contextlib
 import pathlib
 import re
@@ -15,14 +16,14 @@ from keystone_crdb.keystone import http
 _START_LIMIT = 30
 
 
-def why_not():
+def why_not() -> str | None:
     """Return why there is no balancer here, or None."""
     if shutil.which('haproxy') is None:
         return 'needs haproxy'
     return None
 
 
-def configuration(text: str, port: int, servers: list) -> str:
+def configuration(text: str, port: int, servers: list[int]) -> str:
     """Put other addresses into a configuration.
 
     :param text: that of compose/haproxy.cfg
@@ -40,7 +41,9 @@ def configuration(text: str, port: int, servers: list) -> str:
 
 
 @contextlib.contextmanager
-def running(folder: pathlib.Path, servers: list):
+def running(
+    folder: pathlib.Path, servers: list[int]
+) -> collections.abc.Iterator[str]:
     """Run haproxy.
 
     :param folder: for its configuration
@@ -70,8 +73,10 @@ def running(folder: pathlib.Path, servers: list):
         haproxy.wait()
 
 
-def _wait(haproxy, url, log):
-    def serve():
+def _wait(
+    haproxy: subprocess.Popen[bytes], url: str, log: pathlib.Path
+) -> None:
+    def serve() -> None:
         answer = http.request(url, 'GET', '/')
         if answer.outcome is http.Outcome.DONE:
             return

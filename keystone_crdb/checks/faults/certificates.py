@@ -33,11 +33,11 @@ def name(text: str) -> x509.Name:
 
 def sign(
     subject: x509.Name,
-    key,
+    key: ec.EllipticCurvePrivateKey,
     issuer: x509.Name,
-    issuer_key,
+    issuer_key: ec.EllipticCurvePrivateKey,
     end: datetime.datetime,
-    extensions: list,
+    extensions: list[x509.ExtensionType],
 ) -> bytes:
     """Sign a certificate that X509_V_FLAG_X509_STRICT takes, too.
 
@@ -48,7 +48,7 @@ def sign(
     :param extensions: further ones
     :returns: the certificate in PEM
     """
-    extensions = [
+    all_of_them: list[x509.ExtensionType] = [
         *extensions,
         x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
         x509.AuthorityKeyIdentifier.from_issuer_public_key(
@@ -56,7 +56,7 @@ def sign(
         ),
     ]
     if subject == issuer:
-        extensions += [
+        all_of_them += [
             x509.BasicConstraints(ca=True, path_length=None),
             _SIGNS,
         ]
@@ -69,7 +69,7 @@ def sign(
         .not_valid_before(end - 30 * _DAY)
         .not_valid_after(end)
     )
-    for extension in extensions:
+    for extension in all_of_them:
         critical = isinstance(
             extension, x509.BasicConstraints | x509.KeyUsage
         )
@@ -78,7 +78,9 @@ def sign(
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def write_key(path: pathlib.Path, key, *certificates) -> None:
+def write_key(
+    path: pathlib.Path, key: ec.EllipticCurvePrivateKey, *certificates: bytes
+) -> None:
     """Write a key, and certificates after it, for its owner only.
 
     :param certificates: in PEM

@@ -12,7 +12,6 @@ run here is reported with the reason.
 """
 
 import argparse
-import collections.abc
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -23,8 +22,7 @@ from keystone_crdb.checks.faults import scenarios
 from keystone_crdb.checks.faults import stage as stages
 from keystone_crdb.images import image
 
-#: A fault, and what becomes of it.
-Scenario = collections.abc.Callable[[stages.Stage], stages.Result]
+#: What became of a fault.
 Found = stages.Result | stages.NotRun | errors.Failure
 
 #: Seconds that a pause lasts, and in CI.
@@ -41,7 +39,7 @@ QUICK = (
 )
 
 
-def _chosen(names: list[str], whole: bool) -> tuple[Scenario, ...]:
+def _chosen(names: list[str], whole: bool) -> tuple[scenarios.Scenario, ...]:
     known = {scenarios.name(each): each for each in scenarios.ALL}
     unknown = set(names) - set(known)
     if unknown:
@@ -55,7 +53,7 @@ def _chosen(names: list[str], whole: bool) -> tuple[Scenario, ...]:
 
 
 def _run(
-    chosen: tuple[Scenario, ...], stage: stages.Stage
+    chosen: tuple[scenarios.Scenario, ...], stage: stages.Stage
 ) -> dict[str, Found]:
     """Run scenarios, also after one that fails."""
     results: dict[str, Found] = {}

@@ -2,10 +2,12 @@
 """The way to the database: a TCP proxy that can be cut."""
 
 import asyncio
+import collections.abc
 import contextlib
 import ssl
 import struct
 import threading
+import typing
 
 #: What a client may send before its startup message, by its code.
 _SSL_REQUEST = 80877103
@@ -33,31 +35,34 @@ class Link:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.tls = tls
-        self.port = None
+        self.port = 0
         #: Of the commits that come, each so manieth one is cut; 0 is none.
         self.cut_every = 0
         self.commits_cut = 0
         self._target = (host, port)
         self._listen = listen
         self._commits = 0
-        self._writers = set()
-        self._server = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, daemon=True
         )
 
-    def __enter__(self):
+    def __enter__(self) -> typing.Self:
         self._thread.start()
         self.restore()
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self.refuse()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    def _do(self, coroutine):
+    def _do(
+        self,
+        coroutine: collections.abc.Coroutine[typing.Any, typing.Any, None],
+    ) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     def refuse(self) -> None:
@@ -74,19 +79,22 @@ class Link:
 
     async def _open(self) -> None:
         self._server = await asyncio.start_server(
-            self._serve, self._listen, self.port or 0
+            self._serve, self._listen, self.port
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
-        self._server.close()
+        if self._server:
+            self._server.close()
         await self._drop()
 
     async def _drop(self) -> None:
         for writer in list(self._writers):
             writer.transport.abort()
 
-    async def _serve(self, reader, writer):
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._writers.add(writer)
         server_writer = None
         try:
@@ -112,7 +120,9 @@ class Link:
                     self._writers.discard(each)
                     each.transport.abort()
 
-    async def _startup(self, reader, writer):
+    async def _startup(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes:
         """Take the first bytes, and agree on TLS if this is its end."""
         start = await reader.readexactly(8)
         while self.tls:
@@ -127,7 +137,7 @@ class Link:
             start = await reader.readexactly(8)
         return start
 
-    def next_cut(self):
+    def next_cut(self) -> str | None:
         """Count a commit.
 
         :returns: None when it goes through, else 'request' or 'answer',
@@ -145,13 +155,18 @@ class Link:
 class _Session:
     """A client's connection and the one to the database."""
 
-    def __init__(self, link, client, server) -> None:
+    def __init__(
+        self,
+        link: Link,
+        client: asyncio.StreamWriter,
+        server: asyncio.StreamWriter,
+    ) -> None:
         self._link = link
         self._client = client
         self._server = server
         self._swallow = False
 
-    async def up(self, reader) -> None:
+    async def up(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if _COMMIT in data:
@@ -162,7 +177,7 @@ class _Session:
                 self._server.write(data)
                 await self._server.drain()
 
-    async def down(self, reader) -> None:
+    async def down(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if self._swallow:

@@ -20,7 +20,7 @@ CLIENTS_INSIDE = '198.18.99.6'
 _PREFIX = 30
 
 
-def _ip(*words):
+def _ip(*words: str) -> str:
     result = subprocess.run(
         ['ip', *words],
         stdin=subprocess.DEVNULL,
@@ -35,7 +35,7 @@ def _ip(*words):
     return result.stdout
 
 
-def why_not():
+def why_not() -> str | None:
     """Return why no namespace can be made here, or None."""
     if os.geteuid() != 0:
         return 'needs root'

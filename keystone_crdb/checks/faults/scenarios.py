@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The faults: a function each, which takes a Stage and returns a Result."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import os
@@ -16,8 +17,12 @@ from keystone_crdb import process
 from keystone_crdb.checks.faults import balancer
 from keystone_crdb.checks.faults import namespace
 from keystone_crdb.checks.faults import stage as stages
+from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database as databases
 from keystone_crdb.keystone import container as keystones
+
+#: A fault, and what becomes of it.
+Scenario = collections.abc.Callable[[stages.Stage], stages.Result]
 
 #: Seconds that a database takes to start again.
 _DOWN = 3
@@ -30,20 +35,20 @@ _NOTICE = '6'
 _LIMIT = 120
 
 
-def _until(condition, what):
+def _until(condition: collections.abc.Callable[[], object], what: str) -> None:
     """Wait for a condition.
 
     :raises Failure: when it does not come true
     """
 
-    def met():
+    def met() -> None:
         if not condition():
             raise process.NotYet(f'{what}: not within {_LIMIT} s')
 
     process.wait_until(met, _LIMIT, 0.02)
 
 
-def database_restarted(stage):
+def database_restarted(stage: stages.Stage) -> stages.Result:
     """The database crashes, and is back after some seconds."""
     if stage.database.product == 'CockroachDB':
         return _cluster_restarted(stage)
@@ -60,7 +65,7 @@ def database_restarted(stage):
     return stages.result(load, moment)
 
 
-def _cluster_restarted(stage):
+def _cluster_restarted(stage: stages.Stage) -> stages.Result:
     nodes, keystone, _ = stage.cluster()
     with stage.load(keystone) as load:
         moment = time.monotonic()
@@ -74,7 +79,7 @@ def _cluster_restarted(stage):
     return stages.result(load, moment)
 
 
-def database_paused(stage):
+def database_paused(stage: stages.Stage) -> stages.Result:
     """The database's processes stop (SIGSTOP) and go on (SIGCONT)."""
     stage.server_processes()
     keystone, _ = stage.shared()
@@ -92,16 +97,19 @@ def database_paused(stage):
     return stages.result(load, moment, note=f'{stage.pause:.0f} s long')
 
 
-def _signal(process, number):
+def _signal(process: int, number: signal.Signals) -> None:
     # It may have ended by itself.
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, number)
 
 
-def _to_leaseholder(stage, act, note: str = ''):
+def _to_leaseholder(
+    stage: stages.Stage,
+    act: collections.abc.Callable[[cluster.Node], object],
+    note: str = '',
+) -> stages.Result:
     """Let something happen to the node that serves a table.
 
-    :param act: called with the keystone_crdb.checks.faults.cluster.Node
     """
     nodes, keystone, name = stage.cluster()
     node = nodes.leaseholder(name, 'project')
@@ -114,20 +122,20 @@ def _to_leaseholder(stage, act, note: str = ''):
     return stages.result(load, moment, note=note)
 
 
-def node_killed(stage):
+def node_killed(stage: stages.Stage) -> stages.Result:
     """A node of three is killed (SIGKILL), the leaseholder."""
     return _to_leaseholder(stage, lambda node: node.end(signal.SIGKILL))
 
 
-def node_drained(stage):
+def node_drained(stage: stages.Stage) -> stages.Result:
     """A node of three, the leaseholder, is drained (SIGTERM)."""
     return _to_leaseholder(stage, lambda node: node.end(signal.SIGTERM))
 
 
-def node_paused(stage):
+def node_paused(stage: stages.Stage) -> stages.Result:
     """A node of three, the leaseholder, stops (SIGSTOP) and goes on."""
 
-    def pause(node):
+    def pause(node: cluster.Node) -> None:
         node.process.send_signal(signal.SIGSTOP)
         time.sleep(stage.pause)
         node.process.send_signal(signal.SIGCONT)
@@ -135,7 +143,7 @@ def node_paused(stage):
     return _to_leaseholder(stage, pause, f'{stage.pause:.0f} s long')
 
 
-def commit_cut(stage):
+def commit_cut(stage: stages.Stage) -> stages.Result:
     """Connections end in the middle of COMMIT.
 
     In turns the COMMIT does not arrive, and its answer does not.
@@ -150,7 +158,7 @@ def commit_cut(stage):
     return stages.result(load, moment, note=f'{link.commits_cut} commits cut')
 
 
-def network_cut(stage):
+def network_cut(stage: stages.Stage) -> stages.Result:
     """The cable to the database is pulled, and plugged in again."""
     why = namespace.why_not()
     if stage.engine.name != 'podman':
@@ -180,7 +188,7 @@ def network_cut(stage):
             )
 
 
-def keystone_killed(stage):
+def keystone_killed(stage: stages.Stage) -> stages.Result:
     """A Keystone is killed under load and started again."""
     keystone, _ = stage.shared()
     with stage.load(keystone) as load:
@@ -191,12 +199,15 @@ def keystone_killed(stage):
     return stages.result(load, moment)
 
 
-def _same_admin(keystone):
+def _same_admin(keystone: keystones.Keystone) -> dict[str, str]:
     """Return the settings by which another one knows the admin."""
     return {'KEYSTONE_ADMIN_PASSWORD': keystone.password}
 
 
-def _killed_at_start(stage, reached):
+def _killed_at_start(
+    stage: stages.Stage,
+    reached: collections.abc.Callable[[psycopg.Connection], object],
+) -> stages.Result:
     """Kill a Keystone that starts on an empty database, and start another.
 
     :param reached: called with a connection; whether to kill it now
@@ -224,15 +235,16 @@ def _killed_at_start(stage, reached):
         return dataclasses.replace(found, seconds=up)
 
 
-def _count(connection, statement):
+def _count(connection: psycopg.Connection, statement: str) -> int:
     """Return a number, 0 while its table is not there."""
     try:
-        return connection.execute(statement).fetchone()[0]
+        row = connection.execute(statement).fetchone()
+        return row[0] if row else 0
     except psycopg.errors.UndefinedTable:
         return 0
 
 
-def killed_in_db_sync(stage):
+def killed_in_db_sync(stage: stages.Stage) -> stages.Result:
     """A Keystone is killed while it makes the schema; the next goes on."""
     return _killed_at_start(
         stage,
@@ -244,7 +256,7 @@ def killed_in_db_sync(stage):
     )
 
 
-def killed_in_bootstrap(stage):
+def killed_in_bootstrap(stage: stages.Stage) -> stages.Result:
     """A Keystone is killed while it bootstraps; the next goes on."""
     return _killed_at_start(
         stage,
@@ -252,7 +264,7 @@ def killed_in_bootstrap(stage):
     )
 
 
-def key_volume_full(stage):
+def key_volume_full(stage: stages.Stage) -> stages.Result:
     """The disk of the keys is full: at the start, and at a rotation."""
     wrong = []
     with stage.new_database() as url:
@@ -276,7 +288,9 @@ def key_volume_full(stage):
             return stages.result(load, moment, wrong)
 
 
-def _on_small_disk(stage, url, size):
+def _on_small_disk(
+    stage: stages.Stage, url: str, size: str
+) -> keystones.Keystone:
     options = ['--tmpfs', f'/keys:rw,size={size},mode=0777']
     for group, folder in (
         ('FERNET_TOKENS', 'fernet'),
@@ -287,7 +301,7 @@ def _on_small_disk(stage, url, size):
     return stage.container(url, options=options)
 
 
-def certificates_expired(stage):
+def certificates_expired(stage: stages.Stage) -> stages.Result:
     """The database's certificate expires under load, and is renewed."""
     wrong = []
     # The front door has no cryptography, and names the scenarios.
@@ -329,7 +343,7 @@ def certificates_expired(stage):
                 return stages.result(load, moment, wrong)
 
 
-def replica_replaced(stage):
+def replica_replaced(stage: stages.Stage) -> stages.Result:
     """One of two Keystones behind a balancer is replaced under load."""
     why = balancer.why_not()
     if why:
@@ -363,7 +377,7 @@ def replica_replaced(stage):
 
 
 #: In the order of a run; those that share a Keystone come first.
-ALL = (
+ALL: tuple[Scenario, ...] = (
     database_restarted,
     database_paused,
     commit_cut,
@@ -380,6 +394,6 @@ ALL = (
 )
 
 
-def name(scenario):
+def name(scenario: Scenario) -> str:
     """Return a scenario's name, as one types it."""
     return scenario.__name__.replace('_', '-')

@@ -45,23 +45,23 @@ class Result:
     :param acknowledged: number of writes, all of which were looked for
     :param lost: a line for each of them that was not there
     :param errors: number of calls that failed
-    :param seconds: from the fault to the first success
+    :param seconds: from the fault to the first success, None without one
     :param wrong: what else is not as it should be, a line each
     :param note: a remark for people
     """
 
     acknowledged: int
-    lost: list
+    lost: list[str]
     errors: int
-    seconds: float
-    wrong: list = dataclasses.field(default_factory=list)
+    seconds: float | None
+    wrong: list[str] = dataclasses.field(default_factory=list)
     note: str = ''
 
 
 def result(
     load: clients.Load,
     moment: float,
-    wrong=(),
+    wrong: collections.abc.Iterable[str] = (),
     note: str = '',
 ) -> Result:
     """Check a load's writes, and sum it up.
@@ -107,16 +107,18 @@ class Stage:
         self._clients = clients
         self._address = sqlalchemy.make_url(database.url)
         self._stack = contextlib.ExitStack()
-        self._shared = None
-        self._cluster = None
+        self._shared: tuple[keystones.Keystone, links.Link] | None = None
+        self._cluster: (
+            tuple[clusters.Cluster, keystones.Keystone, str] | None
+        ) = None
 
-    def __enter__(self):
+    def __enter__(self) -> typing.Self:
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def link(self, **kwargs):
+    def link(self, **kwargs: typing.Any) -> links.Link:
         """Return a new way to the database; see link.Link."""
         return links.Link(
             self._address.host or '127.0.0.1',
@@ -125,7 +127,7 @@ class Stage:
         )
 
     @contextlib.contextmanager
-    def new_database(self):
+    def new_database(self) -> collections.abc.Iterator[sqlalchemy.URL]:
         """Make a database whose acknowledged commits outlive a crash.
 
         :returns: as context: its SQLAlchemy URL
@@ -147,14 +149,16 @@ class Stage:
         link: links.Link,
         url: sqlalchemy.URL,
         host: str = '127.0.0.1',
-        **query,
+        **query: str,
     ) -> str:
         """Return the URL of a database by a link."""
         by_link = url.set(host=host, port=link.port)
         by_link = by_link.update_query_dict(query)
         return by_link.render_as_string(hide_password=False)
 
-    def keystone(self, url: str, volume: str, **kwargs) -> keystones.Keystone:
+    def keystone(
+        self, url: str, volume: str, **kwargs: typing.Any
+    ) -> keystones.Keystone:
         """Return a container that is not started yet.
 
         :param url: of its database
@@ -182,7 +186,7 @@ class Stage:
             **kwargs,
         )  # fmt: skip
 
-    def shared(self) -> tuple:
+    def shared(self) -> tuple[keystones.Keystone, links.Link]:
         """Return the Keystone and the link that many scenarios use.
 
         It is started by the first one.
@@ -196,7 +200,7 @@ class Stage:
             self._shared = keystone, link
         return self._shared
 
-    def cluster(self) -> tuple:
+    def cluster(self) -> tuple[clusters.Cluster, keystones.Keystone, str]:
         """Return three nodes, a Keystone on them, and its database's name.
 
         They are started by the first scenario that wants them.
@@ -219,9 +223,7 @@ class Stage:
 
     @contextlib.contextmanager
     def load(
-        self,
-        keystone: keystones.Keystone,
-        url: str | None = None,
+        self, keystone: keystones.Keystone, url: str | None = None
     ) -> collections.abc.Iterator[clients.Load]:
         """Load a Keystone before, while and after something happens.
 
@@ -254,7 +256,7 @@ class Stage:
             process.wait_until(written, RECOVERY_LIMIT, 0.05)
             time.sleep(CALM)
 
-    def server_processes(self) -> list:
+    def server_processes(self) -> list[int]:
         """Return the ids of the stand-in's PostgreSQL processes.
 
         :returns: the postmaster's, which is the first, and its children's
@@ -263,7 +265,7 @@ class Stage:
         if self.database.provider != 'standin':
             raise NotRun('needs the processes of the stand-in')
         with databases.connect(self._address) as connection:
-            (folder,) = connection.execute('SHOW data_directory').fetchone()
+            ((folder,),) = connection.execute('SHOW data_directory')
         lines = pathlib.Path(folder, 'postmaster.pid').read_text().split()
         postmaster = int(lines[0])
         children = pathlib.Path(
