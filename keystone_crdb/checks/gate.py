@@ -40,7 +40,7 @@ def _make_image(args: argparse.Namespace) -> None:
 
 
 #: How each thing that a check may need is made, or installed.
-NEEDS = {
+NEEDS: dict[str, collections.abc.Callable[[argparse.Namespace], object]] = {
     'source': lambda args: sources.make(),
     'image': _make_image,
     'test image': lambda args: image.make_test(_engine(args)),

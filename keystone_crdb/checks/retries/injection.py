@@ -290,7 +290,7 @@ def install(injector: Injector) -> None:
         ),
     )
 
-    do_commit = default.DefaultDialect.do_commit
+    do_commit: typing.Any = default.DefaultDialect.do_commit
 
     def commit(self: typing.Any, dbapi_connection: typing.Any) -> None:
         injector.commit(self.dbapi)
