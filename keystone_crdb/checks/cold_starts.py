@@ -92,7 +92,7 @@ def _start_often(
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> bench.Found:
+) -> bench.Measured:
     """Start both on a database."""
     figures: dict[str, object] = {}
     with server.temporary('cold_starts') as url:

@@ -171,7 +171,7 @@ def _figures(loads: Loads, lost: Lost) -> dict[str, object]:
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> bench.Found:
+) -> bench.Measured:
     """Measure both on a database."""
     loads: Loads = {}
     accounts: Accounts = {}

@@ -124,7 +124,7 @@ def _watch(
 
 def measure(
     server: servers.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> bench.Found:
+) -> bench.Measured:
     """Load a Keystone and watch it."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(server.temporary('soak'))

@@ -48,10 +48,6 @@ Row = tuple[typing.Any, ...]
 WHAT = ('statements', 'transactions', 'rows')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
 
-#: What a worker printed, and a row of statements.csv.
-Result = dict[str, typing.Any]
-Row = tuple[typing.Any, ...]
-
 #: How many of each kind the listings are counted with.
 FEW, MANY = 10, 10_000
 #: Statements more that a listing of MANY may take: Keystone asks for no more

@@ -33,9 +33,6 @@ from keystone_crdb.checks import in_process_client as api
 from keystone_crdb.checks import statements_plans as plans
 from keystone_crdb.checks import statements_requests as requests
 
-if typing.TYPE_CHECKING:
-    import werkzeug.test
-
 #: What the cache is when a request is sent: empty; what the first one has left
 #: there for others; whole.
 STATES = ('cold', 'again', 'warm')

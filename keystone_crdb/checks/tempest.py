@@ -25,6 +25,7 @@ from keystone_crdb.checks import against_image
 from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
+from keystone_crdb.keystone import container
 from keystone_crdb.keystone import stestr_run
 
 _TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
