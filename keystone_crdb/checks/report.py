@@ -33,7 +33,7 @@ _SLOWEST = 20
 class Run:
     """What came of a run.
 
-    :param results: of each test, a keystone_crdb.keystone.stestr_run.Result
+    :param results: of each test
     :param stream: in subunit, version 2
     :param seconds: how long it took
     """

@@ -58,10 +58,7 @@ def percentile(seconds: list[float], percent: int) -> float:
 
 
 def line(calls: list[Call]) -> Line:
-    """Sum calls up.
-
-    :param calls: a list of Call
-    """
+    """Sum calls up."""
     outcomes = collections.Counter(call.outcome for call in calls)
     seconds = [
         call.end - call.start
@@ -97,7 +94,7 @@ class Record:
     def operations(self) -> dict[str, Line]:
         """Sum up by operation.
 
-        :returns: Line by name, in the order of the first calls
+        :returns: by name, in the order of the first calls
         """
         by_name = collections.defaultdict(list)
         for call in self.calls:

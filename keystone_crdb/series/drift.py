@@ -218,8 +218,7 @@ def openers(
     """Return what opens a session in a tree, and what protects it.
 
     :param texts: the tree's new texts, as judge() returns them
-    :returns: keystone_crdb.series.protection.Opener objects; none of a project
-        that the gate does not know
+    :returns: none of a project that the gate does not know
     """
     if target.project != 'keystone':
         return []

@@ -230,7 +230,6 @@ def write(
 
     :param folder: the repository, which is not there yet
     :param origin: where the tree is from
-    :param commits: keystone_crdb.series.git.Commit objects
     :returns: the names of the commits, the one below them first
     """
     if folder.exists():

@@ -105,11 +105,11 @@ def apply(
 ) -> list[Placement]:
     """Apply patches one after the other, or take them back, last one first.
 
-    :param patches: keystone_crdb.series.quilt.Patch objects in their order
+    :param patches: in their order
     :param texts: the tree; changed in place
     :param fuzz: EXACT, or how many lines of context at either end of a hunk
         may differ; then it may stand at any line
-    :returns: a Placement for each hunk
+    :returns: one for each hunk
     :raises Failure: naming patch, file, hunk and the nearest match
     """
     placements = []
@@ -149,7 +149,7 @@ def attempt(
 
     :param texts: the tree; changed in place
     :param fuzz: as for apply()
-    :returns: a Placement for each hunk
+    :returns: one for each hunk
     """
     placements = []
     for file in patch.files:

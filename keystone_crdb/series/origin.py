@@ -23,7 +23,7 @@ class Origin:
     """A tree on disk, and where it came from.
 
     :param name: as messages give it
-    :param targets: keystone_crdb.series.target.Target objects in it
+    :param targets: what is in it
     :param repository: where its history is, or None
     :param revision: in that repository
     """
@@ -52,7 +52,6 @@ def find(
 
     :param name: PROJECT==VERSION of the Python index, a folder, an sdist, or
         REPOSITORY@REF with the folder or URL of a git repository
-    :returns: yields the Origin
     :raises Failure: when there is no such tree
     """
     with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as temporary:

@@ -351,7 +351,6 @@ def openers(
 def check(found: list[Opener]) -> None:
     """Fail unless every opener is protected.
 
-    :param found: Openers
     :raises Failure: naming those that aren't
     """
     bare = [opener for opener in found if opener.problem]
