@@ -25,7 +25,6 @@ from keystone_crdb.checks import against_image
 from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
-from keystone_crdb.keystone import container
 from keystone_crdb.keystone import stestr_run
 
 _TESTS = (r'^tempest\.api\.identity\.', r'^keystone_tempest_plugin\.')
@@ -67,7 +66,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 Settings = dict[str, dict[str, typing.Any]]
 
 
-def settings(keystone: container.Keystone, folder: pathlib.Path) -> Settings:
+class Asked(typing.Protocol):
+    """A Keystone, as Tempest is told of it."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, with /v3."""
+
+    @property
+    def password(self) -> str:
+        """The admin's."""
+
+
+def settings(keystone: Asked, folder: pathlib.Path) -> Settings:
     """Return what tempest.conf says.
 
     :param folder: for Tempest's own files
@@ -199,7 +210,7 @@ def account_for(
 
 
 def ask(
-    keystone: container.Keystone, folder: pathlib.Path,
+    keystone: Asked, folder: pathlib.Path,
     regexes: collections.abc.Sequence[str], workers: int,
 ) -> report.Run:
     """Let Tempest ask a Keystone, and tell how far it is.
