@@ -156,7 +156,8 @@ class Load:
             {'project': {'name': 'admin', 'domain': _DOMAIN}},
         )
         if answer.token is None:
-            raise errors.Failure(f'the admin gets no token: {answer.why}')
+            why = answer.why or 'the answer has none'
+            raise errors.Failure(f'the admin gets no token: {why}')
         self.token = answer.token
 
     def _make(self, kind: str, **more: object) -> str:

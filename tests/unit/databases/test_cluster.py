@@ -6,6 +6,7 @@ from unittest import mock
 import fixtures
 import testtools
 
+from keystone_crdb import errors
 from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database
 
@@ -75,6 +76,12 @@ class ClusterTest(testtools.TestCase):
         self.assertIn(
             str(node.process.pid), (self.folder / 'processes').read_text()
         )
+
+    def test_node_that_was_never_started(self):
+        node = self.cluster.nodes[1]
+        failure = self.assertRaises(errors.Failure, node.end, signal.SIGTERM)
+        self.assertEqual('node 2 has not been started', failure.what)
+        self.cluster.stop()
 
     def test_database_has_all_nodes(self):
         one = database.Database('binary', 'CockroachDB', 'v26.2.5', 'url')

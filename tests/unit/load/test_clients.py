@@ -13,6 +13,7 @@ import uuid
 import testtools
 from testtools import matchers
 
+from keystone_crdb import errors
 from keystone_crdb.keystone import http
 from keystone_crdb.load import clients
 
@@ -158,6 +159,14 @@ class LoadTest(testtools.TestCase):
         self.assertTrue(lost)
         for line in lost:
             self.assertIn(expected, line)
+
+    def test_answer_without_a_token(self):
+        empty = http.Answer(0, 1, http.Outcome.DONE, 201)
+        with mock.patch.object(http, 'request', return_value=empty):
+            failure = self.assertRaises(errors.Failure, self.load.log_in)
+        self.assertEqual(
+            'the admin gets no token: the answer has none', failure.what
+        )
 
     def test_nothing_lost(self):
         self.work()
