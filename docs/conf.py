@@ -13,12 +13,24 @@ _pinned = pins.load()
 
 project = 'keystone-crdb'
 author = 'the keystone-crdb contributors'
-extensions = ['evidence', 'patches', 'reno.sphinxext']
+extensions = [
+    'drift', 'evidence', 'openstackdocstheme', 'patches', 'reno.sphinxext',
+]  # fmt: skip
 exclude_patterns = ['_ext', '_build']
-html_theme = 'alabaster'
+templates_path = ['_templates']
+html_static_path = ['_static']
+html_css_files = ['keystone-crdb.css']
+html_theme = 'openstackdocs'
 html_theme_options = {
-    'description': 'Keystone and oslo.db, patched for CockroachDB',
+    # None of the theme's calls of other servers, nor its list of manuals.
+    'analytics_tracking_code': '',
+    'display_badge': False,
+    'root_title': 'keystone-crdb',
+    'sidebar_mode': 'toctree',
 }
+openstackdocs_repo_name = 'keystone-crdb'
+openstackdocs_auto_name = False
+openstackdocs_pdf_link = False
 nitpicky = True
 
 # What the pages say of versions comes from pins.toml.
