@@ -56,8 +56,8 @@ print(json.dumps({name: sorted(found) for name, found in seen.items()}))
 
 
 def documented_grants():
-    """Return the statements of docs/operations.rst, in order."""
-    text = (paths.ROOT / 'docs/operations.rst').read_text()
+    """Return the statements of docs/database.rst, in order."""
+    text = (paths.ROOT / 'docs/database.rst').read_text()
     section = text.split('\nGrants\n======\n')[1]
     block = re.search(r'::\n\n((?:    .*\n|\n)+)', section)[1]
     return [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An upgrade without downtime, in the steps that docs/operations.rst gives."""
+"""An upgrade without downtime, in the steps that docs/upgrade.rst gives."""
 
 import contextlib
 import json
