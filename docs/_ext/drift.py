@@ -1,78 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
 """The directive `drift`: what becomes of the patches on other releases.
 
-Its tables need the sdists of these releases. It asks ./build.sh drift when
-the cache has all of them, so that building the documents needs no network,
-and says how to fetch them otherwise.
+Its tables need the sdists of the releases that pins.toml lists. They are made
+if the cache has all of these, so that building the documents needs no network.
+Otherwise the page tells how to fetch them.
 """
 
 from __future__ import annotations
 
-import os
-import pathlib
-import subprocess
-import sys
-import tempfile
+import datetime
 import typing
 
-from sphinx.util import docutils
-from sphinx.util import logging
+from docutils import nodes
+from docutils import statemachine
+from docutils.parsers import rst
 
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb.series import drift
+from keystone_crdb.series import origin
 
 if typing.TYPE_CHECKING:
-    from docutils import nodes
     from sphinx import application
-
-LOG = logging.getLogger(__name__)
-
-#: The exit statuses of ./build.sh drift with which it has its answer.
-_ANSWERED = (0, 3, 4)
 
 MISSING = """\
 .. note::
 
-   These documents were built without the sdists of the other releases, so
-   the tables are missing here. ``./build.sh drift`` fetches the sdists and
-   prints the same; ``./build.sh check docs`` then makes the tables.
+   These documents were built without the sdists of the other releases, so the
+   tables are missing. ``./build.sh drift`` fetches the sdists and prints the
+   same tables. After it, ``./build.sh check docs`` puts them here.
 """
 
 
-def is_cached(pinned: pins.Pins) -> bool:
-    """Return whether the sdists of all other releases are in the cache."""
-    return all(
-        (paths.CACHE / 'sdists' / source.sdist).exists()
-        for sources in pinned.releases.values()
-        for source in sources
-    )
+def is_cached(sources: list[pins.Source]) -> bool:
+    """Return whether the cache has the sdists of releases."""
+    folder = paths.CACHE / 'sdists'
+    return all((folder / source.sdist).exists() for source in sources)
 
 
-def tables() -> str:
-    """Return the tables, or how to make them."""
-    if not is_cached(pins.load()):
+def tables(pinned: pins.Pins) -> str:
+    """Return a table for each project, or how to make them.
+
+    A row of a table is a patch, and a column is a release.
+    """
+    everything = [
+        source for sources in pinned.releases.values() for source in sources
+    ]
+    if not is_cached(everything):
         return MISSING
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, 'drift.rst')
-        done = subprocess.run(
-            [sys.executable, '-m', 'keystone_crdb', 'drift', '--rst', path],
-            cwd=paths.ROOT,
-            env={**os.environ, 'PYTHONPATH': str(paths.ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode in _ANSWERED:
-            return path.read_text()
-    LOG.warning('./build.sh drift failed: %s', done.stderr)
-    return MISSING
+    lines = [f'As of {datetime.date.today()}.', '']
+    for project, sources in pinned.releases.items():
+        lines += [
+            f'.. list-table:: {pinned.local_version(project)} of {project}',
+            '   :header-rows: 1', '   :class: drift', '',
+            *_rows([_column(source, pinned) for source in sources]),
+            '',
+        ]  # fmt: skip
+    return '\n'.join(lines)
 
 
-class Drift(docutils.SphinxDirective):
-    """A table for each project: a row per patch, a column per release."""
+def _column(source: pins.Source, pinned: pins.Pins) -> dict[str, str]:
+    """Return a release's cells, by what is written in front of the row."""
+    name = f'{source.project}=={source.version}'
+    with origin.find(name, pinned) as found:
+        (target,) = found.targets
+        judged, texts = drift.judge(target)
+        openers = drift.openers(target, texts)
+    cells = {'patch': source.version}
+    for one in judged:
+        summary = one.summary()
+        cells[one.name] = one.state.value + (f': {summary}' if summary else '')
+    if openers:
+        bare = sum(opener.problem is not None for opener in openers)
+        cells['unprotected functions'] = str(bare)
+    return cells
+
+
+def _rows(columns: list[dict[str, str]]) -> list[str]:
+    lines = []
+    for name in columns[0]:
+        lines.append(f'   * - {name}')
+        lines += [f'     - {column[name]}' for column in columns]
+    return lines
+
+
+class Drift(rst.Directive):
+    """The tables, made anew whenever the documents are built."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_reread()
-        return self.parse_text_to_nodes(tables())
+        self.state.document.settings.env.note_reread()
+        lines = statemachine.StringList(
+            tables(pins.load()).splitlines(), 'drift'
+        )
+        parent = nodes.Element()
+        self.state.nested_parse(lines, self.content_offset, parent)
+        return parent.children
 
 
 def setup(app: application.Sphinx) -> dict[str, bool]:

@@ -38,8 +38,6 @@ from keystone_crdb.series import target as targets
 
 #: What is found of one target, as JSON has it.
 Report = dict[str, typing.Any]
-#: A target's name, what became of its patches, and what opens a session.
-Column = tuple[str, list[drift.Judgement], list[protection.Opener]]
 #: The exit status that a state means.
 STATUS = {
     drift.State.APPLIES: commands.DONE,
@@ -59,10 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='write all that was found there as well; - is standard output, '
         'and nothing else goes there then',
     )
-    parser.add_argument(
-        '--rst', metavar='FILE', type=pathlib.Path,
-        help='write tables for the documents there as well',
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,9 +73,6 @@ def run(args: argparse.Namespace) -> int:
     ]
     quiet = args.json == pathlib.Path('-')
     reports = []
-    tables: dict[str, list[Column]] = {
-        project: [] for project in pinned.sources
-    }
     for name in names:
         with origin.find(name, pinned) as found:
             for target in found.targets:
@@ -91,15 +82,12 @@ def run(args: argparse.Namespace) -> int:
                 reports.append(
                     _data(pinned, found, target, judged, openers)
                 )
-                tables[target.project].append((found.name, judged, openers))
                 if not quiet:
                     _print(found, target, judged, openers)
     if len(reports) > 1 and not quiet:
         _print_totals(reports)
     if args.json:
         _write(args.json, json.dumps(reports, indent=1) + '\n')
-    if args.rst:
-        _write(args.rst, _rst(pinned, tables))
     return max(_status(report) for report in reports)
 
 
@@ -179,43 +167,6 @@ def _print_totals(reports: list[Report]) -> None:
             len(report['unprotected']) if report['sessions'] else '',
         ])
     console.table(['project', 'target', *states, 'unprotected'], rows)
-
-
-def _rst(pinned: pins.Pins, tables: dict[str, list[Column]]) -> str:
-    """Return a table for each project: a row per patch, a column per tree."""
-    lines = [
-        '.. Made by ./build.sh drift --rst FILE TARGET ...', '',
-        f'As of {datetime.date.today()}.', '',
-    ]
-    for project, columns in tables.items():
-        if not columns:
-            continue
-        lines += [
-            f'.. list-table:: {pinned.local_version(project)} of {project}',
-            '   :header-rows: 1', '',
-            *_row('patch', *(name for name, _, _ in columns)),
-        ]
-        for judgements in zip(
-            *(judged for _, judged, _ in columns), strict=True
-        ):
-            lines += _row(judgements[0].name, *map(_cell, judgements))
-        if any(openers for _, _, openers in columns):
-            lines += _row('unprotected functions', *(
-                sum(1 for one in openers if one.problem)
-                for _, _, openers in columns
-            ))
-        lines.append('')
-    return '\n'.join(lines)
-
-
-def _row(*cells: object) -> list[str]:
-    marks = ['   * - ', *['     - '] * (len(cells) - 1)]
-    return [f'{mark}{cell}' for mark, cell in zip(marks, cells, strict=True)]
-
-
-def _cell(judged: drift.Judgement) -> str:
-    summary = judged.summary()
-    return judged.state.value + (f': {summary}' if summary else '')
 
 
 def _write(path: pathlib.Path, text: str) -> None:

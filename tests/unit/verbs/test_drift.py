@@ -5,8 +5,6 @@ import os
 import subprocess
 import tarfile
 
-import docutils.core
-import docutils.nodes
 import fixtures
 
 from keystone_crdb import cli
@@ -321,22 +319,6 @@ class OriginsTest(DriftTestCase):
         ):
             self.assertEqual(1, cli.main(['drift', name]))
             self.assertIn(words, self.output.getvalue())
-
-    def test_table_for_the_documents(self):
-        self.change('line 10\n', 'rewritten\n')
-        table = self.path / 'drift.inc'
-        cli.main(['drift', 'thing==1.0', str(self.target), '--rst',
-                  str(table)])
-        text = table.read_text()
-        document = docutils.core.publish_doctree(text)
-        cells = [
-            cell.astext() for cell in document.findall(docutils.nodes.entry)
-        ]
-        self.assertEqual(
-            ['patch', 'thing==1.0', str(self.target),
-             'one', 'applies', 'conflicts: 1 of 1 hunks',
-             'two', 'applies', 'applies'], cells,
-        )
 
     def test_json_alone_on_standard_output(self):
         self.assertEqual(0, cli.main(['drift', str(self.target), '--json',

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documents claim: figures, commands, and drift's table."""
+
+import csv
+import importlib.util
+import json
+import re
+import shlex
+
+import docutils.core
+import docutils.nodes
+import testtools
+
+from keystone_crdb import checks
+from keystone_crdb import cli
+from keystone_crdb import commands
+from keystone_crdb import paths
+from keystone_crdb import pins
+from tests.unit import base
+
+README = base.ROOT / 'README.rst'
+PAGES = (
+    README,
+    base.ROOT / 'HACKING.rst',
+    *sorted((base.ROOT / 'docs').glob('*.rst')),
+    *sorted((base.ROOT / 'docs/guides').glob('*.rst')),
+)
+
+
+def extension(name):
+    """Import an extension of Sphinx that the documents have."""
+    path = base.ROOT / f'docs/_ext/{name}.py'
+    spec = importlib.util.spec_from_file_location(f'docs_{name}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class ReadmeTest(testtools.TestCase):
+    def figures(self, name):
+        path = base.ROOT / f'validated/{name}.json'
+        return json.loads(path.read_text())['figures']
+
+    def row(self, words):
+        """Return stock's figure and ours, beside what was counted."""
+        (found,) = re.findall(
+            rf'^{words}.*?  +(\d.*?)  +(\d.*)$', README.read_text(), re.M
+        )
+        return [figure.replace(',', '') for figure in found]
+
+    def test_length(self):
+        self.assertLessEqual(len(README.read_text().splitlines()), 150)
+
+    def test_tests_while_transactions_fail(self):
+        found = self.figures('retries')
+        self.assertEqual(
+            [str(found[f'statement, passed, {side}'])
+             for side in ('stock', 'ours')],
+            self.row('unit tests of Keystone'),
+        )  # fmt: skip
+
+    def test_cold_starts(self):
+        found = self.figures('cold-starts')
+        self.assertEqual(
+            [
+                found[side].rpartition(', ')[2].removesuffix(' requests')
+                for side in ('stock', 'ours')
+            ],
+            self.row('bad answers'),
+        )
+
+    def test_statements_of_a_token(self):
+        with (base.ROOT / 'ledger/statements.csv').open() as file:
+            (found,) = (
+                row
+                for row in csv.DictReader(file)
+                if row['request'] == 'token: password, project (admin)'
+                and row['cache'] == 'cold'
+            )
+        self.assertEqual(
+            [found['stock statements'], found['statements']],
+            self.row('statements for a token'),
+        )
+
+    def test_releases_of_the_database(self):
+        *others, last = pins.load().cockroachdb.releases
+        self.assertIn(
+            f'{", ".join(others)} and {last}',
+            ' '.join(README.read_text().split()),
+        )
+
+
+class CommandsTest(testtools.TestCase):
+    def test_every_command_can_be_typed(self):
+        for page in PAGES:
+            for line in page.read_text().splitlines():
+                found = re.match(r' {4,}(\./build\.sh .*)', line)
+                if found and not re.search(r'[][|\\]', found[1]):
+                    self.check(found[1])
+
+    def check(self, command):
+        words = shlex.split(command, comments=True)
+        args = cli.parser().parse_args(words[1:] or ['build'])
+        if args.verb in ('check', 'tool'):
+            checks.find(args.name).parse(args.options)
+
+    def test_only_the_front_door(self):
+        for page in PAGES:
+            if page.name != 'propose.rst':  # upstream's own environments
+                self.assertNotRegex(
+                    page.read_text(), r'tox -e|python -m keystone_crdb', page
+                )
+
+    def test_all_verbs_checks_tools_and_statuses_are_told(self):
+        text = (base.ROOT / 'docs/commands.rst').read_text()
+        names = [each.name for each in (*checks.CHECKS, *checks.TOOLS)]
+        for name in (*cli.VERBS, *names):
+            self.assertRegex(text, rf'``{re.escape(name)}[` ]', name)
+        for status in commands.STATUSES:
+            self.assertRegex(text, rf'(?m)^{status}  ')
+
+
+class DriftTest(base.ProjectTestCase):
+    FILES = {
+        'PKG-INFO': 'Metadata-Version: 2.4\nName: thing\nVersion: 1.0\n',
+        'pyproject.toml': '[project]\nname = "thing"\n',
+        'thing/__init__.py': base.numbered(40),
+    }
+
+    def setUp(self):
+        super().setUp()
+        self.series(one=self.diff(10), two=self.diff(25, offset=2))
+        text = paths.PINS.read_text().replace(
+            '[releases.thing]\n',
+            f'[releases.thing]\n"1.0" = "{self.source.sha256}"\n',
+        )
+        paths.PINS.write_text(text)
+
+    def tables(self):
+        return extension('drift').tables(pins.load())
+
+    def test_table(self):
+        self.write('CACHE/sdists/thing-1.0.tar.gz', '')
+        document = docutils.core.publish_doctree(self.tables())
+        self.assertEqual(
+            ['patch', '1.0', 'one', 'applies', 'two', 'moved: by -2 lines'],
+            [
+                cell.astext()
+                for cell in document.findall(docutils.nodes.entry)
+            ],
+        )
+
+    def test_without_the_sdists(self):
+        self.assertIn('./build.sh drift', self.tables())
