@@ -13,6 +13,7 @@ _pinned = pins.load()
 
 project = 'keystone-crdb'
 author = 'the keystone-crdb contributors'
+version = release = _pinned.local_version('keystone')
 extensions = [
     'drift', 'evidence', 'openstackdocstheme', 'patches', 'reno.sphinxext',
 ]  # fmt: skip
@@ -30,8 +31,11 @@ html_theme_options = {
 }
 openstackdocs_repo_name = 'keystone-crdb'
 openstackdocs_auto_name = False
+openstackdocs_auto_version = False
 openstackdocs_pdf_link = False
 nitpicky = True
+# Options of commands keep their two dashes in running text, too.
+smartquotes = False
 
 # What the pages say of versions comes from pins.toml.
 rst_prolog = f"""
