@@ -33,6 +33,7 @@ openstackdocs_repo_name = 'keystone-crdb'
 openstackdocs_auto_name = False
 openstackdocs_auto_version = False
 openstackdocs_pdf_link = False
+highlight_language = 'none'
 nitpicky = True
 # Options of commands keep their two dashes in running text, too.
 smartquotes = False

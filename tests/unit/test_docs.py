@@ -44,7 +44,7 @@ class ReadmeTest(testtools.TestCase):
     def row(self, words):
         """Return stock's figure and ours, beside what was counted."""
         (found,) = re.findall(
-            rf'^{words}.*?  +(\d.*?)  +(\d.*)$', README.read_text(), re.M
+            rf'^(\d.*?)  +(\d.*?)  +{words}', README.read_text(), re.M
         )
         return [figure.replace(',', '') for figure in found]
 
