@@ -35,6 +35,8 @@ openstackdocs_auto_version = False
 openstackdocs_pdf_link = False
 highlight_language = 'none'
 nitpicky = True
+# The directive class is docutils' own, as a code host reads it.
+primary_domain = None
 # Options of commands keep their two dashes in running text, too.
 smartquotes = False
 
