@@ -131,7 +131,9 @@ def _tests(patch: quilt.Patch, fields: dict[str, str]) -> list[str]:
     if named.startswith('none'):
         return [header.escaped(named)]
     if named:
-        return [f'* ``{name.strip()}``' for name in named.split('|')]
+        # A | in parentheses is part of one test's name.
+        names = re.split(r'\|(?![^(]*\))', named)
+        return [f'* ``{name.strip()}``' for name in names]
     lines = []
     for file in patch.files:
         if not _is_test(file.path):

@@ -120,6 +120,14 @@ class CommandsTest(testtools.TestCase):
             self.assertRegex(text, rf'(?m)^{status}  ')
 
 
+class PatchPageTest(testtools.TestCase):
+    def test_names_of_tests(self):
+        lines = extension('patches')._tests(
+            None, {'Test': 'A.test_(b|c)|D.test_e'}
+        )
+        self.assertEqual(['* ``A.test_(b|c)``', '* ``D.test_e``'], lines)
+
+
 class DriftTest(base.ProjectTestCase):
     FILES = {
         'PKG-INFO': 'Metadata-Version: 2.4\nName: thing\nVersion: 1.0\n',
