@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run oslo.db's own unit suite on SQLite, then on CockroachDB too.
+"""Run oslo.db's own unit suite on SQLite, then on a database server too.
 
 On SQLite all of it has to pass. On the database, which is the first that can
 be had, ledger/oslo.db.toml lists what can't pass.  The errors that a live
