@@ -4,6 +4,8 @@
 import os
 import pathlib
 
+from keystone_crdb import errors
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 PINS = ROOT / 'pins.toml'
@@ -22,3 +24,17 @@ CACHE = (
     pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
     / 'keystone-crdb'
 )
+
+
+def patched_tree(project: str) -> pathlib.Path:
+    """Return what `./build.sh source` made of a project.
+
+    :raises Failure: when it did not
+    """
+    tree = SOURCES / project
+    if not tree.is_dir():
+        raise errors.Failure(
+            f'there is no patched {project} in {tree}',
+            remedy='make it: ./build.sh source',
+        )
+    return tree

@@ -39,14 +39,7 @@ def ours() -> list[pathlib.Path]:
 
     :raises Failure: when `./build.sh source` did not make them
     """
-    trees = [paths.SOURCES / name for name in ('keystone', 'oslo.db')]
-    for tree in trees:
-        if not tree.is_dir():
-            raise errors.Failure(
-                f'there is no patched tree {tree}',
-                remedy='make it: ./build.sh source',
-            )
-    return trees
+    return [paths.patched_tree(name) for name in ('keystone', 'oslo.db')]
 
 
 def stock(folder: pathlib.Path) -> list[pathlib.Path]:

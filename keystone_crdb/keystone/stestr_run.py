@@ -269,14 +269,10 @@ def copy_sources(project: str, folder: pathlib.Path) -> pathlib.Path:
     :returns: the copy
     :raises Failure: when there is no such tree
     """
-    source = paths.SOURCES / project
-    if not source.is_dir():
-        raise errors.Failure(
-            f'there is no patched {project} in {source}',
-            remedy='make it: ./build.sh source',
-        )
     ignored = shutil.ignore_patterns('.pc', '.stestr', 'releasenotes')
-    return shutil.copytree(source, folder / project, ignore=ignored)
+    return shutil.copytree(
+        paths.patched_tree(project), folder / project, ignore=ignored
+    )
 
 
 def patched_tree(folder: pathlib.Path) -> Tree:

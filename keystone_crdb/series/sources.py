@@ -5,7 +5,6 @@ import pathlib
 import sys
 
 from keystone_crdb import console
-from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
@@ -34,10 +33,4 @@ def use_patched_oslo_db() -> None:
 
     :raises Failure: when ours is not there
     """
-    tree = paths.SOURCES / 'oslo.db'
-    if not tree.is_dir():
-        raise errors.Failure(
-            f'there is no patched oslo.db in {tree}',
-            remedy='make it: ./build.sh source',
-        )
-    sys.path.insert(0, str(tree))
+    sys.path.insert(0, str(paths.patched_tree('oslo.db')))
