@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one exception that ends a command with a clear message."""
 
+import pathlib
+
 _TAIL = 15
 
 
 def tail(output: str) -> str:
     """Return the end of a program's output, for the details of a Failure."""
     return '\n'.join(output.splitlines()[-_TAIL:])
+
+
+def end_of(log: pathlib.Path) -> str:
+    """Return the end of a log, for the details of a Failure."""
+    return tail(log.read_text(errors='replace'))
 
 
 class Failure(Exception):

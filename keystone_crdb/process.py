@@ -17,8 +17,25 @@ _STOP_SECONDS = 30
 T = typing.TypeVar('T')
 
 
+def output(command: collections.abc.Sequence[str], name: str) -> str:
+    """Run a program to its end, and return what it printed.
+
+    :param name: what to call it in the message of a Failure
+    :raises Failure: when it fails, with its standard error
+    """
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if result.returncode:
+        raise errors.Failure(
+            f'{name} ended with {result.returncode}',
+            details=result.stderr.strip(),
+        )
+    return result.stdout
+
+
 class NotYet(errors.Failure):
-    """Something is not as it is waited for, and why."""
+    """The state that wait_until() waits for is not reached; it tells why."""
 
 
 def wait_until(
@@ -26,9 +43,9 @@ def wait_until(
     seconds: float,
     pause: float = 0.1,
 ) -> T:
-    """Attempt something until it raises NotYet no more.
+    """Call a function again and again until it raises no NotYet.
 
-    :param seconds: after which that is a Failure
+    :param seconds: after which NotYet becomes a Failure
     :param pause: seconds between two attempts
     :returns: what the attempt returned
     :raises Failure: as the last NotYet says
@@ -121,7 +138,7 @@ def _wait_for_url(
             url = url_file.read_text().strip()
             if url:
                 return url
-        details = errors.tail(log.read_text(errors='replace'))
+        details = errors.end_of(log)
         if status is not None:
             raise errors.Failure(
                 f'{name} ended with {status} before it could be used',

@@ -11,6 +11,7 @@ from sphinx.util import logging
 
 from keystone_crdb import paths
 from keystone_crdb.checks import evidence
+from keystone_crdb.series import digest
 
 if typing.TYPE_CHECKING:
     from sphinx import application
@@ -35,20 +36,24 @@ class Evidence(docutils.SphinxDirective):
         head, body = nodes.thead(), nodes.tbody()
         group += [head, body]
         head += _row(HEADS)
+        today = digest.of_checkout(paths.ROOT)
         for result in evidence.kept().values():
-            body += _row(cells(result))
+            body += _row(cells(result, today))
         return [table]
 
 
-def cells(result: evidence.Result) -> tuple[str, ...]:
-    """Return the texts of a row, as HEADS has them."""
+def cells(result: evidence.Result, today: str) -> tuple[str, ...]:
+    """Return the texts of a row, as HEADS has them.
+
+    :param today: digest of the patches that are checked out
+    """
     cpus = f', {result.cpus} processors' if result.cpus else ''
     return (
         result.command,
         result.database,
         '; '.join(f'{name}: {told}' for name, told in result.figures.items()),
         f'{result.version}, {result.date}{cpus}',
-        evidence.state(result),
+        evidence.state(result, today),
     )
 
 

@@ -41,7 +41,7 @@ class Result:
         results carried one
     :param clean: whether nothing differed from the commit
     :param cpus: number of processors
-    :param digest: of series.digest; None as for the commit
+    :param digest: of the patches, by series.digest; None where the commit is
     """
 
     command: str
@@ -53,10 +53,6 @@ class Result:
     clean: bool | None
     cpus: int | None
     digest: str | None
-
-    def is_current(self, of: str) -> bool:
-        """Tell whether it is of the patches with a digest."""
-        return self.digest == of
 
 
 def write(
@@ -90,7 +86,7 @@ def write(
 
 
 def _checkout() -> tuple[str | None, bool | None]:
-    """Return the project's commit, and whether all but results is as it."""
+    """Return the commit, and whether no file but a result differs from it."""
     try:
         commit = git.revision(paths.ROOT, 'HEAD')
         changed = git.run(
@@ -136,13 +132,13 @@ def keep(name: str) -> None:
     (KEPT / made.name).write_text(made.read_text())
 
 
-def state(result: Result) -> str:
-    """Return what a result is of, in words.
+def state(result: Result, today: str) -> str:
+    """Tell whether a result is of today's patches.
 
+    :param today: digest of the patches that are checked out
     :returns: `current`, or that it is out of date and since which commit
     """
-    today = digest.of_checkout(paths.ROOT)
-    if result.is_current(today):
+    if result.digest == today:
         return 'current'
     if result.digest is None or result.commit is None:
         return f'out of date: of earlier patches ({result.version})'
@@ -167,11 +163,11 @@ def _changed_since(commit: str, of: str) -> str | None:
 
 
 def problems() -> list[str]:
-    """Return what claims more than was seen, a line for each.
+    """Return a line for each claim that no check supports.
 
-    That is a result whose digest is not that of its commit, one that is of
-    changes that were never committed, one of the stand-in that names
-    CockroachDB, and a README that has results of its own.
+    Such claims are a result whose digest is not that of its commit, a result
+    of changes that were never committed, a result of the stand-in that names
+    CockroachDB, and a table of results in the README.
     """
     found = []
     for name, result in kept().items():

@@ -193,7 +193,7 @@ class Rally:
         if process.returncode not in (0, 2):
             raise errors.Failure(
                 f'rally task start ended with {process.returncode}',
-                details=errors.tail(log.read_text()),
+                details=errors.end_of(log),
                 remedy=f'all of its output is in {log}',
             )
         report = self._folder / 'report.json'
@@ -311,5 +311,5 @@ def run(args: argparse.Namespace) -> bool:
         'runs': sum(each.runs for each in outcomes),
         'failed': sum(each.failed for each in outcomes),
     }
-    against_image.report(args, 'rally', served, figures)
+    against_image.report(args, 'rally', served, figures, broken)
     return not broken and not any(each.wrong for each in outcomes)

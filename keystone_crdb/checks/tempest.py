@@ -251,6 +251,6 @@ def run(args: argparse.Namespace) -> bool:
     )
     against_image.report(
         args, 'tempest-short' if args.short else 'tempest', served,
-        report.figures(done.results),
+        report.figures(done.results), broken,
     )
     return judgement.is_good() and not broken

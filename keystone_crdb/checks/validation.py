@@ -54,7 +54,7 @@ class Step:
         return self.result or self.check
 
 
-#: In the order in which they are run: what soonest shows a mistake is first.
+#: In the order in which they are run.
 STEPS = (
     Step('statements', ('--server',)),
     Step('oslo.db'),
@@ -77,8 +77,9 @@ class Outcome:
 
     :param passed: whether all was as it should be
     :param seconds: that it took
-    :param why: it did not pass, in a line
-    :param of: what it was run on: digest, options and database, as one digest
+    :param why: in a line, the reason for which it did not pass
+    :param of: a digest of the patches, the options and the database that it
+        was run with
     """
 
     passed: bool

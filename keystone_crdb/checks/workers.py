@@ -49,7 +49,7 @@ def run(module: str, tasks: dict[str, Task]) -> dict[str, typing.Any]:
                 log = folder / name / 'log'
                 raise errors.Failure(
                     f'{name}: Keystone did not serve all of the requests',
-                    details=errors.tail(log.read_text(errors='replace')),
+                    details=errors.end_of(log),
                 )
             results[name] = json.loads(output)
     return results

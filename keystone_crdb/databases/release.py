@@ -8,9 +8,7 @@ processes of the program that is copied out of the image.
 import contextlib
 import pathlib
 import shutil
-import uuid
 
-from keystone_crdb import console
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.databases import providers
@@ -52,15 +50,11 @@ def settings(release: str, nodes: int = 1) -> dict[str, str]:
 def _copy_program(image: str, folder: pathlib.Path) -> pathlib.Path:
     """Copy the program out of an image."""
     found = providers.find_engine(image)
-    name = f'keystone-crdb-{uuid.uuid4().hex[:12]}'
+    name = engine.unique_name()
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        _call(found, 'create', '--name', name, image)
-        stack.callback(_call, found, 'rm', '--force', name)
-        _call(found, 'cp', f'{name}:{_INSIDE}', str(folder))
+        found.call('create', '--name', name, image)
+        stack.callback(found.call, 'rm', '--force', name)
+        found.call('cp', f'{name}:{_INSIDE}', str(folder))
     return folder / 'cockroach'
-
-
-def _call(found: engine.Engine, *words: str) -> None:
-    console.run(found.command(*words), log='cockroach-image')

@@ -21,9 +21,11 @@ import subprocess
 import tarfile
 import tempfile
 import typing
+import uuid
 
 from keystone_crdb import console
 from keystone_crdb import errors
+from keystone_crdb import process
 
 #: The engine that is wanted, where no option says.
 SETTING = 'KEYSTONE_CRDB_ENGINE'
@@ -53,6 +55,11 @@ class Image:
     labels: dict[str, str]
 
 
+def unique_name() -> str:
+    """Return a name for a container or a volume."""
+    return f'keystone-crdb-{uuid.uuid4().hex[:12]}'
+
+
 class Engine:
     """An engine, with the options that make it work here.
 
@@ -80,6 +87,13 @@ class Engine:
         :param words: what follows the engine and its options
         """
         return [self.name, *self.options, *(str(word) for word in words)]
+
+    def call(self, *words: str) -> str:
+        """Run a command of the engine, and return what it printed.
+
+        :raises Failure: when it fails
+        """
+        return process.output(self.command(*words), f'{self} {words[0]}')
 
     def _query(self, *words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,17 +2,20 @@
 """The Keystone under test.
 
 served
-    of a source tree, stock or ours, behind the image's server
+    of a source tree, stock or ours, behind the image's server, which entry
+    starts
 container
     of the image, in a container
 in_process
     Keystone's application in a process, without a network
 reproducible
     such a process, the same way each time
+smoke
+    the proof that the image works, by python-openstackclient
 http
-    one request, and how it ended
+    the one HTTP client: a request, and how it ended
 stestr_run
-    the unit tests of a tree, and worker, which runs them
+    the unit tests of a tree; worker runs them, streams reads the results
 """
 
 #: Variable of the environment of who serves in_process: SQLAlchemy's URL of

@@ -11,7 +11,6 @@ import secrets
 import subprocess
 import time
 import typing
-import uuid
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -58,42 +57,18 @@ class InNamespace(engines.Engine):
         ]  # fmt: skip
 
 
-def call(engine: engines.Engine, *words: object) -> str:
-    """Run a command of the engine, and return what it printed.
-
-    :raises Failure: when it fails
-    """
-    result = subprocess.run(
-        engine.command(*words),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode:
-        raise errors.Failure(
-            f'{engine} {words[0]} ended with {result.returncode}',
-            details=result.stderr.strip(),
-        )
-    return result.stdout
-
-
-def unique_name() -> str:
-    """Return a name for a container, a volume or a database."""
-    return f'keystone-crdb-{uuid.uuid4().hex[:12]}'
-
-
 @contextlib.contextmanager
 def volume(engine: engines.Engine) -> collections.abc.Iterator[str]:
     """Make a volume for keys, and remove it at the end.
 
     :returns: as context: its name
     """
-    name = unique_name()
-    call(engine, 'volume', 'create', name)
+    name = engines.unique_name()
+    engine.call('volume', 'create', name)
     try:
         yield name
     finally:
-        call(engine, 'volume', 'rm', '--force', name)
+        engine.call('volume', 'rm', '--force', name)
 
 
 def mounted(name: str) -> tuple[str, str]:
@@ -104,7 +79,7 @@ def mounted(name: str) -> tuple[str, str]:
 def apart(
     settings: collections.abc.Mapping[str, str],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the settings that are no secrets, and those that are."""
+    """Return the settings without the secrets, and the secrets."""
     names = settings.keys()
     return (
         {name: settings[name] for name in names - SECRETS},
@@ -138,7 +113,7 @@ class Keystone:
     ) -> None:
         self.port = port or process.free_port()
         self.url = f'http://{host}:{self.port}/v3'
-        self.log = paths.LOGS / f'{log or unique_name()}.log'
+        self.log = paths.LOGS / f'{log or engines.unique_name()}.log'
         #: Seconds from its start until it served, once it does.
         self.first_token = 0.0
         self._engine = engine
@@ -159,12 +134,12 @@ class Keystone:
 
     @property
     def password(self) -> str:
-        """The admin's."""
+        """Return the admin's password."""
         return self._settings['KEYSTONE_ADMIN_PASSWORD']
 
     @property
     def container(self) -> engines.Container:
-        """What the engine runs, once it was started."""
+        """Return the container, which has to be started before."""
         assert self._container is not None
         return self._container
 
@@ -176,8 +151,8 @@ class Keystone:
         output = self._stack.enter_context(open(self.log, 'w'))
         self._container = self._stack.enter_context(
             self._engine.running(
-                self._reference, unique_name(), environ, hidden, output,
-                self._options,
+                self._reference, engines.unique_name(), environ, hidden,
+                output, self._options,
             )
         )  # fmt: skip
 
@@ -187,7 +162,7 @@ class Keystone:
 
     def signal(self, name: str) -> None:
         """Send it a signal, such as TERM."""
-        call(self._engine, 'kill', '--signal', name, self.container.name)
+        self._engine.call('kill', '--signal', name, self.container.name)
 
     def kill(self) -> None:
         """End it by SIGKILL."""
@@ -253,7 +228,7 @@ class Keystone:
             kind, why = errors.Failure, f'the container ended with {status}'
         raise kind(
             f'Keystone does not serve: {why}',
-            details=errors.tail(self.output()),
+            details=errors.end_of(self.log),
             remedy=f'all of its output is in {self.log}',
         )
 

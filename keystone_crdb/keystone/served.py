@@ -142,7 +142,7 @@ class Served:
     ) -> errors.Failure:
         return kind(
             f'{self.name}: {what}',
-            details=errors.tail(self.log.read_text(errors='replace')),
+            details=errors.end_of(self.log),
             remedy=f'all of its output is in {self.log}',
         )
 

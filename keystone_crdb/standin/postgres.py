@@ -201,7 +201,7 @@ class Cluster:
     ) -> errors.Failure:
         return kind(
             f'{what} while the stand-in was starting',
-            details=errors.tail(self._log.read_text(errors='replace')),
+            details=errors.end_of(self._log),
         )
 
     def stop(self) -> None:

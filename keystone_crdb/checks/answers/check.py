@@ -75,7 +75,7 @@ def _serving(
             if not port:
                 raise errors.Failure(
                     f'{name} does not serve',
-                    details=errors.tail(log.read_text(errors='replace')),
+                    details=errors.end_of(log),
                     remedy=f'all of its output is in {log}',
                 )
             yield int(port)

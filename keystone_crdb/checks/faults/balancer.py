@@ -83,7 +83,7 @@ def _wait(
         kind = errors.Failure if haproxy.poll() is not None else process.NotYet
         raise kind(
             f'haproxy does not serve: {answer.why}',
-            details=errors.tail(log.read_text()),
+            details=errors.end_of(log),
         )
 
     process.wait_until(serve, _START_LIMIT)

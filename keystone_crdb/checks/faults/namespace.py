@@ -5,9 +5,8 @@ import collections.abc
 import contextlib
 import os
 import shutil
-import subprocess
 
-from keystone_crdb import errors
+from keystone_crdb import process
 
 #: Addresses of the two ends of each cable, of the range for measurements
 #: (RFC 2544), which no network routes.
@@ -21,18 +20,7 @@ _PREFIX = 30
 
 
 def _ip(*words: str) -> str:
-    result = subprocess.run(
-        ['ip', *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode:
-        raise errors.Failure(
-            f'ip {" ".join(words)} ended with {result.returncode}',
-            details=result.stderr.strip(),
-        )
-    return result.stdout
+    return process.output(['ip', *words], f'ip {" ".join(words)}')
 
 
 def why_not() -> str | None:

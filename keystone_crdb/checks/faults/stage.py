@@ -132,17 +132,15 @@ class Stage:
 
         :returns: as context: its SQLAlchemy URL
         """
-        name = f'faults_{uuid.uuid4().hex[:12]}'
-        url = sqlalchemy.make_url(self.database.create_database(name))
-        try:
+        with self.database.temporary('faults') as text:
+            url = sqlalchemy.make_url(text)
             if self.database.provider == 'standin':
                 with databases.connect(url) as connection:
                     connection.execute(
-                        f'ALTER DATABASE {name} SET synchronous_commit TO on'
+                        f'ALTER DATABASE {url.database} '
+                        'SET synchronous_commit TO on'
                     )
             yield url
-        finally:
-            self.database.drop_database(name)
 
     def url_by(
         self,

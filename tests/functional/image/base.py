@@ -75,7 +75,7 @@ class TestCase(testtools.TestCase):
     def once(self, *words, environ=None, options=(), limit=LIMIT):
         """Run a container to its end; return its status and output."""
         environ, secrets = container.apart(environ or {})
-        name = container.unique_name()
+        name = engines.unique_name()
         with engines.secret_files(secrets) as (mount, names):
             result = subprocess.run(
                 engine().run_command(

@@ -48,10 +48,9 @@ class AgainstImageTest(base.TestCase):
     def report(self, *regexes):
         served = types.SimpleNamespace(
             database=types.SimpleNamespace(describe=lambda: 'database: it'),
-            keystone=types.SimpleNamespace(server_errors=lambda: ['a line']),
         )
         args = argparse.Namespace(regexes=list(regexes), command='run it')
-        against_image.report(args, 'rally', served, {'runs': 3})
+        against_image.report(args, 'rally', served, {'runs': 3}, ['a line'])
 
     def test_only_a_whole_run_is_reported(self):
         made = self.path / 'reports'

@@ -54,6 +54,9 @@ class EvidenceTest(base.ProjectTestCase):
         evidence.keep(name)
         return evidence.kept()[name]
 
+    def state(self, result):
+        return evidence.state(result, digest.of_checkout(paths.ROOT))
+
     def edit(self, **fields):
         path = evidence.KEPT / 'tempest.json'
         path.write_text(json.dumps(json.loads(path.read_text()) | fields))
@@ -76,7 +79,7 @@ class EvidenceTest(base.ProjectTestCase):
         self.write('docs/index.rst', 'A page.\n')
         self.commit('a page')
         self.assertEqual(
-            'current', evidence.state(evidence.kept()['tempest'])
+            'current', self.state(evidence.kept()['tempest'])
         )
         self.assertEqual([], evidence.problems())
 
@@ -88,26 +91,26 @@ class EvidenceTest(base.ProjectTestCase):
         self.commit('another file')
         date = self.git('log', '-1', '--format=%cs')
         self.assertEqual(
-            f'out of date since {since}, {date}', evidence.state(result)
+            f'out of date since {since}, {date}', self.state(result)
         )
         self.assertEqual([], evidence.problems())
 
     def test_changes_that_are_not_committed(self):
         result = self.keep()
         self.write('overlay/thing/new.py', 'NEW = 2\n')
-        self.assertIn('not committed', evidence.state(result))
+        self.assertIn('not committed', self.state(result))
 
     def test_without_a_history(self):
         result = self.keep()
         self.write('overlay/thing/new.py', 'NEW = 2\n')
         shutil.rmtree(self.path / '.git')
-        self.assertEqual('of other patches', evidence.state(result))
+        self.assertEqual('of other patches', self.state(result))
 
     def test_a_result_of_the_time_before(self):
         self.keep()
         self.edit(digest=None, commit=None, clean=None, cpus=None)
         (result,) = evidence.kept().values()
-        self.assertIn('out of date', evidence.state(result))
+        self.assertIn('out of date', self.state(result))
         self.assertEqual([], evidence.problems())
 
     def test_changes_are_not_kept(self):
