@@ -119,7 +119,7 @@ def settings(keystone: Asked, folder: pathlib.Path) -> Settings:
 def _configuration(
     values: Settings, folder: pathlib.Path
 ) -> collections.abc.Iterator[None]:
-    """Write tempest.conf; what is left of it at the end has no password.
+    """Write tempest.conf, and take the password out of it at the end.
 
     :param values: as settings() returns them
     """

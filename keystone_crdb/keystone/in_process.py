@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keystone's application in this very process, on a database of its own.
 
-It is that of the tree on PYTHONPATH, stock or patched. A process has one.
-Its cache gives copies, as that of a server does: from dogpile's plain one who
-reads an object gets what others have since added to it.
+The application is that of the tree on PYTHONPATH, stock or patched, and a
+process has only one. Its cache returns copies, as the cache of a server does;
+dogpile's plain memory backend returns shared objects.
 """
 
 import os

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose processor time a load takes.
+"""The processor time that each component takes under a load.
 
-What is slow on a machine that has nothing left is the machine's matter, and
-this says whose work it does. Only processes of this machine that this one has
-started, and those that they have, are told apart.
+On a saturated host latency measures the host. This splits the CPU time by
+component. It tells only the descendants of this process apart.
 """
 
 import collections

@@ -177,8 +177,8 @@ def _lines_of(
 ) -> set[int]:
     """Return the numbers of lines that go with a module's or class's nodes.
 
-    Of the spaces around what goes the widest stays, but none at the beginning
-    of a class.
+    Where nodes are removed, the widest gap of blank lines beside them is kept,
+    except at the beginning of a class.
     """
     gone: set[int] = set()
     spaces: list[list[int]] = []

@@ -36,7 +36,7 @@ class Link:
     ) -> None:
         self.tls = tls
         self.port = 0
-        #: Of the commits that come, each so manieth one is cut; 0 is none.
+        #: Cut every Nth COMMIT that passes, and none if this is 0.
         self.cut_every = 0
         self.commits_cut = 0
         self._target = (host, port)

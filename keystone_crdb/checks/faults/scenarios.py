@@ -26,7 +26,7 @@ Scenario = collections.abc.Callable[[stages.Stage], stages.Result]
 
 #: Seconds that a database takes to start again.
 _DOWN = 3
-#: Of the commits each so manieth one is cut, and how many are cut at least.
+#: Cut every Nth COMMIT, until at least this many were cut.
 _CUT_EVERY = 10
 _CUTS = 6
 #: Seconds that the balancer gets, as in compose.yaml.
