@@ -25,6 +25,7 @@ RUN set -eu; \
     apt-get update; \
     apt-get install --yes --no-install-recommends \
         ca-certificates \
+        haproxy \
         libldap-common \
         libldap2 \
         libsasl2-2 \

@@ -11,15 +11,13 @@ import typing
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import evaluation
+from keystone_crdb_image import front
 from keystone_crdb_image import handover
 from keystone_crdb_image import keys
 from keystone_crdb_image import log
-from keystone_crdb_image import notice
 from keystone_crdb_image import schema
 from keystone_crdb_image import settings as settings_module
-
-#: Keystone refuses larger bodies: [oslo_middleware]max_request_body_size.
-LARGEST_BODY = 114688
+from keystone_crdb_image import supervisor
 
 
 def check_port(settings: settings_module.Settings) -> None:
@@ -42,51 +40,53 @@ def check_port(settings: settings_module.Settings) -> None:
 
 
 def server_command(
-    settings: settings_module.Settings,
-    handle: int,
+    settings: settings_module.Settings, handle: int, folder: pathlib.Path
 ) -> list[str]:
     """Return the command line of uWSGI.
 
     :param handle: descriptor that it hands on, over a reload too
+    :param folder: of its sockets
     """
+    health, keystone = front.sockets(folder)
     backlog = min(
         1024, int(pathlib.Path('/proc/sys/net/core/somaxconn').read_text())
     )
+    workers = range(2, settings.processes + 2)
     return [
         'uwsgi',
         # What SIGHUP starts anew; it would be Debian's Python otherwise.
         '--binary-path', sys.executable,
-        '--http-socket', f'{settings.host}:{settings.port}',
+        '--http-socket', str(health),
+        '--http-socket', str(keystone),
+        '--map-socket', '0:1',
+        '--map-socket', f'1:{",".join(map(str, workers))}',
         '--listen', str(backlog),
         '--module', 'keystone_crdb_image.wsgi:application',
         '--safe-fd', str(handle),
         '--need-app',
         '--single-interpreter',
         '--master',
-        '--processes', str(settings.processes),
+        '--processes', str(settings.processes + 1),
         '--threads', str(settings.threads),
         '--enable-threads',
-        '--thunder-lock',
         # A process of its own for each application: none shares a connection
         # to the database that was opened before the fork.
         '--lazy-apps',
         '--buffer-size', '65535',
-        # It does close it; a client that is not told would send its next
-        # request into a connection that is gone.
-        '--add-header', 'Connection: close',
         # A body that is not read before the answer would reset the
-        # connection. Up to the size that Keystone takes it stays in memory.
-        '--post-buffering', str(LARGEST_BODY),
-        # Requests in flight are finished; what docker stop sends is SIGTERM.
-        '--hook-master-start', 'unix_signal:15 gracefully_kill_them_all',
-        # A worker hears of that by SIGHUP, once it has loaded Keystone; before
-        # it has no request to finish.
-        '--hook-post-fork', 'unix_signal:1 end_me',
-        '--worker-reload-mercy', str(settings.drain),
+        # connection.
+        '--post-buffering', str(front.LARGEST_BODY),
+        # An answer that the client does not read leaves the worker at once.
+        '--offload-threads', '1',
+        '--route-run', 'offload:',
+        '--harakiri', str(settings.request_limit),
+        '--harakiri-verbose',
         '--close-on-exec',
         '--ignore-sigpipe',
         '--ignore-write-errors',
         '--disable-write-exception',
+        # The log of requests is the front's.
+        '--disable-logging',
         '--log-x-forwarded-for',
     ]
 
@@ -136,13 +136,22 @@ def serve(settings: settings_module.Settings) -> None:
 
 
 def become_server(settings: settings_module.Settings) -> typing.NoReturn:
-    """Become uWSGI, which gets the secrets outside of its environment."""
+    """Become the supervisor of uWSGI and of HAProxy.
+
+    uWSGI gets the secrets outside of its environment.
+    """
     secrets, environ = settings_module.separate(settings.environ)
     handle = handover.give(secrets)
     environ[handover.NAME] = str(handle)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='keystone-crdb-'))
+    environ |= front.environ(settings, folder)
+    environ['OS_HEALTHCHECK__BACKENDS'] = 'disable_by_file'
+    environ[supervisor.MARKER] = str(folder / 'leaving')
     # uWSGI knows /tmp alone, for bodies that are larger than those above.
     environ['TMPDIR'] = tempfile.gettempdir()
-    command = server_command(settings, handle)
-    if settings.notice:
-        command = notice.command(settings.notice, handle, command, environ)
+    command = [
+        sys.executable, '-m', 'keystone_crdb_image.supervisor',
+        str(settings.notice), str(settings.drain), str(handle),
+        *server_command(settings, handle, folder),
+    ]
     os.execvpe(command[0], command, environ)  # noqa: S606

@@ -12,6 +12,7 @@ line holds a secret.
 
 import dataclasses
 import difflib
+import ipaddress
 import os
 import pathlib
 import re
@@ -42,11 +43,13 @@ NAMES = {
     'KEYSTONE_DRAIN': '30',
     'KEYSTONE_INTERNAL_URL': None,
     'KEYSTONE_LISTEN': listen.DEFAULT,
-    'KEYSTONE_NOTICE': '0',
+    'KEYSTONE_NOTICE': '5',
     'KEYSTONE_PROCESSES': None,
     'KEYSTONE_PUBLIC_URL': None,
     'KEYSTONE_REGION': 'RegionOne',
+    'KEYSTONE_REQUEST_LIMIT': '60',
     'KEYSTONE_THREADS': '1',
+    'KEYSTONE_TRUSTED_PROXIES': None,
 }
 
 #: The settings of the bootstrap by keystone-manage's names of them.
@@ -96,6 +99,8 @@ class Settings:
     :param port: port to listen on
     :param processes: processes that serve
     :param threads: threads in each of them
+    :param request_limit: seconds after which a request is ended
+    :param trusted_proxies: networks whose X-Forwarded-* headers count
     :param fernet_keys: folder of the keys of tokens
     :param receipt_keys: folder of the keys of receipts
     :param credential_keys: folder of the keys of stored credentials
@@ -114,6 +119,8 @@ class Settings:
     port: int
     processes: int
     threads: int
+    request_limit: int
+    trusted_proxies: tuple[str, ...]
     fernet_keys: pathlib.Path
     receipt_keys: pathlib.Path
     credential_keys: pathlib.Path
@@ -279,6 +286,23 @@ def _db_sync_url(
     return database_url(text, password)
 
 
+def _networks(values: dict[str, str | None], name: str) -> tuple[str, ...]:
+    """Return a setting's list of addresses and networks.
+
+    :raises Problem: naming the setting
+    """
+    found = []
+    for word in (values[name] or '').replace(',', ' ').split():
+        try:
+            found.append(str(ipaddress.ip_network(word)))
+        except ValueError as error:
+            raise errors.Problem(
+                f'{name} has {word}, which is no address and no network '
+                'such as 10.0.0.0/8'
+            ) from error
+    return tuple(found)
+
+
 def connection(url: sqlalchemy.engine.URL) -> str:
     """Return a URL as [database]connection has it.
 
@@ -371,6 +395,8 @@ def read(environ: dict[str, str]) -> Settings:
         port=port,
         processes=_number(values, 'KEYSTONE_PROCESSES', 1),
         threads=_number(values, 'KEYSTONE_THREADS', 1),
+        request_limit=_number(values, 'KEYSTONE_REQUEST_LIMIT', 1),
+        trusted_proxies=_networks(values, 'KEYSTONE_TRUSTED_PROXIES'),
         fernet_keys=pathlib.Path(
             configured['fernet_tokens', 'key_repository']
         ),

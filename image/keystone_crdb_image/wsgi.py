@@ -1,8 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keystone's WSGI application, with the secrets that were handed over."""
+"""What uWSGI's workers serve, with the secrets that were handed over.
+
+The first worker has a socket of its own and answers /healthcheck, so that
+health is known while all others are at work; these serve Keystone.
+"""
+
+import uwsgi
 
 from keystone_crdb_image import handover
 
 handover.take()
 
-from keystone.wsgi.api import application  # noqa: E402,F401
+if uwsgi.worker_id() == 1:
+    from keystone_crdb_image.liveness import application
+else:
+    from keystone.wsgi import api
+
+    from keystone_crdb_image import chunked
+
+    application = chunked.Chunked(api.application)

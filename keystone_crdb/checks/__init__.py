@@ -113,6 +113,11 @@ CHECKS = (
         ('image', 'database', 'network namespaces'), gates=True,
     ),
     Check(
+        'attack-short', 'checks.attack.check', ('image', 'database'),
+        given=('--short',), gates=True,
+        summary='Attack the image in the form that CI has the time for.',
+    ),
+    Check(
         'tempest-short', 'checks.tempest', ('image', 'database'),
         given=('--short',), gates=True,
         summary="Run those of Tempest's tests that CI has the time for.",
@@ -121,6 +126,7 @@ CHECKS = (
     Check('keystone', 'checks.suite', ('source', 'database')),
     Check('proof', 'checks.proof', ('source',)),
     Check('tempest', 'checks.tempest', ('image', 'database')),
+    Check('attack', 'checks.attack.check', ('image', 'database')),
     Check('contention', 'checks.contention', ('source', 'database')),
     Check('cold-starts', 'checks.cold_starts', ('source', 'database')),
     Check('listings', 'checks.listings', ('source', 'database')),

@@ -35,7 +35,8 @@ SECRETS = frozenset({
     'KEYSTONE_DB_SYNC_URL',
 })  # fmt: skip
 
-_SERVER_ERROR = re.compile(r'\(HTTP/1\.\d 5\d\d\)')
+#: The front's line of a request: client, time and status come first.
+_SERVER_ERROR = re.compile(r'^\S+ \[[^]]*\] 5\d\d "')
 
 
 class InNamespace(engines.Engine):
@@ -121,6 +122,8 @@ class Keystone:
         self._options = tuple(options)
         self._settings = {
             'KEYSTONE_LISTEN': f'{host}:{self.port}',
+            # There is no load balancer that would have to notice.
+            'KEYSTONE_NOTICE': '0',
             'KEYSTONE_PUBLIC_URL': self.url,
             **settings,
         }
@@ -190,12 +193,12 @@ class Keystone:
 
         A client that tries again may hide one.
 
-        :returns: uWSGI's line of each
+        :returns: the front's line of each
         """
         return [
             line
             for line in self.output().splitlines()
-            if _SERVER_ERROR.search(line)
+            if _SERVER_ERROR.match(line)
         ]
 
     def ended(self, seconds: float | None = None) -> int:

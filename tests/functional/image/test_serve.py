@@ -63,6 +63,57 @@ class ServeTest(base.TestCase):
                 )
                 self.assertEqual(status, answer.status, answer.why)
 
+    def test_request_that_takes_too_long_is_ended(self):
+        with self.serving(
+            KEYSTONE_DATABASE_URL=self.server.database(),
+            KEYSTONE_ADMIN_PASSWORD=PASSWORD,
+            KEYSTONE_REQUEST_LIMIT='2',
+            # A password that takes many seconds to check.
+            OS_IDENTITY__PASSWORD_HASH_ROUNDS='17',
+        ) as keystone:
+            answer = http.issue_token(keystone.url, PASSWORD)
+            self.assertEqual(502, answer.status)
+            self.assertEqual(502, answer.body['error']['code'])
+            self.assertIn('Retry-After', answer.headers)
+            self.assertRegex(
+                keystone.output(), r'HARAKIRI .* - POST /v3/auth/tokens'
+            )
+            self.assertEqual(200, http.request(keystone.url, 'GET', '').status)
+
+    def test_drain_has_an_end(self):
+        with self.serving(
+            KEYSTONE_DATABASE_URL=self.server.database(),
+            KEYSTONE_ADMIN_PASSWORD=PASSWORD,
+            KEYSTONE_DRAIN='1',
+            OS_IDENTITY__PASSWORD_HASH_ROUNDS='18',
+        ) as keystone:
+            with futures.ThreadPoolExecutor(1) as pool:
+                token = pool.submit(
+                    http.issue_token, keystone.url, PASSWORD
+                )
+                self._wait_for_requests(keystone, 1)
+                keystone.signal('TERM')
+                self.assertEqual(0, keystone.ended(8))
+            self.assertIs(http.Outcome.RESET, token.result().outcome)
+
+    def test_clients_of_a_replica_that_ends_see_no_error(self):
+        with self.serving(
+            KEYSTONE_DATABASE_URL=self.server.database(),
+            KEYSTONE_ADMIN_PASSWORD=PASSWORD,
+            KEYSTONE_NOTICE='3',
+        ) as keystone:
+            root = keystone.url.removesuffix('/v3')
+            keystone.signal('TERM')
+            seen = set()
+            outcomes = set()
+            while keystone.container.process.poll() is None:
+                seen.add(http.request(root, 'GET', '/healthcheck').status)
+                outcomes.add(http.request(keystone.url, 'GET', '').outcome)
+            self.assertIn(503, seen)
+            self.assertLessEqual(
+                outcomes, {http.Outcome.DONE, http.Outcome.UNREACHABLE}
+            )
+
     def test_evaluation_on_sqlite(self):
         with self.serving() as keystone:
             self.assertIn('evaluation on SQLite', keystone.output())

@@ -11,9 +11,8 @@ from keystone_crdb.keystone import http
 from tests.unit import base
 
 LINE = (
-    '[pid: 9|app: 0|req: 1/2] 127.0.0.1 () {{30 vars in 373 bytes}} [Sun Nov '
-    '22 19:46:28 2026] GET /v3/users/500 => generated 500 bytes in 500 msecs '
-    '(HTTP/1.1 {}) 6 headers in 364 bytes (1 switches on core 0)\n'
+    '127.0.0.1 [22/Nov/2026:19:46:28.354] {} "GET /v3/users/500 HTTP/1.1" '
+    '500 bytes 500 ms (0 queued) req-500 --\n'
 )
 DONE = http.Answer(0, 1, http.Outcome.DONE, 201, 'a token')
 NOBODY = http.Answer(0, 1, http.Outcome.UNREACHABLE, why='refused')
