@@ -74,11 +74,11 @@ def environ(
         'HEADER': LARGEST_HEADER,
         'HEALTH': health,
         'KEYSTONE': keystone,
+        'LOGINS': max(1, workers - 1),
         'LISTEN': listen.replace('[::]:', ':::'),
         'QUEUE': workers * _QUEUE,
         'SERVER': settings.request_limit + _GRACE,
         'TRUSTED': ' '.join(settings.trusted_proxies) or _NOBODY,
-        'WORKERS': workers,
     }
     return {f'FRONT_{name}': str(value) for name, value in values.items()}
 

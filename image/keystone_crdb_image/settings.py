@@ -379,7 +379,7 @@ def read(environ: dict[str, str]) -> Settings:
             bootstrap[option] = value
     if values['KEYSTONE_PROCESSES'] is None:
         processors = len(os.sched_getaffinity(0))
-        values['KEYSTONE_PROCESSES'] = str(max(2, min(8, processors)))
+        values['KEYSTONE_PROCESSES'] = str(max(2, min(8, processors + 1)))
 
     return Settings(
         environ=environ,

@@ -24,12 +24,14 @@ _LOGINS = 64
 _SECONDS = 30
 _SECONDS_SHORT = 12
 
-#: Seconds that the good client's slowest answer may take.
+#: Seconds that the good client's slowest answer may take, and in CI, whose
+#: machines do other work besides.
 _LIMIT = 2
+_LIMIT_SHORT = 5
 
 #: Projects whose list is more than buffers of sockets and of the front hold,
 #: and bytes of each one's description.
-_PROJECTS = 8
+_PROJECTS = 5
 _DESCRIPTION = 100_000
 
 _ADMIN_PROJECT: dict[str, object] = {
@@ -69,14 +71,17 @@ class Good:
                 self._ask(path)
             time.sleep(0.05)
 
-    def wrong(self, attack: str) -> list[str]:
-        """Return what it should not have met."""
+    def wrong(self, attack: str, limit: float) -> list[str]:
+        """Return what it should not have met.
+
+        :param limit: seconds that an answer may take
+        """
         console.note(
             f'{attack}: {self.answers} answers, the slowest after '
             f'{self.slowest:.2f} s, {len(self.failed)} failed'
         )
         found = [f'{attack}: {why}' for why in self.failed[:5]]
-        if self.slowest >= _LIMIT:
+        if self.slowest >= limit:
             found.append(
                 f'{attack}: the good client waited for {self.slowest:.1f} s'
             )
@@ -107,14 +112,16 @@ def _wrong_login(keystone: container.Keystone) -> str:
     return '' if answer.status in (401, 503) else answer.why
 
 
-def _burst(keystone: container.Keystone, token: str) -> list[str]:
+def _burst(
+    keystone: container.Keystone, token: str, limit: float
+) -> list[str]:
     with (
         _Working(keystone, token) as good,
         futures.ThreadPoolExecutor(_LOGINS) as pool,
     ):
         why = pool.map(_wrong_login, [keystone] * _LOGINS)
         found = [f'a wrong login: {each}' for each in why if each]
-    return found + good.wrong(f'{_LOGINS} logins at once')
+    return found + good.wrong(f'{_LOGINS} logins at once', limit)
 
 
 def _token(keystone: container.Keystone) -> str:
@@ -138,6 +145,7 @@ def attack(context: parts.Context) -> list[str]:
     :returns: what is wrong, a line each
     """
     seconds = _SECONDS_SHORT if context.short else _SECONDS
+    limit = _LIMIT_SHORT if context.short else _LIMIT
     wrong = []
     with context.database.temporary('attack') as url:
         keystone = container.Keystone(
@@ -156,6 +164,6 @@ def attack(context: parts.Context) -> list[str]:
                     _Working(keystone, token) as good,
                 ):
                     time.sleep(seconds)
-                wrong += good.wrong(f'{_SLOW} of {slow.name(kind)}')
-            wrong += _burst(keystone, token)
+                wrong += good.wrong(f'{_SLOW} of {slow.name(kind)}', limit)
+            wrong += _burst(keystone, token, limit)
     return wrong

@@ -23,7 +23,10 @@ class FrontTest(testtools.TestCase):
     def test_environ(self):
         environ = self.environ()
         self.assertEqual(':::5000', environ['FRONT_LISTEN'])
-        self.assertEqual('6', environ['FRONT_WORKERS'])
+        self.assertEqual('5', environ['FRONT_LOGINS'])
+        self.assertEqual(
+            '1', self.environ(processes=1, threads=1)['FRONT_LOGINS']
+        )
         self.assertEqual('65', environ['FRONT_SERVER'])
         self.assertEqual(
             '10.0.0.0/8 192.0.2.1/32', environ['FRONT_TRUSTED']
