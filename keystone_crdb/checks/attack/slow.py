@@ -13,7 +13,7 @@ import threading
 _PAUSE = 1
 
 #: Seconds between the first requests of two clients.
-_STAGGER = 0.02
+_STAGGER = 0.05
 
 #: Seconds that are more than any limit of the front's.
 _LONG = 3600
