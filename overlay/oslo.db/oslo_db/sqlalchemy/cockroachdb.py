@@ -337,6 +337,18 @@ def may_connect_later(text):
     return True
 
 
+def is_answer(text):
+    """Whether a failure to connect is what a server has answered.
+
+    :param text: as for :func:`may_connect_later`
+    :type text: str
+    :rtype: bool
+    """
+    return any(
+        _ATTEMPT.match(line)['severity'] in _SEVERITIES
+        for line in _QUOTED.sub('', text).splitlines())
+
+
 _NETWORK_ERRORS = frozenset(
     getattr(errno, name)
     for name in ('EADDRNOTAVAIL', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN',

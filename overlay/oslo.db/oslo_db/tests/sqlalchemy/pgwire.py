@@ -19,6 +19,7 @@ can give them, come from a server's answer; this gives any answer.
 import socket
 import struct
 import threading
+import time
 
 import fixtures
 
@@ -63,6 +64,9 @@ class FailingServer(fixtures.Fixture):
         these, fail; None for none
     :ivar response: bytes that answer a failing statement
     :ivar closes: whether the connection is closed after a failing statement
+    :ivar delay: seconds until statements and COMMIT are answered
+    :ivar silent: whether nothing is answered any more, not even a client's
+        start
     """
 
     def __init__(self):
@@ -76,6 +80,8 @@ class FailingServer(fixtures.Fixture):
         self.failing = None
         self.response = b''
         self.closes = False
+        self.delay = 0
+        self.silent = False
 
     def _setUp(self):
         self._clients = []
@@ -139,6 +145,10 @@ class _Session:
             raise EOFError
         return data
 
+    def _answer(self, data):
+        if not self.server.silent:
+            self.client.sendall(data)
+
     def _read_startup(self):
         size, code = struct.unpack('!ii', self._read(8))
         return code, self._read(size - 8)
@@ -163,7 +173,7 @@ class _Session:
         if self.server.wants_password:
             self.client.sendall(_PASSWORD_PLEASE)
             self._read_message()
-        self.client.sendall(_OK + b''.join(
+        self._answer(_OK + b''.join(
             _message(b'S', f'{name}\0{value}\0'.encode())
             for name, value in (('server_version', '13.0.0'),
                                 ('client_encoding', 'UTF8'),
@@ -245,4 +255,5 @@ class _Session:
             elif kind == b'C':
                 answer = _message(b'3')
             if answer:
-                self.client.sendall(answer)
+                time.sleep(self.server.delay)
+                self._answer(answer)
