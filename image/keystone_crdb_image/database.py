@@ -4,6 +4,7 @@
 import re
 import time
 
+from oslo_db.sqlalchemy import cockroachdb_hosts
 import sqlalchemy
 from sqlalchemy import exc
 from sqlalchemy import pool
@@ -11,9 +12,7 @@ from sqlalchemy import pool
 from keystone_crdb_image import errors
 from keystone_crdb_image import log
 
-#: Seconds that one try to connect may take, between two tries, and between
-#: two lines that say so.
-CONNECT_TIMEOUT = 5
+#: Seconds between two tries to connect, and between two lines that say so.
 PAUSE = 0.5
 REPORT_EVERY = 10
 
@@ -82,16 +81,14 @@ def describe(url: sqlalchemy.engine.URL) -> str:
 
 
 def create_engine(url: sqlalchemy.engine.URL) -> sqlalchemy.engine.Engine:
-    """Return an engine that keeps no connection open."""
-    arguments = {}
-    if (
-        url.get_backend_name() != 'sqlite'
-        and 'connect_timeout' not in url.query
-    ):
-        arguments['connect_timeout'] = CONNECT_TIMEOUT
-    return sqlalchemy.create_engine(
-        url, poolclass=pool.NullPool, connect_args=arguments
-    )
+    """Return an engine that keeps no connection open.
+
+    It leaves hosts that do not answer as Keystone's engines do.
+    """
+    engine = sqlalchemy.create_engine(url, poolclass=pool.NullPool)
+    if url.get_backend_name() != 'sqlite':
+        cockroachdb_hosts.listen(engine)
+    return engine
 
 
 def reason(error: Exception) -> str:

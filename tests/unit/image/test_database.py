@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import socket
+import time
 
 import fixtures
 from keystone_crdb_image import check
@@ -222,3 +223,25 @@ class CheckTest(base.TestCase):
         self.assertIn('Connection refused', said)
         self.assertIn(f'{self.path} has no keys', said)
         self.assertNotIn('secret', said)
+
+
+class HostsTest(base.TestCase):
+    def test_silent_host(self):
+        """The next one is asked, and the first is left alone for a while."""
+        silent = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(silent.close)
+        closed = socket.socket()
+        self.addCleanup(closed.close)
+        closed.bind(('127.0.0.1', 0))
+        ports = [each.getsockname()[1] for each in (silent, closed)]
+        engine = database.create_engine(
+            sqlalchemy.make_url(
+                'cockroachdb+psycopg://u@/d?sslmode=disable'
+                + ''.join(f'&host=127.0.0.1:{port}' for port in ports)
+            )
+        )
+        start = time.monotonic()
+        error = self.assertRaises(exc.OperationalError, engine.connect)
+        self.assertLess(time.monotonic() - start, 5)
+        self.assertIn('connection timeout expired', str(error))
+        self.assertIn('Connection refused', str(error))
