@@ -3,6 +3,7 @@
 
 import collections
 import dataclasses
+import itertools
 import statistics
 import threading
 
@@ -122,6 +123,28 @@ class Record:
             ),
             default=None,
         )
+
+    def longest_gap(self, moment: float) -> float:
+        """Return the longest time without a write that succeeded.
+
+        :param moment: from which on it counts, by time.monotonic()
+        :returns: seconds
+        """
+        ends = sorted(
+            call.end
+            for call in self.calls
+            if call.write
+            and call.end >= moment
+            and call.outcome is http.Outcome.DONE
+        )
+        return max(
+            (end - start for start, end in itertools.pairwise([moment, *ends])),
+            default=0,
+        )
+
+    def since(self, moment: float) -> Line:
+        """Sum up what was sent since a moment, by time.monotonic()."""
+        return line([call for call in self.calls if call.start >= moment])
 
     def reasons(self) -> list[tuple[str, int]]:
         """Count what went wrong.

@@ -39,6 +39,8 @@ class Link:
         #: Cut every Nth COMMIT that passes, and none if this is 0.
         self.cut_every = 0
         self.commits_cut = 0
+        #: Keep connections open and accept new ones, and pass nothing on.
+        self.silent = False
         self._target = (host, port)
         self._listen = listen
         self._commits = 0
@@ -98,6 +100,10 @@ class Link:
         self._writers.add(writer)
         server_writer = None
         try:
+            if self.silent:
+                while await reader.read(65536):
+                    pass
+                return
             start = await self._startup(reader, writer)
             server_reader, server_writer = await asyncio.open_connection(
                 *self._target
@@ -174,6 +180,8 @@ class _Session:
                     if cut == 'request':
                         return
                     self._swallow = cut == 'answer'
+                if self._link.silent:
+                    continue
                 self._server.write(data)
                 await self._server.drain()
 
@@ -182,5 +190,7 @@ class _Session:
             while data := await reader.read(65536):
                 if self._swallow:
                     return
+                if self._link.silent:
+                    continue
                 self._client.write(data)
                 await self._client.drain()

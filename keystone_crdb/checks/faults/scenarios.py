@@ -15,11 +15,13 @@ import psycopg
 from keystone_crdb import errors
 from keystone_crdb import process
 from keystone_crdb.checks.faults import balancer
+from keystone_crdb.checks.faults import link as links
 from keystone_crdb.checks.faults import namespace
 from keystone_crdb.checks.faults import stage as stages
 from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database as databases
 from keystone_crdb.keystone import container as keystones
+from keystone_crdb.keystone import http
 
 #: A fault, and what becomes of it.
 Scenario = collections.abc.Callable[[stages.Stage], stages.Result]
@@ -31,6 +33,11 @@ _CUT_EVERY = 10
 _CUTS = 6
 #: Seconds that the balancer gets, as in compose.yaml.
 _NOTICE = '6'
+#: Where a host is silent: how many logins are measured, the seconds that
+#: each of them has to be faster than, and for which there may be no success.
+_LOGINS = 8
+_SLOWEST_LOGIN = 8
+_LONGEST_GAP = 12
 #: Seconds that a container may take to end by itself, or to get somewhere.
 _LIMIT = 120
 
@@ -156,6 +163,79 @@ def commit_cut(stage: stages.Stage) -> stages.Result:
         _until(lambda: link.commits_cut >= _CUTS, 'commits to cut')
         link.cut_every = 0
     return stages.result(load, moment, note=f'{link.commits_cut} commits cut')
+
+
+@contextlib.contextmanager
+def _on_two_hosts(
+    stage: stages.Stage,
+) -> collections.abc.Iterator[tuple[keystones.Keystone, links.Link]]:
+    """Make a Keystone whose URL has two hosts.
+
+    :returns: as context: the Keystone, which is not started yet, and the link
+        that is its first host
+    """
+    with (
+        stage.new_database() as url,
+        stage.link() as first,
+        stage.link() as second,
+        keystones.volume(stage.engine) as volume,
+    ):
+        text = stage.url_by_several((first, second), url)
+        yield stage.keystone(text, volume), first
+
+
+def host_silent_at_start(stage: stages.Stage) -> stages.Result:
+    """The first of two hosts accepts connections and never answers."""
+    with _on_two_hosts(stage) as (keystone, first):
+        first.silent = True
+        keystone.start()
+        try:
+            _until(
+                lambda: http.request(keystone.url, 'GET', '/').status,
+                'Keystone serves',
+            )
+            moment = time.monotonic()
+            logins = [
+                http.issue_token(keystone.url, keystone.password)
+                for _ in range(_LOGINS)
+            ]
+            slowest = max(login.end - login.start for login in logins)
+            with stage.load(keystone) as load:
+                pass
+            found = stages.result(
+                load, moment, note=f'slowest login {slowest:.1f} s'
+            )
+        finally:
+            keystone.stop()
+    wrong = [login.why for login in logins if login.why]
+    if slowest >= _SLOWEST_LOGIN:
+        wrong.append(f'a login takes {_SLOWEST_LOGIN} s or more')
+    return dataclasses.replace(found, wrong=wrong)
+
+
+def host_silent_under_load(stage: stages.Stage) -> stages.Result:
+    """The host of two that has all connections falls silent and stays so."""
+    with _on_two_hosts(stage) as (keystone, first), keystone:
+        with stage.load(keystone) as load:
+            moment = time.monotonic()
+            first.silent = True
+            _until(
+                lambda: load.record.first_success(moment) is not None,
+                'a write that succeeds',
+            )
+            again = time.monotonic()
+            time.sleep(stage.pause)
+        gap = load.record.longest_gap(moment)
+        rest = load.record.since(again)
+        found = stages.result(
+            load, moment,
+            note=f'{gap:.1f} s without a success, '
+            f'p99 of the rest {rest.p99:.2f} s',
+        )
+    wrong = []
+    if gap > _LONGEST_GAP:
+        wrong.append(f'more than {_LONGEST_GAP} s without a success')
+    return dataclasses.replace(found, wrong=wrong)
 
 
 def network_cut(stage: stages.Stage) -> stages.Result:
@@ -387,6 +467,8 @@ ALL: tuple[Scenario, ...] = (
     killed_in_bootstrap,
     key_volume_full,
     certificates_expired,
+    host_silent_at_start,
+    host_silent_under_load,
     network_cut,
     node_killed,
     node_drained,

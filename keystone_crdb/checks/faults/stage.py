@@ -154,6 +154,16 @@ class Stage:
         by_link = by_link.update_query_dict(query)
         return by_link.render_as_string(hide_password=False)
 
+    def url_by_several(
+        self, several: collections.abc.Iterable[links.Link],
+        url: sqlalchemy.URL,
+    ) -> str:
+        """Return the URL of a database by links, each of which is a host."""
+        hosts = [f'127.0.0.1:{link.port}' for link in several]
+        by_links = url.set(host=None, port=None)
+        by_links = by_links.update_query_dict({'host': hosts})
+        return by_links.render_as_string(hide_password=False)
+
     def keystone(
         self, url: str, volume: str, **kwargs: typing.Any
     ) -> keystones.Keystone:

@@ -41,6 +41,21 @@ class RecordTest(testtools.TestCase):
         self.assertEqual(5, self.record.first_success(10))
         self.assertIsNone(self.record.first_success(13))
 
+    def test_longest_gap(self):
+        self.add(8, 9)
+        self.add(9, 11)
+        self.add(10, 12, http.Outcome.FAILED)
+        self.add(10, 13, write=False)
+        self.add(10, 15)
+        self.add(10, 16)
+        self.assertEqual(4, self.record.longest_gap(10))
+        self.assertEqual(0, self.record.longest_gap(17))
+
+    def test_since(self):
+        self.add(9, 11)
+        self.add(10, 12)
+        self.assertEqual(1, self.record.since(10).calls)
+
     def test_reasons(self):
         self.add(0, 1)
         self.add(0, 1, http.Outcome.FAILED)

@@ -87,6 +87,19 @@ class LinkTest(testtools.TestCase):
         self.link.restore()
         self.connect()
 
+    def test_silent(self):
+        """Connections stay open, new ones are made, and nobody answers."""
+        connection = self.connect()
+        self.link.silent = True
+        for each in (
+            connection,
+            socket.create_connection(('127.0.0.1', self.link.port)),
+        ):
+            self.addCleanup(each.close)
+            each.settimeout(0.2)
+            self.assertRaises(TimeoutError, self.ask, each, b'hello')
+        self.assertEqual(STARTUP, self.echo.heard)
+
     def test_cut_answer_then_request(self):
         self.link.cut_every = 1
         self.assertEqual(b'', self.ask(self.connect(), b'1 COMMIT\0'))
