@@ -81,6 +81,21 @@ class _Arguments:
                 content.update(copy.deepcopy(saved))
 
 
+def _lost_at_statement(error):
+    """Tell whether a connection was lost while a statement was under way.
+
+    Where none can be made, it is not worth while to ask again at once. Where
+    it was lost at COMMIT, a session for writing raises another exception.
+
+    :type error: oslo_db.exception.DBConnectionError
+    :rtype: bool
+    """
+    statement = getattr(error.inner_exception, 'statement', None)
+    return statement is not None and not isinstance(
+        error, db_exception.DBDataUnavailable
+    )
+
+
 def retry_transaction(method):
     """Run a driver's method again when its transaction met a conflict.
 
@@ -90,6 +105,9 @@ def retry_transaction(method):
     followed by a wait of one second at first and ten at most, 20 times, but
     not if the first attempt began more than 30 seconds ago: MySQL takes 50
     for a lock before it gives up. No attempt then begins after 40 seconds.
+
+    A method whose connection is lost at a statement is run once more, on
+    another connection. What it had done was undone with the first one.
 
     Each attempt gets the arguments as the first one got them. The method
     must have no effect but the database's: what is slow, such as hashing a
@@ -112,7 +130,13 @@ def retry_transaction(method):
     @functools.wraps(method)
     def attempt(started, arguments, args, kwargs):
         try:
-            return method(*args, **kwargs)
+            try:
+                return method(*args, **kwargs)
+            except db_exception.DBConnectionError as e:
+                if not _lost_at_statement(e):
+                    raise
+                arguments.restore()
+                return method(*args, **kwargs)
         except _CONFLICTS as e:
             arguments.restore()
             elapsed = time.monotonic() - started

@@ -20,6 +20,7 @@ import fixtures
 from oslo_db import backoff
 from oslo_db import exception as db_exception
 from oslo_log import log
+from sqlalchemy import exc as sqla_exc
 from sqlalchemy.orm import exc as orm_exc
 
 from keystone.common import driver_hints
@@ -202,6 +203,56 @@ class RetryTransactionTestCase(RetryTransactionBaseTestCase):
     def test_the_method_is_still_itself(self):
         self.assertEqual('plain', Driver.plain.__name__)
         self.assertEqual('Do what is asked.', Driver.plain.__doc__)
+
+    def _lost(self, statement, kind=db_exception.DBConnectionError):
+        return kind(sqla_exc.OperationalError(statement, None, Exception()))
+
+    def test_connection_lost(self):
+        driver = Driver(self._lost('SELECT 1'))
+        given = ['x']
+
+        self.assertEqual('x', driver.consume(given))
+        self.assertEqual(['x', 'x'], driver.calls)
+        self.sleep.assert_not_called()
+
+    def test_connection_lost_twice(self):
+        lost = [self._lost('SELECT 1') for _ in range(2)]
+        driver = Driver(*lost)
+
+        error = self.assertRaises(
+            db_exception.DBConnectionError, driver.plain
+        )
+
+        self.assertIs(lost[1], error)
+
+    def test_connection_not_made(self):
+        driver = Driver(self._lost(None))
+
+        self.assertRaises(db_exception.DBConnectionError, driver.plain)
+        self.assertEqual(1, len(driver.calls))
+
+    def test_data_unavailable(self):
+        driver = Driver(
+            self._lost('SELECT 1', db_exception.DBDataUnavailable)
+        )
+
+        self.assertRaises(db_exception.DBDataUnavailable, driver.plain)
+        self.assertEqual(1, len(driver.calls))
+
+    def test_connection_lost_inside_a_session(self):
+        driver = Driver()
+        failures = [None, self._lost('SELECT 1')]
+
+        def work(call):
+            driver.calls.append(call)
+            failure = failures.pop(0) if failures else None
+            if failure:
+                raise failure
+
+        driver._work = work
+        driver.outer()
+
+        self.assertEqual(['outer', 'inner'] * 2, driver.calls)
 
     def test_other_exception(self):
         for error in (
