@@ -130,7 +130,8 @@ class Record:
         :param moment: from which on it counts, by time.monotonic()
         :returns: seconds
         """
-        ends = sorted(
+        times = [moment]
+        times += sorted(
             call.end
             for call in self.calls
             if call.write
@@ -138,7 +139,7 @@ class Record:
             and call.outcome is http.Outcome.DONE
         )
         return max(
-            (end - start for start, end in itertools.pairwise([moment, *ends])),
+            (end - start for start, end in itertools.pairwise(times)),
             default=0,
         )
 
