@@ -197,12 +197,18 @@ def _watch(generator, check_after, end_if_silent):
 
 
 def _is_answering(dialect, cargs, cparams):
-    """Whether a node answers a new connection, be it by a refusal."""
+    """Whether a node answers a new connection, be it by a refusal.
+
+    What is wrong with certificates or parameters says nothing about the node,
+    which is then left alone.
+    """
     cparams = {**cparams, 'connect_timeout': CONNECT_TIMEOUT_OF_SEVERAL}
     try:
         dialect.connect(*cargs, **cparams).close()
     except dialect.loaded_dbapi.Error as error:
-        return cockroachdb.is_answer(str(error))
+        text = str(error)
+        return (cockroachdb.is_answer(text) or
+                not cockroachdb.may_connect_later(text))
     return True
 
 

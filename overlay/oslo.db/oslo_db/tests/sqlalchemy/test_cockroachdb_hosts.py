@@ -27,7 +27,6 @@ import testscenarios
 
 from oslo_db import exception
 from oslo_db.sqlalchemy import asyncio_facade
-from oslo_db.sqlalchemy import cockroachdb
 from oslo_db.sqlalchemy import cockroachdb_hosts
 from oslo_db.sqlalchemy import engines
 from oslo_db.tests import base as test_base
@@ -44,6 +43,20 @@ class SilentServer(fixtures.Fixture):
         listener = socket.create_server(('127.0.0.1', 0))
         self.addCleanup(listener.close)
         self.port = listener.getsockname()[1]
+
+
+class DroppingServer(fixtures.Fixture):
+    """Drops the packets of those who connect, for its backlog is full."""
+
+    def _setUp(self):
+        listener = socket.create_server(('127.0.0.1', 0), backlog=0)
+        self.addCleanup(listener.close)
+        self.port = listener.getsockname()[1]
+        for _ in range(2):
+            client = socket.socket()
+            self.addCleanup(client.close)
+            client.setblocking(False)
+            client.connect_ex(('127.0.0.1', self.port))
 
 
 class HostsTestCase(test_base.BaseTestCase):
@@ -135,6 +148,16 @@ class TestHosts(testscenarios.WithScenarios, HostsTestCase):
         for _ in range(3):
             _, seconds = self._connect(engine)
             self.assertLess(seconds, 1)
+
+    def test_host_that_drops_packets(self):
+        dropping = self.useFixture(DroppingServer())
+        engine = self._create_engine(
+            self._url(dropping.port, self.server.port))
+        _, first = self._connect(engine)
+        self.assertGreater(first, 1.5)
+        self.assertLess(first, 3)
+        _, seconds = self._connect(engine)
+        self.assertLess(seconds, 1)
 
     def test_silent_host_of_other_engine(self):
         url = self._url(self.silent.port, self.server.port)
@@ -372,10 +395,22 @@ class TestSilence(HostsTestCase):
 
 class TestAnswers(test_base.BaseTestCase):
 
+    def _is_answering(self, text):
+        dialect = mock.Mock()
+        dialect.loaded_dbapi.Error = ValueError
+        dialect.connect.side_effect = ValueError(text)
+        return cockroachdb_hosts._is_answering(dialect, (), {})
+
     def test_answer(self):
-        self.assertTrue(cockroachdb.is_answer(
-            'connection failed: connection to server at "10.0.0.1", port 1 '
-            'failed: FATAL:  sorry, too many clients already'))
+        server = ('connection failed: connection to server at "10.0.0.1", '
+                  'port 1 failed: ')
+        for text in (
+            f'{server}FATAL:  sorry, too many clients already',
+            f'{server}FATAL:  password authentication failed for user x',
+            f'{server}SSL error: sslv3 alert certificate expired',
+            'connection is bad: root certificate file "x" does not exist',
+        ):
+            self.assertTrue(self._is_answering(text), text)
 
     def test_no_answer(self):
         for text in (
@@ -384,4 +419,4 @@ class TestAnswers(test_base.BaseTestCase):
             'failed: Connection refused\n\tIs the server running?',
             '[Errno -2] Name or service not known: "ERROR:  x"',
         ):
-            self.assertFalse(cockroachdb.is_answer(text), text)
+            self.assertFalse(self._is_answering(text), text)
