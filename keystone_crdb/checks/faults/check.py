@@ -36,6 +36,7 @@ QUICK = (
     scenarios.commit_cut,
     scenarios.keystone_killed,
     scenarios.replica_replaced,
+    scenarios.host_silent_at_start,
 )
 
 
