@@ -174,12 +174,13 @@ def _connect_asyncpg(dialect, cargs, cparams):
     return connection
 
 
-def _watch(generator, check_after, end_if_silent):
+def _watch(generator, check_after, is_answering, give_up):
     """Do what a generator of psycopg's does, and see that it is answered.
 
     :param generator: one that yields what to wait for on its socket, and gets
         what the socket is ready for, which is nothing about ten times a second
-    :param end_if_silent: raises an exception if there will be no answer
+    :param is_answering: tells whether the node answers others
+    :param give_up: raises an exception
     """
     ready = None
     silent_since = time.monotonic()
@@ -192,7 +193,11 @@ def _watch(generator, check_after, end_if_silent):
         if ready:
             silent_since = time.monotonic()
         elif time.monotonic() - silent_since > check_after:
-            end_if_silent()
+            answering = is_answering()
+            # the answer may have come in the meantime
+            ready = yield wanted
+            if not (answering or ready):
+                give_up()
             silent_since = time.monotonic()
 
 
@@ -212,9 +217,7 @@ def _is_answering(dialect, cargs, cparams):
     return True
 
 
-def _end_if_silent(connection, dialect, cargs, cparams):
-    if _is_answering(dialect, cargs, cparams):
-        return
+def _give_up(connection, dialect, cparams):
     failed_hosts.add(_get_host(cparams))
     connection.close()
     raise dialect.loaded_dbapi.OperationalError(
@@ -222,12 +225,14 @@ def _end_if_silent(connection, dialect, cargs, cparams):
         'new connection')
 
 
-def _watch_connection(connection, check_after, end_if_silent):
+def _watch_connection(connection, check_after, dialect, cargs, cparams):
     """Take the place of the method by which a connection waits."""
     wait = connection.wait
+    is_answering = functools.partial(_is_answering, dialect, cargs, cparams)
+    give_up = functools.partial(_give_up, connection, dialect, cparams)
 
     def watched_wait(generator, *args, **kwargs):
-        return wait(_watch(generator, check_after, end_if_silent),
+        return wait(_watch(generator, check_after, is_answering, give_up),
                     *args, **kwargs)
 
     connection.wait = watched_wait
@@ -246,8 +251,7 @@ def _connect(dialect, cargs, cparams, check_after):
         return _connect_asyncpg(dialect, cargs, dict(cparams))
     connection = dialect.connect(*cargs, **cparams)
     if check_after and dialect.driver == 'psycopg' and not dialect.is_async:
-        _watch_connection(connection, check_after, functools.partial(
-            _end_if_silent, connection, dialect, cargs, cparams))
+        _watch_connection(connection, check_after, dialect, cargs, cparams)
     return connection
 
 

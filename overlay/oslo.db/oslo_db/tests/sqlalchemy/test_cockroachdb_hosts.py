@@ -358,6 +358,19 @@ class TestSilence(HostsTestCase):
             self.assertGreater(time.monotonic() - start, 0.8)
             self.server.delay = 0
 
+    def test_answer_while_node_is_checked(self):
+        """It is taken, although the check has failed."""
+        def is_answering(*args):
+            time.sleep(0.8)
+            return False
+
+        with mock.patch.object(
+            cockroachdb_hosts, '_is_answering', is_answering,
+        ), self.engine.connect() as connection:
+            self.server.delay = 0.8
+            connection.exec_driver_sql('SELECT 1')
+            self.server.delay = 0
+
     def test_slow_statement_of_full_node(self):
         """To refuse a connection is to answer."""
         with self.engine.connect() as connection:
@@ -370,12 +383,11 @@ class TestSilence(HostsTestCase):
     def test_nobody_checks(self):
         engine = self._create_engine(
             self._url(self.server.port), connection_check_after=0)
-        with engine.connect() as connection:
+        with mock.patch.object(
+            cockroachdb_hosts, '_is_answering',
+        ) as is_answering, engine.connect() as connection:
             self.server.delay = 0.5
-            with mock.patch.object(
-                cockroachdb_hosts, '_is_answering',
-            ) as is_answering:
-                connection.exec_driver_sql('SELECT 1')
+            connection.exec_driver_sql('SELECT 1')
             self.server.delay = 0
         is_answering.assert_not_called()
 
