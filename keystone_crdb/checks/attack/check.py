@@ -16,12 +16,13 @@ from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import scratch
 from keystone_crdb.checks.attack import clients
+from keystone_crdb.checks.attack import hosts
 from keystone_crdb.checks.attack import limits
 from keystone_crdb.checks.attack import parts
 from keystone_crdb.images import image
 
 #: In the order of a run.
-PARTS: tuple[types.ModuleType, ...] = (clients, limits)
+PARTS: tuple[types.ModuleType, ...] = (clients, limits, hosts)
 
 
 def name(part: types.ModuleType) -> str:
