@@ -85,7 +85,7 @@ class ServeTest(base.TestCase):
             KEYSTONE_DATABASE_URL=self.server.database(),
             KEYSTONE_ADMIN_PASSWORD=PASSWORD,
             KEYSTONE_DRAIN='1',
-            OS_IDENTITY__PASSWORD_HASH_ROUNDS='18',
+            OS_IDENTITY__PASSWORD_HASH_ROUNDS='16',
         ) as keystone:
             with futures.ThreadPoolExecutor(1) as pool:
                 token = pool.submit(
