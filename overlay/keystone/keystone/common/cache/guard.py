@@ -1,0 +1,287 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Answer requests without the cache while it fails or does not answer.
+
+Backends differ in what they do then: some raise their own exceptions, some
+try again for a while, and some have no timeout at all. So the time limit is
+not the backend's: another thread calls it.
+"""
+
+import os
+import queue
+import secrets
+import threading
+import time
+
+from dogpile.cache import api
+from dogpile.cache import proxy
+from oslo_log import log
+
+import keystone.conf
+
+CONF = keystone.conf.CONF
+LOG = log.getLogger(__name__)
+
+# These are in the memory of the process, and cannot be away.
+_LOCAL_BACKENDS = (
+    'dogpile.cache.memory',
+    'dogpile.cache.memory_pickle',
+    'dogpile.cache.null',
+    'oslo_cache.dict',
+)
+
+# After how many seconds a cache that is away is tried again.
+_PAUSE = 10
+
+# An answer that takes more than this part of the time limit is slow.
+_SLOW = 0.1
+
+# After how many errors in a row the cache is away.
+_FAILURES = 3
+
+# How many threads may wait for a cache that does not answer.
+_MAX_STUCK = 8
+
+
+class Away(Exception):
+    """The cache is not asked, or has not answered."""
+
+
+class _Caller:
+    """A thread that calls functions for threads that wait for a while."""
+
+    def __init__(self):
+        self._calls = queue.SimpleQueue()
+        self.thread = threading.Thread(
+            target=self._work, name='cache', daemon=True
+        )
+        self.thread.start()
+
+    def _work(self):
+        for function, args, answer in iter(self._calls.get, None):
+            try:
+                answer.put((function(*args), None))
+            except Exception as exc:
+                answer.put((None, exc))
+
+    def call(self, function, args, seconds):
+        """Call a function.
+
+        :returns: its result and None, or None and its exception
+        :raises queue.Empty: if it does not end in time; then this caller
+                             ends after it
+
+        """
+        answer = queue.SimpleQueue()
+        self._calls.put((function, args, answer))
+        try:
+            return answer.get(timeout=seconds)
+        except queue.Empty:
+            self._calls.put(None)
+            raise
+
+
+class Cache:
+    """The servers of the cache, as this process sees them.
+
+    :param invalidate: called when they are back, because nobody told them
+                       what has changed in the meantime
+    """
+
+    def __init__(self, invalidate):
+        self._invalidate = invalidate
+        self._forget_threads()
+        # Threads do not survive a fork.
+        os.register_at_fork(after_in_child=self._forget_threads)
+
+    def _forget_threads(self):
+        self._lock = threading.Lock()
+        self._idle = []
+        self._stuck = []
+        self._lost_seconds = 0
+        self._failures = 0
+        # Waits until the cache is back, and is set while it is away.
+        self._watcher = None
+
+    def call(self, needed, function, *args):
+        """Call a method of a backend.
+
+        :param needed: whether the cache would have a stale value if the call
+                       had no effect
+
+        :returns: the result of the method
+        :raises Away: if the cache is away, or the method fails
+
+        """
+        watcher = self._watcher
+        if watcher not in (None, threading.current_thread()):
+            raise Away()
+        limit = CONF.cache.socket_timeout
+        start = time.monotonic()
+        result, error = self._call(function, args, limit)
+        seconds = time.monotonic() - start
+        if error:
+            # Some errors are about the value and not about the cache.
+            seconds = max(seconds, limit if needed else limit / _FAILURES)
+        if error or seconds > limit * _SLOW:
+            self._lost_seconds += seconds
+        else:
+            self._lost_seconds = 0
+        if self._lost_seconds >= limit:
+            self._leave(function.__self__, error)
+        if error:
+            LOG.debug('The cache failed: %r', error)
+            raise Away() from error
+        return result
+
+    def _call(self, function, args, limit):
+        try:
+            caller = self._idle.pop()
+        except IndexError:
+            self._stuck = [each for each in self._stuck if each.is_alive()]
+            if len(self._stuck) >= _MAX_STUCK:
+                return None, TimeoutError('earlier calls have not ended')
+            caller = _Caller()
+        try:
+            answer = caller.call(function, args, limit)
+        except queue.Empty:
+            self._stuck.append(caller.thread)
+            return None, TimeoutError(f'no answer within {limit} s')
+        self._idle.append(caller)
+        return answer
+
+    def _leave(self, backend, error):
+        with self._lock:
+            self._failures += 1
+            if self._watcher:
+                return
+            self._watcher = threading.Thread(
+                target=self._watch,
+                args=(backend,),
+                name='cache watcher',
+                daemon=True,
+            )
+        LOG.warning(
+            'The cache is not used for at least %(seconds)d s: %(reason)r',
+            {'seconds': _PAUSE, 'reason': error or 'its answers are late'},
+        )
+        self._watcher.start()
+
+    def _watch(self, backend):
+        while True:
+            time.sleep(_PAUSE)
+            self._lost_seconds = 0
+            failures = self._failures
+            if self._is_there(backend):
+                self._invalidate()
+                if self._failures == failures:
+                    break
+        LOG.warning('The cache is used again, and all of it is invalidated.')
+        self._watcher = None
+
+    def _is_there(self, backend):
+        """Return whether the cache keeps a value.
+
+        A client that holds its servers for dead answers as well.
+        """
+        while isinstance(backend, proxy.ProxyBackend):
+            backend = backend.proxied
+        key = f'keystone-{secrets.token_hex(16)}'
+        if isinstance(backend, api.BytesBackend):
+            value = secrets.token_bytes(16)
+            set_, get = backend.set_serialized, backend.get_serialized
+        else:
+            value = api.CachedValue(secrets.token_hex(16), {})
+            set_, get = backend.set, backend.get
+        try:
+            self.call(True, set_, key, value)
+            there = self.call(True, get, key) == value
+            self.call(True, backend.delete, key)
+        except Away:
+            return False
+        return there
+
+
+class Guard(proxy.ProxyBackend):
+    """Makes a call that fails a miss.
+
+    :param cache: the Cache that all regions share
+    :param keep: whether a value that is not set leaves a stale one
+    """
+
+    def __init__(self, cache, keep=False):
+        super().__init__()
+        self._cache = cache
+        self._keep = keep
+
+    def _ask(self, needed, missing, function, *args):
+        try:
+            return self._cache.call(needed, function, *args)
+        except Away:
+            return missing
+
+    def get(self, key):
+        return self._ask(False, api.NO_VALUE, self.proxied.get, key)
+
+    def get_serialized(self, key):
+        return self._ask(
+            False, api.NO_VALUE, self.proxied.get_serialized, key
+        )
+
+    def get_multi(self, keys):
+        keys = list(keys)
+        missing = [api.NO_VALUE] * len(keys)
+        return self._ask(False, missing, self.proxied.get_multi, keys)
+
+    def get_serialized_multi(self, keys):
+        keys = list(keys)
+        missing = [api.NO_VALUE] * len(keys)
+        return self._ask(
+            False, missing, self.proxied.get_serialized_multi, keys
+        )
+
+    def set(self, key, value):
+        self._ask(self._keep, None, self.proxied.set, key, value)
+
+    def set_serialized(self, key, value):
+        self._ask(self._keep, None, self.proxied.set_serialized, key, value)
+
+    def set_multi(self, mapping):
+        self._ask(self._keep, None, self.proxied.set_multi, mapping)
+
+    def set_serialized_multi(self, mapping):
+        self._ask(
+            self._keep, None, self.proxied.set_serialized_multi, mapping
+        )
+
+    def delete(self, key):
+        self._ask(True, None, self.proxied.delete, key)
+
+    def delete_multi(self, keys):
+        self._ask(True, None, self.proxied.delete_multi, list(keys))
+
+    def get_mutex(self, key):
+        # A lock in the cache is waited for without a limit, and stays when
+        # its holder is killed. Without one, the region's own lock is taken.
+        return None
+
+
+def protect(region, cache, keep=False):
+    """Let a region go on while its cache is away.
+
+    :param region: configured by [cache]
+    :param cache: the Cache that all regions share
+    :param keep: whether a value that is not set leaves a stale one
+    """
+    if CONF.cache.enabled and CONF.cache.backend not in _LOCAL_BACKENDS:
+        region.wrap(Guard(cache, keep))

@@ -1,0 +1,310 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+import threading
+import time
+from unittest import mock
+
+from dogpile.cache import api
+from dogpile.cache.backends import memory
+from oslo_config import fixture as config_fixture
+
+from keystone.common import cache
+from keystone.common.cache import guard
+import keystone.conf
+from keystone.tests import unit
+
+CONF = keystone.conf.CONF
+
+_LIMIT = 0.2
+
+
+class _Server:
+    """Makes the calls of a backend fail, hang or take their time."""
+
+    def __init__(self):
+        self.calls = 0
+        self.error = None
+        self.seconds = 0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def ask(self, function, *args):
+        self.calls += 1
+        self.goes_on.wait(30)
+        time.sleep(self.seconds)
+        if self.error:
+            raise self.error
+        return function(*args)
+
+
+class _Objects(memory.MemoryBackend):
+    """A backend that keeps objects, as memcached's do."""
+
+    def __init__(self, server):
+        super().__init__({})
+        self._server = server
+
+    def get(self, key):
+        return self._server.ask(super().get, key)
+
+    def get_multi(self, keys):
+        return self._server.ask(super().get_multi, keys)
+
+    def set(self, key, value):
+        self._server.ask(super().set, key, value)
+
+    def set_multi(self, mapping):
+        self._server.ask(super().set_multi, mapping)
+
+    def delete(self, key):
+        self._server.ask(super().delete, key)
+
+    def delete_multi(self, keys):
+        self._server.ask(super().delete_multi, keys)
+
+    def get_mutex(self, key):
+        return mock.sentinel.lock_in_the_cache
+
+
+class _Bytes(api.BytesBackend):
+    """A backend that keeps bytes, as Redis' do."""
+
+    def __init__(self, server):
+        self._server = server
+        self._values = {}
+
+    def get_serialized(self, key):
+        return self._server.ask(self._values.get, key, api.NO_VALUE)
+
+    def get_serialized_multi(self, keys):
+        return self._server.ask(
+            lambda: [self._values.get(key, api.NO_VALUE) for key in keys]
+        )
+
+    def set_serialized(self, key, value):
+        self._server.ask(self._values.__setitem__, key, value)
+
+    def set_serialized_multi(self, mapping):
+        self._server.ask(self._values.update, mapping)
+
+    def delete(self, key):
+        self._server.ask(self._values.pop, key, None)
+
+    def delete_multi(self, keys):
+        for key in keys:
+            self.delete(key)
+
+
+class GuardTestCase(unit.BaseTestCase):
+    def setUp(self):
+        super().setUp()
+        config = self.useFixture(config_fixture.Config(CONF))
+        config.config(group='cache', socket_timeout=_LIMIT)
+        self._patch('_PAUSE', 0.05)
+        self.server = _Server()
+        # A test must not leave threads that wait.
+        self.addCleanup(self.server.goes_on.set)
+        self.invalidated = mock.Mock()
+        self.cache = guard.Cache(self.invalidated)
+        self.objects = guard.Guard(self.cache).wrap(_Objects(self.server))
+        self.bytes = guard.Guard(self.cache).wrap(_Bytes(self.server))
+
+    def _patch(self, name, value):
+        patcher = mock.patch.object(guard, name, value)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def _is_asked(self):
+        calls = self.server.calls
+        self.objects.get('key')
+        return self.server.calls > calls
+
+    def _wait_until_asked(self):
+        deadline = time.monotonic() + 10
+        while not self._is_asked():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_all_goes_through_to_a_cache_that_answers(self):
+        self.objects.set('1', 'one')
+        self.objects.set_multi({'2': 'two', '3': 'three'})
+        self.objects.delete('2')
+        self.assertEqual('one', self.objects.get('1'))
+        self.assertEqual(
+            [api.NO_VALUE, 'three'], self.objects.get_multi(iter('23'))
+        )
+        self.objects.delete_multi(iter('13'))
+        self.assertIs(api.NO_VALUE, self.objects.get('3'))
+
+    def test_all_goes_through_to_a_cache_of_bytes(self):
+        self.bytes.set_serialized('1', b'one')
+        self.bytes.set_serialized_multi({'2': b'two'})
+        self.assertEqual(b'one', self.bytes.get_serialized('1'))
+        self.bytes.delete('1')
+        self.assertEqual(
+            [api.NO_VALUE, b'two'], self.bytes.get_serialized_multi(iter('12'))
+        )
+
+    def test_errors_are_misses(self):
+        self.server.error = ConnectionRefusedError('away')
+        self.assertIs(api.NO_VALUE, self.objects.get('key'))
+        self.assertEqual(
+            [api.NO_VALUE] * 2, self.objects.get_multi(iter('12'))
+        )
+        self.objects.set('key', 'value')
+        self.objects.set_multi({'key': 'value'})
+        self.objects.delete('key')
+        self.objects.delete_multi(iter('12'))
+
+    def test_errors_are_misses_with_bytes(self):
+        self.server.error = ConnectionRefusedError('away')
+        self.assertIs(api.NO_VALUE, self.bytes.get_serialized('key'))
+        self.assertEqual(
+            [api.NO_VALUE] * 2, self.bytes.get_serialized_multi(iter('12'))
+        )
+        self.bytes.set_serialized('key', b'value')
+        self.bytes.set_serialized_multi({'key': b'value'})
+
+    def test_cache_that_hangs_is_waited_for_once(self):
+        self.server.goes_on.clear()
+        start = time.monotonic()
+        for _ in range(20):
+            self.assertIs(api.NO_VALUE, self.objects.get('key'))
+        self.bytes.delete('key')
+        self.assertLess(time.monotonic() - start, 2 * _LIMIT)
+
+    def test_cache_that_hangs_is_used_again_when_it_answers(self):
+        self.server.goes_on.clear()
+        self.objects.get('key')
+        time.sleep(3 * _LIMIT)
+        self.assertFalse(self._is_asked())
+        self.server.goes_on.set()
+        self._wait_until_asked()
+
+    def test_threads_that_wait_for_a_cache_that_hangs_are_few(self):
+        self._patch('_MAX_STUCK', 2)
+        self.server.goes_on.clear()
+        self.objects.get('key')
+        time.sleep(5 * _LIMIT)
+        self.assertEqual(2, self.server.calls)
+        self.server.goes_on.set()
+        self._wait_until_asked()
+
+    def test_slow_cache_is_left(self):
+        self.server.seconds = 0.3 * _LIMIT
+        for _ in range(4):
+            self.assertTrue(self._is_asked())
+        self.assertFalse(self._is_asked())
+
+    def test_cache_that_is_slow_now_and_then_is_not_left(self):
+        for _ in range(5):
+            self.server.seconds = 0.3 * _LIMIT
+            self.assertTrue(self._is_asked())
+            self.server.seconds = 0
+            self.assertTrue(self._is_asked())
+
+    def test_cache_is_left_after_three_errors(self):
+        self.server.error = ConnectionRefusedError('away')
+        for _ in range(3):
+            self.assertTrue(self._is_asked())
+        self.assertFalse(self._is_asked())
+
+    def test_cache_that_refuses_some_values_is_not_left(self):
+        for _ in range(5):
+            self.server.error = ValueError('too large')
+            self.objects.set('key', 'value')
+            self.server.error = None
+            self.assertTrue(self._is_asked())
+        self.invalidated.assert_not_called()
+
+    def test_value_that_is_not_deleted_is_invalidated_later(self):
+        self.server.error = ConnectionRefusedError('away')
+        self.objects.delete('key')
+        self.assertFalse(self._is_asked())
+        self.server.error = None
+        self._wait_until_asked()
+        self.invalidated.assert_called_once_with()
+
+    def test_id_of_a_region_that_is_not_set_is_set_later(self):
+        ids = guard.Guard(self.cache, keep=True).wrap(_Objects(self.server))
+        self.server.error = ConnectionRefusedError('away')
+        ids.set('region', 'id')
+        self.assertFalse(self._is_asked())
+        self.server.error = None
+        self._wait_until_asked()
+        self.invalidated.assert_called_once_with()
+
+    def test_cache_is_not_used_again_before_it_is_invalidated(self):
+        def fails_at_first():
+            if self.invalidated.call_count == 1:
+                self.server.error = ConnectionRefusedError('away')
+                self.objects.delete('region')
+                self.server.error = None
+
+        self.invalidated.side_effect = fails_at_first
+        self.objects.set('key', 'stale')
+        self.server.error = ConnectionRefusedError('away')
+        self.objects.delete('key')
+        self.server.error = None
+        self._wait_until_asked()
+        self.assertEqual(2, self.invalidated.call_count)
+
+    def test_client_that_holds_its_server_for_dead_is_not_asked(self):
+        self.server.error = ConnectionRefusedError('away')
+        self.objects.delete('key')
+        self.server.error = None
+        with mock.patch.object(_Objects, 'set'):
+            time.sleep(0.3)
+            self.assertFalse(self._is_asked())
+        self._wait_until_asked()
+
+    def test_lock_is_not_in_the_cache(self):
+        self.assertIsNone(self.objects.get_mutex('key'))
+
+
+class ProtectTestCase(unit.BaseTestCase):
+    def setUp(self):
+        super().setUp()
+        self.config = self.useFixture(config_fixture.Config(CONF))
+        self.config.config(
+            group='cache',
+            enabled=True,
+            socket_timeout=_LIMIT,
+            # Nothing listens there.
+            memcache_servers=['127.0.0.1:9'],
+        )
+
+    def _region(self, backend):
+        self.config.config(group='cache', backend=backend)
+        region = cache.create_region('test')
+        cache.configure_cache(region)
+        self.addCleanup(cache.core._configured_regions.discard, region)
+        return region
+
+    def test_regions_of_a_server_are_guarded(self):
+        region = self._region('dogpile.cache.pymemcache')
+        self.assertIsInstance(region.backend.proxied, guard.Guard)
+
+    def test_regions_in_memory_are_not(self):
+        region = self._region('oslo_cache.dict')
+        self.assertNotIsInstance(region.backend.proxied, guard.Guard)
+
+    def test_ids_of_regions_are_guarded(self):
+        self.config.config(group='cache', backend='dogpile.cache.pymemcache')
+        region = cache.create_region('ids')
+        with mock.patch.object(
+            cache.core, 'CACHE_INVALIDATION_REGION', region
+        ):
+            cache.configure_invalidation_region()
+        self.assertIsInstance(region.backend.proxied, guard.Guard)
+        self.assertTrue(region.backend.proxied._keep)
