@@ -11,6 +11,8 @@ keystone
     containers of the image, which can be killed
 balancer
     haproxy before several of them
+caches
+    servers of a cache, which can be killed or stopped, and two scenarios
 stage
     what the scenarios share: database, link, image, and the load under which
     a fault happens

@@ -15,6 +15,7 @@ import psycopg
 from keystone_crdb import errors
 from keystone_crdb import process
 from keystone_crdb.checks.faults import balancer
+from keystone_crdb.checks.faults import caches
 from keystone_crdb.checks.faults import link as links
 from keystone_crdb.checks.faults import namespace
 from keystone_crdb.checks.faults import stage as stages
@@ -469,6 +470,8 @@ ALL: tuple[Scenario, ...] = (
     certificates_expired,
     host_silent_at_start,
     host_silent_under_load,
+    caches.cache_killed,
+    caches.cache_frozen,
     network_cut,
     node_killed,
     node_drained,
