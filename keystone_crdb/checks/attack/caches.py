@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Caches that are killed or hang: requests are answered all the same."""
 
+import collections.abc
+
 from keystone_crdb import console
 from keystone_crdb.checks.attack import parts
 from keystone_crdb.checks.faults import caches
@@ -19,22 +21,22 @@ _CLIENTS = 4
 _SHORT = (caches.PRINTED, caches.PYMEMCACHE)
 
 
-def _wrong(stage: stages.Stage, backend: caches.Backend) -> list[str]:
-    wrong = []
+#: What becomes of a cache.
+_FAULTS = {'killed': caches.killed, 'frozen': caches.frozen}
+
+
+def _wrong(
+    stage: stages.Stage, backend: caches.Backend, what: str
+) -> collections.abc.Iterator[str]:
+    # Each has a Keystone of its own, which has not left its cache yet.
     with caches.keystone(stage, backend) as (keystone, server):
-        for what, fault in (
-            ('killed', caches.killed), ('frozen', caches.frozen),
-        ):  # fmt: skip
-            found = caches.away(stage, keystone, fault(server))
-            console.note(
-                f'{backend.name} {what}: {found.acknowledged} acknowledged, '
-                f'{found.errors} errors, {found.note}'
-            )
-            wrong += [
-                f'{backend.name} {what}: {line}'
-                for line in (*found.wrong, *found.lost[:5])
-            ]
-    return wrong
+        found = caches.away(stage, keystone, _FAULTS[what](server))
+    console.note(
+        f'{what}: {found.acknowledged} acknowledged, {len(found.lost)} lost, '
+        f'{found.errors} errors, {found.note}'
+    )
+    for line in (*found.wrong, *found.lost[:5]):
+        yield f'{backend.name} {what}: {line}'
 
 
 def attack(context: parts.Context) -> list[str]:
@@ -51,7 +53,8 @@ def attack(context: parts.Context) -> list[str]:
         for backend in _SHORT if context.short else caches.BACKENDS:
             with console.step(backend.name):
                 try:
-                    wrong += _wrong(stage, backend)
+                    for what in _FAULTS:
+                        wrong += _wrong(stage, backend, what)
                 except stages.NotRun as exc:
                     console.note(f'not run: {exc}')
     return wrong
