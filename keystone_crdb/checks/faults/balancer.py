@@ -3,8 +3,8 @@
 
 import collections.abc
 import contextlib
+import os
 import pathlib
-import re
 import shutil
 import subprocess
 
@@ -12,6 +12,9 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import process
 from keystone_crdb.keystone import http
+
+CONFIGURATION = paths.ROOT / 'compose' / 'haproxy.cfg'
+LOG = paths.LOGS / 'haproxy.log'
 
 _START_LIMIT = 30
 
@@ -23,42 +26,44 @@ def why_not() -> str | None:
     return None
 
 
-def configuration(text: str, port: int, servers: list[int]) -> str:
-    """Put other addresses into a configuration.
+def environment(port: int, servers: list[int]) -> dict[str, str]:
+    """Return the variables that compose/haproxy.cfg takes addresses from.
 
-    :param text: that of compose/haproxy.cfg
     :param port: of 127.0.0.1, to listen on
-    :param servers: ports of the Keystones
+    :param servers: ports of the Keystones, of which there are two
     """
-    text = re.sub(r'^resolvers .*?\n\n', '', text, flags=re.M | re.S)
-    text = re.sub(' resolvers docker init-addr .*', '', text)
-    text = text.replace('bind :5000', f'bind 127.0.0.1:{port}')
-    for number, server in enumerate(servers, 1):
-        text = text.replace(
-            f' keystone-{number}:5000', f' 127.0.0.1:{server}'
-        )
-    return text
+    return {'LISTEN': f'127.0.0.1:{port}'} | {
+        f'KEYSTONE_{number}': f'127.0.0.1:{server}'
+        for number, server in enumerate(servers, 1)
+    }
+
+
+def went_down(log: pathlib.Path) -> list[str]:
+    """Return what haproxy said of servers that it gave up."""
+    return [
+        line
+        for line in log.read_text(errors='replace').splitlines()
+        if ' is DOWN' in line
+    ]
 
 
 @contextlib.contextmanager
 def running(
-    folder: pathlib.Path, servers: list[int]
+    servers: list[int], log: pathlib.Path = LOG
 ) -> collections.abc.Iterator[str]:
     """Run haproxy.
 
-    :param folder: for its configuration
     :param servers: ports of the Keystones
+    :param log: what gets its output
     :returns: as context: Keystone's URL there
     :raises Failure: with its output, when it does not run
     """
     port = process.free_port()
-    file = folder / 'haproxy.cfg'
-    text = (paths.ROOT / 'compose' / 'haproxy.cfg').read_text()
-    file.write_text(configuration(text, port, servers))
-    log = paths.LOGS / 'haproxy.log'
+    log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, 'w') as output:
         haproxy = subprocess.Popen(
-            ['haproxy', '-f', file],
+            ['haproxy', '-f', CONFIGURATION],
+            env=os.environ | environment(port, servers),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

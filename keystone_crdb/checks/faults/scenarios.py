@@ -441,9 +441,7 @@ def replica_replaced(stage: stages.Stage) -> stages.Result:
             )  # fmt: skip
             with (
                 second,
-                balancer.running(
-                    stage.folder, [first.port, second.port]
-                ) as balanced,
+                balancer.running([first.port, second.port]) as balanced,
             ):
                 with stage.load(first, balanced) as load:
                     moment = time.monotonic()
