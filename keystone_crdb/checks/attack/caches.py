@@ -22,14 +22,19 @@ _SHORT = (caches.PRINTED, caches.PYMEMCACHE)
 
 
 #: What becomes of a cache.
-_FAULTS = {'killed': caches.killed, 'frozen': caches.frozen}
+_FAULTS = {
+    'killed': caches.killed,
+    'frozen': caches.frozen,
+    'cut': caches.cut,
+}
 
 
 def _wrong(
     stage: stages.Stage, backend: caches.Backend, what: str
 ) -> collections.abc.Iterator[str]:
     # Each has a Keystone of its own, which has not left its cache yet.
-    with caches.keystone(stage, backend) as (keystone, server):
+    by_link = what == 'cut'
+    with caches.keystone(stage, backend, by_link) as (keystone, server):
         found = caches.away(stage, keystone, _FAULTS[what](server))
     console.note(
         f'{what}: {found.acknowledged} acknowledged, {len(found.lost)} lost, '
@@ -44,7 +49,7 @@ def attack(context: parts.Context) -> list[str]:
 
     :returns: what is wrong, a line each
     """
-    wrong = []
+    wrong: list[str] = []
     pause = _SHORT_PAUSE if context.short else _PAUSE
     with stages.Stage(
         context.database, context.engine, context.image, context.folder,

@@ -18,6 +18,7 @@ import typing
 
 from keystone_crdb import errors
 from keystone_crdb import process
+from keystone_crdb.checks.faults import link as links
 from keystone_crdb.checks.faults import stage as stages
 from keystone_crdb.keystone import container as keystones
 
@@ -95,6 +96,8 @@ class Server:
     def __init__(self, program: str, folder: pathlib.Path) -> None:
         self.port = process.free_port()
         self.sentinel = process.free_port()
+        #: Another way to the port, which can be cut.
+        self.link = links.Link('127.0.0.1', self.port)
         self._commands = {self.port: _memcached(self.port, folder)}
         if program != 'memcached':
             self._commands[self.port] = _redis(self.port, folder)
@@ -107,9 +110,11 @@ class Server:
 
     def __enter__(self) -> typing.Self:
         self.start()
+        self.link.__enter__()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.link.__exit__()
         self.kill()
 
     def start(self) -> None:
@@ -178,9 +183,13 @@ class Backend:
             return f'needs {program}'
         return None
 
-    def settings(self, server: Server) -> dict[str, str]:
-        """Return the settings with the ports of a server."""
-        ports = {'port': server.port, 'sentinel': server.sentinel}
+    def settings(self, server: Server, by_link: bool) -> dict[str, str]:
+        """Return the settings with the ports of a server.
+
+        :param by_link: whether Keystone takes the way that can be cut
+        """
+        port = server.link.port if by_link else server.port
+        ports = {'port': port, 'sentinel': server.sentinel}
         return {
             name: value.format_map(ports)
             for name, value in self.template.items()
@@ -216,11 +225,20 @@ def frozen(server: Server) -> collections.abc.Iterator[None]:
 
 
 @contextlib.contextmanager
+def cut(server: Server) -> collections.abc.Iterator[None]:
+    """Cut the way to the server, which keeps all that it had."""
+    server.link.refuse()
+    yield
+    server.link.restore()
+
+
+@contextlib.contextmanager
 def keystone(
-    stage: stages.Stage, backend: Backend
+    stage: stages.Stage, backend: Backend, by_link: bool = False
 ) -> collections.abc.Iterator[tuple[keystones.Keystone, Server]]:
     """Serve with a cache.
 
+    :param by_link: whether Keystone takes the way to it that can be cut
     :returns: as context: a Keystone, and the servers of its cache
     :raises NotRun: where there is none
     """
@@ -235,7 +253,7 @@ def keystone(
         keystones.volume(stage.engine) as volume,
         stage.keystone(
             url.render_as_string(hide_password=False), volume,
-            settings=backend.settings(server),
+            settings=backend.settings(server, by_link),
         ) as served,
     ):
         yield served, server
@@ -277,3 +295,9 @@ def cache_frozen(stage: stages.Stage) -> stages.Result:
     """memcached stops (SIGSTOP) and goes on, with all that it had."""
     with keystone(stage, PRINTED) as (served, server):
         return away(stage, served, frozen(server))
+
+
+def cache_cut(stage: stages.Stage) -> stages.Result:
+    """memcached refuses connections, and comes back with all it had."""
+    with keystone(stage, PRINTED, by_link=True) as (served, server):
+        return away(stage, served, cut(server))

@@ -470,6 +470,7 @@ ALL: tuple[Scenario, ...] = (
     host_silent_under_load,
     caches.cache_killed,
     caches.cache_frozen,
+    caches.cache_cut,
     network_cut,
     node_killed,
     node_drained,

@@ -41,7 +41,7 @@ _LOCAL_BACKENDS = (
 )
 
 # After how many seconds a cache that is away is tried again.
-_PAUSE = 10
+_PAUSE = 5
 
 # An answer that takes more than this part of the time limit is slow.
 _SLOW = 0.1

@@ -16,7 +16,9 @@ from unittest import mock
 
 from dogpile.cache import api
 from dogpile.cache.backends import memory
+import fixtures
 from oslo_config import fixture as config_fixture
+from oslo_context import context
 
 from keystone.common import cache
 from keystone.common.cache import guard
@@ -120,9 +122,7 @@ class GuardTestCase(unit.BaseTestCase):
         self.bytes = guard.Guard(self.cache).wrap(_Bytes(self.server))
 
     def _patch(self, name, value):
-        patcher = mock.patch.object(guard, name, value)
-        patcher.start()
-        self.addCleanup(patcher.stop)
+        self.useFixture(fixtures.MockPatchObject(guard, name, value))
 
     def _is_asked(self):
         calls = self.server.calls
@@ -273,6 +273,8 @@ class GuardTestCase(unit.BaseTestCase):
 
 
 class ProtectTestCase(unit.BaseTestCase):
+    """Regions as they are configured."""
+
     def setUp(self):
         super().setUp()
         self.config = self.useFixture(config_fixture.Config(CONF))
@@ -294,6 +296,39 @@ class ProtectTestCase(unit.BaseTestCase):
     def test_regions_of_a_server_are_guarded(self):
         region = self._region('dogpile.cache.pymemcache')
         self.assertIsInstance(region.backend.proxied, guard.Guard)
+
+    def test_what_a_cache_kept_while_it_was_away_is_not_read(self):
+        self.useFixture(fixtures.MockPatchObject(guard, '_PAUSE', 0.05))
+        ids = cache.create_region('ids')
+        self.useFixture(
+            fixtures.MockPatchObject(
+                cache.core, 'CACHE_INVALIDATION_REGION', ids
+            )
+        )
+        region = self._region('dogpile.cache.pymemcache')
+        cache.configure_invalidation_region()
+        server = _Server()
+        backend = _Objects(server)
+        for each in (region, ids):
+            each.backend.proxied.proxied = backend
+
+        def request(function, *args):
+            # What a request has read is not read again.
+            context.RequestContext()
+            return function(*args)
+
+        request(region.set, 'key', 'old')
+        self.assertEqual('old', request(region.get, 'key'))
+        server.error = ConnectionRefusedError('away')
+        request(region.delete, 'key')
+        server.error = None
+        deadline = time.monotonic() + 10
+        while cache.core._CACHE._watcher:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        self.assertIs(api.NO_VALUE, request(region.get, 'key'))
+        request(region.set, 'key', 'new')
+        self.assertEqual('new', request(region.get, 'key'))
 
     def test_regions_in_memory_are_not(self):
         region = self._region('oslo_cache.dict')
