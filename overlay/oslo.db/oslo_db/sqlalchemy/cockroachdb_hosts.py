@@ -20,6 +20,7 @@ does not acknowledge. A node that is frozen does: where a statement has no
 answer, a second connection finds out whether its node answers at all.
 """
 
+import contextlib
 import functools
 import os
 import random
@@ -201,41 +202,46 @@ def _watch(generator, check_after, is_answering, give_up):
             silent_since = time.monotonic()
 
 
-def _is_answering(dialect, cargs, cparams):
-    """Whether a node answers a new connection, be it by a refusal.
-
-    What is wrong with certificates or parameters says nothing about the node,
-    which is then left alone.
-    """
-    cparams = {**cparams, 'connect_timeout': CONNECT_TIMEOUT_OF_SEVERAL}
-    try:
-        dialect.connect(*cargs, **cparams).close()
-    except dialect.loaded_dbapi.Error as error:
-        text = str(error)
-        return (cockroachdb.is_answer(text) or
-                not cockroachdb.may_connect_later(text))
-    return True
-
-
-def _give_up(connection, dialect, cparams):
-    failed_hosts.add(_get_host(cparams))
-    connection.close()
-    raise dialect.loaded_dbapi.OperationalError(
-        'the connection is lost: its node answers neither a statement nor a '
-        'new connection')
-
-
-def _watch_connection(connection, check_after, dialect, cargs, cparams):
+def _watch_connection(connection, check_after, is_answering, give_up):
     """Take the place of the method by which a connection waits."""
     wait = connection.wait
-    is_answering = functools.partial(_is_answering, dialect, cargs, cparams)
-    give_up = functools.partial(_give_up, connection, dialect, cparams)
 
     def watched_wait(generator, *args, **kwargs):
         return wait(_watch(generator, check_after, is_answering, give_up),
                     *args, **kwargs)
 
     connection.wait = watched_wait
+
+
+def _give_up(dialect, connection):
+    connection.close()
+    raise dialect.loaded_dbapi.OperationalError(
+        'the connection is lost: its node answers neither this statement nor '
+        'another connection')
+
+
+def _is_answering(dialect, cargs, cparams):
+    """Whether a node answers another connection, be it by an error.
+
+    What is wrong with certificates or parameters says nothing about the node,
+    which is then left alone.
+    """
+    cparams = {**cparams, 'connect_timeout': CONNECT_TIMEOUT_OF_SEVERAL}
+    try:
+        with contextlib.closing(
+            dialect.connect(*cargs, **cparams)
+        ) as connection:
+            _watch_connection(
+                connection, CONNECT_TIMEOUT_OF_SEVERAL, lambda: False,
+                functools.partial(_give_up, dialect, connection))
+            connection.execute('SELECT 1')
+    except dialect.loaded_dbapi.Error as error:
+        text = str(error)
+        if not (error.sqlstate or cockroachdb.is_answer(text) or
+                not cockroachdb.may_connect_later(text)):
+            failed_hosts.add(_get_host(cparams))
+            return False
+    return True
 
 
 def _describe(attempt):
@@ -251,7 +257,10 @@ def _connect(dialect, cargs, cparams, check_after):
         return _connect_asyncpg(dialect, cargs, dict(cparams))
     connection = dialect.connect(*cargs, **cparams)
     if check_after and dialect.driver == 'psycopg' and not dialect.is_async:
-        _watch_connection(connection, check_after, dialect, cargs, cparams)
+        _watch_connection(
+            connection, check_after,
+            functools.partial(_is_answering, dialect, cargs, cparams),
+            functools.partial(_give_up, dialect, connection))
     return connection
 
 

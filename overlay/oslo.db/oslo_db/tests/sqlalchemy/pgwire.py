@@ -65,6 +65,8 @@ class FailingServer(fixtures.Fixture):
     :ivar response: bytes that answer a failing statement
     :ivar closes: whether the connection is closed after a failing statement
     :ivar delay: seconds until statements and COMMIT are answered
+    :ivar deaf: whether statements are not answered any more, while clients are
+        let in
     :ivar silent: whether nothing is answered any more, not even a client's
         start
     """
@@ -81,6 +83,7 @@ class FailingServer(fixtures.Fixture):
         self.response = b''
         self.closes = False
         self.delay = 0
+        self.deaf = False
         self.silent = False
 
     def _setUp(self):
@@ -254,6 +257,6 @@ class _Session:
                 answer = complete
             elif kind == b'C':
                 answer = _message(b'3')
-            if answer:
+            if answer and not self.server.deaf:
                 time.sleep(self.server.delay)
                 self._answer(answer)

@@ -21,6 +21,7 @@ import time
 from unittest import mock
 
 import fixtures
+import psycopg
 import sqlalchemy
 from sqlalchemy import pool
 import testscenarios
@@ -332,6 +333,20 @@ class TestSilence(HostsTestCase):
             self.server.silent = True
             self._time(connection.commit)
 
+    def test_node_that_lets_clients_in(self):
+        with self.engine.connect() as connection:
+            self.server.deaf = True
+            self._time(connection.exec_driver_sql, 'SELECT 1')
+
+    def test_slow_statement_of_node_that_drains(self):
+        with self.engine.connect() as connection:
+            self.server.delay = 0.8
+            self.server.failing = 'SELECT 1'
+            self.server.response = pgwire.error_response(
+                S='ERROR', C='57P01', M='server is shutting down')
+            connection.exec_driver_sql('SELECT 2')
+            self.server.delay = 0
+
     def test_ping(self):
         """A pool gives its connection up, and makes another one elsewhere."""
         other = self.useFixture(pgwire.FailingServer())
@@ -409,8 +424,8 @@ class TestAnswers(test_base.BaseTestCase):
 
     def _is_answering(self, text):
         dialect = mock.Mock()
-        dialect.loaded_dbapi.Error = ValueError
-        dialect.connect.side_effect = ValueError(text)
+        dialect.loaded_dbapi.Error = psycopg.Error
+        dialect.connect.side_effect = psycopg.OperationalError(text)
         return cockroachdb_hosts._is_answering(dialect, (), {})
 
     def test_answer(self):
