@@ -15,6 +15,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import scratch
+from keystone_crdb.checks.attack import caches
 from keystone_crdb.checks.attack import clients
 from keystone_crdb.checks.attack import hosts
 from keystone_crdb.checks.attack import limits
@@ -22,7 +23,7 @@ from keystone_crdb.checks.attack import parts
 from keystone_crdb.images import image
 
 #: In the order of a run.
-PARTS: tuple[types.ModuleType, ...] = (clients, limits, hosts)
+PARTS: tuple[types.ModuleType, ...] = (clients, limits, hosts, caches)
 
 
 def name(part: types.ModuleType) -> str:
