@@ -12,9 +12,6 @@ import threading
 #: Seconds between two bytes of a slow client.
 _PAUSE = 1
 
-#: Seconds between the first requests of two clients.
-_STAGGER = 0.05
-
 #: Seconds that are more than any limit of the front's.
 _LONG = 3600
 
@@ -122,10 +119,10 @@ def name(kind: Behaviour) -> str:
 
 
 async def _client(
-    behaviour: Behaviour, number: int, host: str, port: int, token: str
+    behaviour: Behaviour, pause: float, host: str, port: int, token: str
 ) -> None:
-    """Attack again as soon as the front ends the connection."""
-    await asyncio.sleep(number * _STAGGER)
+    """Attack after a pause, and each time the front ends the connection."""
+    await asyncio.sleep(pause)
     while True:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection(
@@ -156,26 +153,26 @@ async def _client(
 
 
 async def _all(
-    behaviour: Behaviour, number: int, host: str, port: int, token: str
+    behaviour: Behaviour, pauses: list[float], host: str, port: int, token: str
 ) -> None:
     await asyncio.gather(
-        *(
-            _client(behaviour, each, host, port, token)
-            for each in range(number)
-        )
+        *(_client(behaviour, pause, host, port, token) for pause in pauses)
     )
 
 
 @contextlib.contextmanager
 def attacking(
-    behaviour: Behaviour, number: int, host: str, port: int, token: str
+    behaviour: Behaviour, number: int, seconds: float, host: str, port: int,
+    token: str,
 ) -> collections.abc.Iterator[None]:
     """Let that many clients do the same until the block ends.
 
+    :param seconds: in which they come, one after another
     :param token: for requests that need one
     """
     loop = asyncio.new_event_loop()
-    task = loop.create_task(_all(behaviour, number, host, port, token))
+    pauses = [each * seconds / number for each in range(number)]
+    task = loop.create_task(_all(behaviour, pauses, host, port, token))
 
     def run() -> None:
         with contextlib.suppress(asyncio.CancelledError):

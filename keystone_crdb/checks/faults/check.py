@@ -36,7 +36,6 @@ QUICK = (
     scenarios.commit_cut,
     scenarios.keystone_killed,
     scenarios.replica_replaced,
-    scenarios.host_silent_at_start,
 )
 
 

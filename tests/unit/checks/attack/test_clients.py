@@ -103,7 +103,7 @@ class ClientsTest(ServerTest):
     def test_each_kind_attacks(self):
         for kind in slow.KINDS:
             port = self.serve(b'')
-            with slow.attacking(kind, 2, '127.0.0.1', port, 'token'):
+            with slow.attacking(kind, 2, 0.1, '127.0.0.1', port, 'token'):
                 time.sleep(0.4)
             self.assertGreaterEqual(len(self.received), kind is not slow.idle)
 
