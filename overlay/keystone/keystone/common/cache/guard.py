@@ -44,13 +44,17 @@ _LOCAL_BACKENDS = (
 _PAUSE = 5
 
 # An answer that takes more than this part of the time limit is slow.
-_SLOW = 0.1
+_SLOW = 0.25
 
 # After how many errors in a row the cache is away.
 _FAILURES = 3
 
 # How many threads may wait for a cache that does not answer.
 _MAX_STUCK = 8
+
+# What a call does: it reads, or stores what was read elsewhere, or replaces
+# what the cache has, which is stale if the call has no effect.
+_READ, _STORE, _REPLACE = range(3)
 
 
 class Away(Exception):
@@ -94,8 +98,8 @@ class _Caller:
 class Cache:
     """The servers of the cache, as this process sees them.
 
-    :param invalidate: called when they are back, because nobody told them
-                       what has changed in the meantime
+    :param invalidate: called before they are used again, if they may have
+                       kept stale values
     """
 
     def __init__(self, invalidate):
@@ -109,22 +113,20 @@ class Cache:
         self._idle = []
         self._stuck = []
         self._lost_seconds = 0
-        self._failures = 0
+        self._stale = False
         # Waits until the cache is back, and is set while it is away.
         self._watcher = None
 
-    def call(self, needed, function, *args):
+    def call(self, kind, function, *args):
         """Call a method of a backend.
 
-        :param needed: whether the cache would have a stale value if the call
-                       had no effect
+        :param kind: _READ, _STORE or _REPLACE
 
         :returns: the result of the method
         :raises Away: if the cache is away, or the method fails
 
         """
-        watcher = self._watcher
-        if watcher not in (None, threading.current_thread()):
+        if self._is_away(kind):
             raise Away()
         limit = CONF.cache.socket_timeout
         start = time.monotonic()
@@ -132,7 +134,11 @@ class Cache:
         seconds = time.monotonic() - start
         if error:
             # Some errors are about the value and not about the cache.
-            seconds = max(seconds, limit if needed else limit / _FAILURES)
+            least = limit if kind is _REPLACE else limit / _FAILURES
+            seconds = max(seconds, least)
+            if kind is not _READ:
+                # It may still be stored, when it is stale.
+                self._stale = True
         if error or seconds > limit * _SLOW:
             self._lost_seconds += seconds
         else:
@@ -144,6 +150,14 @@ class Cache:
             raise Away() from error
         return result
 
+    def _is_away(self, kind):
+        with self._lock:
+            if self._watcher in (None, threading.current_thread()):
+                return False
+            if kind is _REPLACE:
+                self._stale = True
+            return True
+
     def _call(self, function, args, limit):
         try:
             caller = self._idle.pop()
@@ -151,7 +165,10 @@ class Cache:
             self._stuck = [each for each in self._stuck if each.is_alive()]
             if len(self._stuck) >= _MAX_STUCK:
                 return None, TimeoutError('earlier calls have not ended')
-            caller = _Caller()
+            try:
+                caller = _Caller()
+            except RuntimeError as exc:
+                return None, exc
         try:
             answer = caller.call(function, args, limit)
         except queue.Empty:
@@ -162,32 +179,40 @@ class Cache:
 
     def _leave(self, backend, error):
         with self._lock:
-            self._failures += 1
             if self._watcher:
                 return
-            self._watcher = threading.Thread(
+            watcher = threading.Thread(
                 target=self._watch,
                 args=(backend,),
                 name='cache watcher',
                 daemon=True,
             )
+            try:
+                watcher.start()
+            except RuntimeError:
+                # Then the next call asks the cache.
+                return
+            self._watcher = watcher
         LOG.warning(
             'The cache is not used for at least %(seconds)d s: %(reason)r',
             {'seconds': _PAUSE, 'reason': error or 'its answers are late'},
         )
-        self._watcher.start()
 
     def _watch(self, backend):
         while True:
             time.sleep(_PAUSE)
             self._lost_seconds = 0
-            failures = self._failures
-            if self._is_there(backend):
+            if not self._is_there(backend):
+                continue
+            if self._stale:
+                LOG.warning('The cache is back, and all of it is invalidated.')
+                self._stale = False
                 self._invalidate()
-                if self._failures == failures:
+            with self._lock:
+                if not self._stale:
+                    self._watcher = None
                     break
-        LOG.warning('The cache is used again, and all of it is invalidated.')
-        self._watcher = None
+        LOG.warning('The cache is used again.')
 
     def _is_there(self, backend):
         """Return whether the cache keeps a value.
@@ -204,9 +229,9 @@ class Cache:
             value = api.CachedValue(secrets.token_hex(16), {})
             set_, get = backend.set, backend.get
         try:
-            self.call(True, set_, key, value)
-            there = self.call(True, get, key) == value
-            self.call(True, backend.delete, key)
+            self.call(_READ, set_, key, value)
+            there = self.call(_READ, get, key) == value
+            self.call(_READ, backend.delete, key)
         except Away:
             return False
         return there
@@ -222,53 +247,53 @@ class Guard(proxy.ProxyBackend):
     def __init__(self, cache, keep=False):
         super().__init__()
         self._cache = cache
-        self._keep = keep
+        self._set = _REPLACE if keep else _STORE
 
-    def _ask(self, needed, missing, function, *args):
+    def _ask(self, kind, missing, function, *args):
         try:
-            return self._cache.call(needed, function, *args)
+            return self._cache.call(kind, function, *args)
         except Away:
             return missing
 
     def get(self, key):
-        return self._ask(False, api.NO_VALUE, self.proxied.get, key)
+        return self._ask(_READ, api.NO_VALUE, self.proxied.get, key)
 
     def get_serialized(self, key):
         return self._ask(
-            False, api.NO_VALUE, self.proxied.get_serialized, key
+            _READ, api.NO_VALUE, self.proxied.get_serialized, key
         )
 
     def get_multi(self, keys):
         keys = list(keys)
         missing = [api.NO_VALUE] * len(keys)
-        return self._ask(False, missing, self.proxied.get_multi, keys)
+        return self._ask(_READ, missing, self.proxied.get_multi, keys)
 
     def get_serialized_multi(self, keys):
         keys = list(keys)
         missing = [api.NO_VALUE] * len(keys)
         return self._ask(
-            False, missing, self.proxied.get_serialized_multi, keys
+            _READ, missing, self.proxied.get_serialized_multi, keys
         )
 
     def set(self, key, value):
-        self._ask(self._keep, None, self.proxied.set, key, value)
+        self._ask(self._set, None, self.proxied.set, key, value)
 
     def set_serialized(self, key, value):
-        self._ask(self._keep, None, self.proxied.set_serialized, key, value)
+        self._ask(self._set, None, self.proxied.set_serialized, key, value)
 
     def set_multi(self, mapping):
-        self._ask(self._keep, None, self.proxied.set_multi, mapping)
+        self._ask(self._set, None, self.proxied.set_multi, mapping)
 
     def set_serialized_multi(self, mapping):
         self._ask(
-            self._keep, None, self.proxied.set_serialized_multi, mapping
+            self._set, None, self.proxied.set_serialized_multi, mapping
         )
 
     def delete(self, key):
-        self._ask(True, None, self.proxied.delete, key)
+        self._ask(_REPLACE, None, self.proxied.delete, key)
 
     def delete_multi(self, keys):
-        self._ask(True, None, self.proxied.delete_multi, list(keys))
+        self._ask(_REPLACE, None, self.proxied.delete_multi, list(keys))
 
     def get_mutex(self, key):
         # A lock in the cache is waited for without a limit, and stays when

@@ -201,14 +201,14 @@ class GuardTestCase(unit.BaseTestCase):
         self._wait_until_asked()
 
     def test_slow_cache_is_left(self):
-        self.server.seconds = 0.3 * _LIMIT
-        for _ in range(4):
+        self.server.seconds = 0.4 * _LIMIT
+        for _ in range(3):
             self.assertTrue(self._is_asked())
         self.assertFalse(self._is_asked())
 
     def test_cache_that_is_slow_now_and_then_is_not_left(self):
         for _ in range(5):
-            self.server.seconds = 0.3 * _LIMIT
+            self.server.seconds = 0.4 * _LIMIT
             self.assertTrue(self._is_asked())
             self.server.seconds = 0
             self.assertTrue(self._is_asked())
@@ -243,6 +243,46 @@ class GuardTestCase(unit.BaseTestCase):
         self.server.error = None
         self._wait_until_asked()
         self.invalidated.assert_called_once_with()
+
+    def test_value_that_was_stored_late_is_invalidated_later(self):
+        self.server.goes_on.clear()
+        self.objects.set('key', 'value')
+        self.server.goes_on.set()
+        self._wait_until_asked()
+        self.invalidated.assert_called_once_with()
+
+    def test_cache_that_was_only_read_is_not_invalidated(self):
+        self.server.error = ConnectionRefusedError('away')
+        for _ in range(3):
+            self.objects.get('key')
+        self.objects.set('key', 'value')
+        self.server.error = None
+        self._wait_until_asked()
+        self.invalidated.assert_not_called()
+
+    def test_value_that_is_not_deleted_at_the_last_moment(self):
+        def delete():
+            if self.invalidated.call_count == 1:
+                other = threading.Thread(
+                    target=self.objects.delete, args=('key',)
+                )
+                other.start()
+                other.join()
+
+        self.invalidated.side_effect = delete
+        self.server.error = ConnectionRefusedError('away')
+        self.objects.delete('key')
+        self.server.error = None
+        self._wait_until_asked()
+        self.assertEqual(2, self.invalidated.call_count)
+
+    def test_without_another_thread(self):
+        with mock.patch.object(
+            guard.threading.Thread, 'start', side_effect=RuntimeError
+        ):
+            for _ in range(5):
+                self.assertIs(api.NO_VALUE, self.objects.get('key'))
+        self._wait_until_asked()
 
     def test_cache_is_not_used_again_before_it_is_invalidated(self):
         def fails_at_first():
@@ -342,4 +382,4 @@ class ProtectTestCase(unit.BaseTestCase):
         ):
             cache.configure_invalidation_region()
         self.assertIsInstance(region.backend.proxied, guard.Guard)
-        self.assertTrue(region.backend.proxied._keep)
+        self.assertEqual(guard._REPLACE, region.backend.proxied._set)
