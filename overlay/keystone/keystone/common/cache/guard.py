@@ -43,6 +43,9 @@ _LOCAL_BACKENDS = (
 # After how many seconds a cache that is away is tried again.
 _PAUSE = 5
 
+# How long a call takes at most, if [cache] socket_timeout is longer.
+_MAX_SECONDS = 1
+
 # An answer that takes more than this part of the time limit is slow.
 _SLOW = 0.25
 
@@ -128,7 +131,7 @@ class Cache:
         """
         if self._is_away(kind):
             raise Away()
-        limit = CONF.cache.socket_timeout
+        limit = min(CONF.cache.socket_timeout, _MAX_SECONDS)
         start = time.monotonic()
         result, error = self._call(function, args, limit)
         seconds = time.monotonic() - start

@@ -110,8 +110,8 @@ class _Bytes(api.BytesBackend):
 class GuardTestCase(unit.BaseTestCase):
     def setUp(self):
         super().setUp()
-        config = self.useFixture(config_fixture.Config(CONF))
-        config.config(group='cache', socket_timeout=_LIMIT)
+        self.config = self.useFixture(config_fixture.Config(CONF))
+        self.config.config(group='cache', socket_timeout=_LIMIT)
         self._patch('_PAUSE', 0.05)
         self.server = _Server()
         # A test must not leave threads that wait.
@@ -181,6 +181,14 @@ class GuardTestCase(unit.BaseTestCase):
         for _ in range(20):
             self.assertIs(api.NO_VALUE, self.objects.get('key'))
         self.bytes.delete('key')
+        self.assertLess(time.monotonic() - start, 2 * _LIMIT)
+
+    def test_longer_timeouts_are_cut(self):
+        self.config.config(group='cache', socket_timeout=60)
+        self._patch('_MAX_SECONDS', _LIMIT)
+        self.server.goes_on.clear()
+        start = time.monotonic()
+        self.assertIs(api.NO_VALUE, self.objects.get('key'))
         self.assertLess(time.monotonic() - start, 2 * _LIMIT)
 
     def test_cache_that_hangs_is_used_again_when_it_answers(self):
