@@ -59,7 +59,7 @@ def plan(
     """Find out what applying a series to a tree will change.
 
     :param only: as for select()
-    :param fuzz: as for keystone_crdb.series.hunks.apply()
+    :param fuzz: as for keystone_crdb.series.hunks.each()
     :param reverse: take the series back
     :returns: the plan, with no commits when all of it is already done
     :raises Failure: naming what does not apply
@@ -94,17 +94,19 @@ def _place(
     texts = hunks.Texts(result.target.read)
     owners = overlay.owners(patches)
     reverse = result.reverse
-    for patch in reversed(patches) if reverse else patches:
-        placed = hunks.attempt(patch, texts, fuzz, reverse)
-        if any(placement.problem for placement in placed):
-            raise _explained(result.target, patches, placed, fuzz, reverse)
-        result.placements += placed
-        files = {
-            path: laid.pop(path)
-            for path, owner in owners.items()
-            if owner is patch and path in laid
-        }
-        result.commits.append(commit(patch, texts, reverse, files))
+    try:
+        for patch, placed in hunks.each(patches, texts, fuzz, reverse):
+            result.placements += placed
+            files = {
+                path: laid.pop(path)
+                for path, owner in owners.items()
+                if owner is patch and path in laid
+            }
+            result.commits.append(commit(patch, texts, reverse, files))
+    except hunks.DoesNotApply as exc:
+        raise _explained(
+            result.target, patches, exc.placement, fuzz, reverse
+        ) from exc
 
 
 def select(
@@ -119,7 +121,7 @@ def select(
     """
     patches = quilt.load(project)
     for name in only:
-        if not any(is_called(patch, name) for patch in patches):
+        if not knows(project, name):
             raise errors.Failure(
                 f'{name}: no patch of {project} is called that',
                 details='\n'.join(patch.path.stem for patch in patches),
@@ -129,6 +131,11 @@ def select(
         for patch in patches
         if not only or any(is_called(patch, name) for name in only)
     ]
+
+
+def knows(project: str, name: str) -> bool:
+    """Say whether a project has a patch that is_called() so."""
+    return any(is_called(patch, name) for patch in quilt.load(project))
 
 
 def is_called(patch: quilt.Patch, name: str) -> bool:
@@ -219,14 +226,36 @@ def _needed_by_others(
     there = []
     for patch in reversed(quilt.load(target.project)):
         patch = target.placeable(patch) or patch
-        trial = hunks.Texts(texts.__getitem__)
-        placed = hunks.attempt(patch, trial, fuzz=0, reverse=True)
-        if any(placement.problem for placement in placed):
+        without = hunks.fit([patch], texts, reverse=True)
+        if without is None:
             continue
-        texts.update(trial)
+        texts.update(without)
         if patch.name not in names:
             there.append(patch)
     return overlay.owners(there)
+
+
+def commits(
+    project: str, texts: hunks.Texts, with_overlay: bool
+) -> list[git.Commit]:
+    """Return a commit for each patch of a series, at exactly its lines.
+
+    :param texts: the tree; changed in place
+    :param with_overlay: whether each of the overlay's files comes with the
+        first patch that needs it
+    :raises Failure: naming a hunk that does not apply
+    """
+    patches = quilt.load(project)
+    owners = overlay.owners(patches) if with_overlay else {}
+    result = []
+    for patch, _ in hunks.each(patches, texts):
+        laid = {
+            path: tree.read(paths.OVERLAY / project / path)
+            for path, owner in owners.items()
+            if owner is patch
+        }
+        result.append(commit(patch, texts, laid=laid))
+    return result
 
 
 def commit(
@@ -294,18 +323,14 @@ def _fits(
     patches: list[quilt.Patch],
     reverse: bool,
 ) -> bool:
-    """Say whether patches fit at any line, all of them."""
-    try:
-        hunks.apply(patches, hunks.Texts(target.read), 0, reverse)
-    except errors.Failure:
-        return False
-    return True
+    """Say whether patches fit a tree at any line, all of them."""
+    return hunks.fit(patches, hunks.Texts(target.read), reverse) is not None
 
 
 def _explained(
     target: targets.Target,
     patches: list[quilt.Patch],
-    placed: list[hunks.Placement],
+    first: hunks.Placement,
     fuzz: int | None,
     reverse: bool,
 ) -> errors.Failure:
@@ -326,7 +351,6 @@ def _explained(
             remedy='name these as well: '
             f'--only {",".join(one.path.stem for one in missing[1:])}',
         )
-    first = next(one for one in placed if one.problem)
     pinned = pins.load().sources[target.project].version
     remedy = f'./build.sh drift {target.path} shows all that does not apply'
     if fuzz is hunks.EXACT and _fits(target, patches, reverse):
@@ -355,14 +379,7 @@ def _missing(
         found = needs.find(patches, series, target.read)
     except errors.Failure:
         return []
-    names = [patch.name for patch in patches]
-    missing = [
-        patch for patch, _more in found.values() if patch.name not in names
-    ]
-    if not missing:
-        return []
-    first = next(patch for patch in patches if found[patch.name][1])
-    return [first, *missing]
+    return needs.missing(patches, found)
 
 
 def _remedy_half(there: list[quilt.Patch], reverse: bool) -> str:

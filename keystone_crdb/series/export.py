@@ -41,13 +41,13 @@ def mailbox(source: pins.Source, path: pathlib.Path) -> int:
     :returns: how many messages it has
     """
     with tempfile.TemporaryDirectory() as temporary:
-        scratch = pathlib.Path(temporary)
-        texts, commits = _commits(source, scratch)
-        repository = scratch / 'repository'
-        repository.mkdir()
-        git.run(repository, 'init', '--quiet')
-        upstream = git.Commit('Upstream', git.AUTHOR, commits[0].date, texts)
-        base = git.commit(repository, [upstream], parent=None)
+        folder = pathlib.Path(temporary, 'tree')
+        download.unpack(download.sdist(source), folder)
+        repository = folder.with_name('repository')
+        git.run(None, 'init', '--quiet', str(repository))
+        base = git.snapshot(repository, folder, 'Upstream')
+        texts = hunks.Texts(lambda path: tree.read(folder / path))
+        commits = application.commits(source.project, texts, True)
         last = git.commit(repository, commits, parent=base)
         text = git.run(
             repository, 'format-patch', '--stdout', '--zero-commit',
@@ -57,32 +57,6 @@ def mailbox(source: pins.Source, path: pathlib.Path) -> int:
     staged.write_bytes(text)
     os.replace(staged, path)
     return len(commits)
-
-
-def _commits(
-    source: pins.Source,
-    scratch: pathlib.Path,
-) -> tuple[dict[str, str | None], list[git.Commit]]:
-    """Return the files that the series changes, and the commits."""
-    download.unpack(download.sdist(source), scratch / 'tree')
-    texts = hunks.Texts(lambda path: tree.read(scratch / 'tree' / path))
-    patches = quilt.load(source.project)
-    before = {
-        file.path: texts[file.path]
-        for patch in patches
-        for file in patch.files
-    }
-    owners = overlay.owners(patches)
-    commits = []
-    for patch in patches:
-        hunks.check(hunks.attempt(patch, texts))
-        laid = {
-            path: tree.read(paths.OVERLAY / source.project / path)
-            for path, owner in owners.items()
-            if owner is patch
-        }
-        commits.append(application.commit(patch, texts, laid=laid))
-    return before, commits
 
 
 def kolla(

@@ -154,9 +154,7 @@ def changes(
     done = []
     laid = set()
     result = []
-    for patch in chosen:
-        placed = hunks.attempt(patch, texts, fuzz=0)
-        hunks.check(placed, exact=False)
+    for patch, placed in hunks.each(chosen, texts, fuzz=0):
         for one in placed:
             if one.others:
                 console.warn(f'{one.where} also fits at {one.others[0]}')
@@ -248,28 +246,10 @@ def write(
         else:
             shutil.copytree(target.path, new)
             git.run(new, 'init', '--quiet')
-            git.run(new, 'add', '--all', '--force')
-            tree_id = git.run(new, 'write-tree').decode().strip()
-            base = git.run(
-                new, 'commit-tree', tree_id, '-m',
-                f'{target.project} {target.version}', env=_identity(new),
-            ).decode().strip()
+            title = f'{target.project} {target.version}'
+            base = git.snapshot(new, new, title)
         git.commit(new, commits, parent=base, ref=f'refs/heads/{branch}')
         git.run(new, 'checkout', '--quiet', '--force', branch)
         shutil.move(new, folder)
     log = git.run(folder, 'rev-list', '--reverse', f'{base}..{branch}')
     return [base, *log.decode().split()]
-
-
-def _identity(repository: pathlib.Path) -> dict[str, str]:
-    """Return git's environment for a commit of somebody who has no name."""
-    try:
-        git.run(repository, 'var', 'GIT_COMMITTER_IDENT')
-        return {}
-    except errors.Failure:
-        name, _, mail = git.AUTHOR.rstrip('>').partition(' <')
-        return {
-            f'GIT_{who}_{what}': value
-            for who in ('AUTHOR', 'COMMITTER')
-            for what, value in (('NAME', name), ('EMAIL', mail))
-        }

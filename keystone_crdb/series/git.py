@@ -123,6 +123,31 @@ def describe(repository: pathlib.Path) -> str | None:
         return None
 
 
+def snapshot(
+    repository: pathlib.Path,
+    folder: pathlib.Path,
+    message: str,
+    *parents: str,
+) -> str:
+    """Commit all files of a folder, and leave the branches where they are.
+
+    :param folder: of any place; no repository of its own
+    :returns: the name of the commit
+    """
+    run(repository, f'--work-tree={folder}', 'add', '--all', '--force', '.')
+    files = run(repository, 'write-tree').decode().strip()
+    name, _, mail = AUTHOR.rstrip('>').partition(' <')
+    identity = {
+        f'GIT_{who}_{what}': value
+        for who in ('AUTHOR', 'COMMITTER')
+        for what, value in (('NAME', name), ('EMAIL', mail))
+    }
+    words = [word for parent in parents for word in ('-p', parent)]
+    return run(
+        repository, 'commit-tree', files, '-m', message, *words, env=identity
+    ).decode().strip()
+
+
 def check_clean(repository: pathlib.Path, *within: str) -> None:
     """Check that a checkout has no changes that are not committed.
 

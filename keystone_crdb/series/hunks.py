@@ -97,46 +97,74 @@ class Texts(dict[str, str | None]):
         return text
 
 
-def apply(
+class DoesNotApply(errors.Failure):
+    """A patch has a hunk that does not apply.
+
+    :param exact: its hunks had to fit at their own lines
+    """
+
+    def __init__(self, placement: Placement, exact: bool) -> None:
+        super().__init__(
+            f'{placement.where} {placement.problem}',
+            'run ./build.sh refresh' if exact
+            else 'resolve it: see ./build.sh quilt --help',
+            placement.details,
+        )
+        self.placement = placement
+
+
+def each(
     patches: list[quilt.Patch],
     texts: Texts,
     fuzz: int | None = EXACT,
     reverse: bool = False,
-) -> list[Placement]:
+) -> collections.abc.Iterator[tuple[quilt.Patch, list[Placement]]]:
     """Apply patches one after the other, or take them back, last one first.
 
     :param patches: in their order
     :param texts: the tree; changed in place
     :param fuzz: EXACT, or how many lines of context at either end of a hunk
         may differ; then it may stand at any line
-    :returns: one for each hunk
-    :raises Failure: naming patch, file, hunk and the nearest match
+    :returns: each patch, when it is applied, with the places of its hunks
+    :raises DoesNotApply: naming patch, file, hunk and the nearest match
     """
-    placements = []
     for patch in reversed(patches) if reverse else patches:
         placed = attempt(patch, texts, fuzz, reverse)
-        check(placed, exact=fuzz is EXACT)
-        placements.extend(placed)
-    return placements
+        for placement in placed:
+            if placement.problem:
+                raise DoesNotApply(placement, fuzz is EXACT)
+        yield patch, placed
 
 
-def check(placements: list[Placement], exact: bool = True) -> None:
-    """Check that every hunk applies.
+def apply(
+    patches: list[quilt.Patch],
+    texts: Texts,
+    fuzz: int | None = EXACT,
+    reverse: bool = False,
+) -> list[Placement]:
+    """Do what each() does to all patches, and return the places of hunks."""
+    return [
+        placement
+        for _, placed in each(patches, texts, fuzz, reverse)
+        for placement in placed
+    ]
 
-    :param placements: as attempt() returns them
-    :param exact: they had to fit at their own lines
-    :raises Failure: naming patch, file, hunk and the nearest match
+
+def fit(
+    patches: list[quilt.Patch],
+    texts: Texts,
+    reverse: bool = False,
+) -> Texts | None:
+    """Say whether patches fit at any lines, and leave the texts as they are.
+
+    :returns: the texts with the patches, or None where these do not fit
     """
-    for placement in placements:
-        if placement.problem:
-            remedy = 'resolve it: see ./build.sh quilt --help'
-            if exact:
-                remedy = 'run ./build.sh refresh'
-            raise errors.Failure(
-                f'{placement.where} {placement.problem}',
-                details=placement.details,
-                remedy=remedy,
-            )
+    trial = Texts(texts.__getitem__)
+    try:
+        apply(patches, trial, 0, reverse)
+    except DoesNotApply:
+        return None
+    return trial
 
 
 def attempt(
@@ -148,7 +176,7 @@ def attempt(
     """Apply those hunks of a patch that fit, or take them back.
 
     :param texts: the tree; changed in place
-    :param fuzz: as for apply()
+    :param fuzz: as for each()
     :returns: one for each hunk
     """
     placements = []

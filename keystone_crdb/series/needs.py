@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The patches of a series without which others do not apply."""
 
+from __future__ import annotations
+
 import collections.abc
 import re
+import typing
 
 from keystone_crdb import errors
 from keystone_crdb.series import hunks
 from keystone_crdb.series import quilt
+
+if typing.TYPE_CHECKING:
+    import unidiff
 
 _DEFINED = re.compile(r'^\s*(?:class|def) (\w+)', re.MULTILINE)
 _WORD = re.compile(r'\w+')
@@ -35,19 +41,14 @@ def find(
         return sorted(some, key=lambda patch: order.index(patch.name))
 
     def apply(some: list[quilt.Patch]) -> bool:
-        texts = hunks.Texts(base.__getitem__)
-        return not any(
-            placement.problem
-            for patch in some
-            for placement in hunks.attempt(patch, texts, fuzz=0)
-        )
+        return hunks.fit(some, base) is not None
 
     def users(
         some: list[quilt.Patch],
     ) -> collections.abc.Iterator[tuple[quilt.Patch, list[quilt.Patch]]]:
         """Yield each patch of some with those whose definitions it uses."""
         for patch in some:
-            words = set(_WORD.findall(_added(patch)))
+            words = set(_WORD.findall(_added(patch.files)))
             yield patch, [
                 one
                 for one in patches[: order.index(patch.name)]
@@ -71,11 +72,27 @@ def find(
     }
 
 
-def _added(patch: quilt.Patch) -> str:
-    """Return the lines that a patch adds."""
+def missing(
+    chosen: list[quilt.Patch],
+    found: dict[str, tuple[quilt.Patch, list[quilt.Patch]]],
+) -> list[quilt.Patch]:
+    """Return the patches that chosen ones need, and that were not chosen.
+
+    :param found: as find() returns it
+    :returns: the first patch that needs others, and these, or nothing
+    """
+    names = [patch.name for patch in chosen]
+    others = [patch for patch, _ in found.values() if patch.name not in names]
+    if not others:
+        return []
+    return [next(one for one in chosen if found[one.name][1]), *others]
+
+
+def _added(files: collections.abc.Iterable[unidiff.PatchedFile]) -> str:
+    """Return the lines that are added to files."""
     return ''.join(
         line.value
-        for file in patch.files
+        for file in files
         for hunk in file
         for line in hunk
         if line.is_added
@@ -87,10 +104,7 @@ def _new_names(patch: quilt.Patch, base: hunks.Texts) -> set[str]:
     names = set()
     for file in patch.files:
         if '/tests/' not in file.path:
-            added = ''.join(
-                line.value for hunk in file for line in hunk if line.is_added
-            )
-            names |= set(_DEFINED.findall(added)) - set(
+            names |= set(_DEFINED.findall(_added([file]))) - set(
                 _WORD.findall(base[file.path] or '')
             )
     return names

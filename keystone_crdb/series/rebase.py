@@ -74,39 +74,21 @@ def begin(
             git.run(staged, 'config', name, value)
         with tempfile.TemporaryDirectory() as temporary:
             scratch = pathlib.Path(temporary)
+            parents: list[str] = []
             for name, source in ('old', old), ('new', new):
                 download.unpack(download.sdist(source), scratch / name)
-                _commit_tree(staged, scratch / name, source, name)
-            git.commit(staged, _series(old.project, scratch / 'old'), 'old',
-                       'refs/heads/series')
+                title = f'{source.project} {source.version}'
+                parents = [
+                    git.snapshot(staged, scratch / name, title, *parents)
+                ]
+                git.run(staged, 'tag', name, *parents)
+            texts = hunks.Texts(lambda path: tree.read(scratch / 'old' / path))
+            commits = application.commits(old.project, texts, False)
+            git.commit(staged, commits, 'old', 'refs/heads/series')
         git.run(staged, 'checkout', '--quiet', '--force', 'series')
         staged.rename(repository)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-
-
-def _commit_tree(
-    repository: pathlib.Path,
-    folder: pathlib.Path,
-    source: pins.Source,
-    tag: str,
-) -> None:
-    work_tree = f'--work-tree={folder}'
-    git.run(repository, work_tree, 'add', '--all', '--force', '.')
-    git.run(
-        repository, work_tree, 'commit', '--quiet', '--allow-empty',
-        '--message', f'{source.project} {source.version}',
-    )
-    git.run(repository, 'tag', tag)
-
-
-def _series(project: str, folder: pathlib.Path) -> list[git.Commit]:
-    texts = hunks.Texts(lambda path: tree.read(folder / path))
-    commits = []
-    for patch in quilt.load(project):
-        hunks.check(hunks.attempt(patch, texts))
-        commits.append(application.commit(patch, texts))
-    return commits
 
 
 def go_on(repository: pathlib.Path, command: str) -> None:

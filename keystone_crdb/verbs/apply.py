@@ -123,7 +123,11 @@ def _mailboxes(
 def _apply(args: argparse.Namespace, wanted: list[str]) -> None:
     fuzz = 0 if args.only and args.fuzz is hunks.EXACT else args.fuzz
     found = target.identify(args.tree, wanted)
-    named = {one: _named(args.only, one) for one in found}
+    named = {
+        one: [name for name in args.only
+              if application.knows(one.project, name)]
+        for one in found
+    }
     unknown = set(args.only).difference(*named.values())
     if unknown:
         raise errors.Failure(
@@ -142,16 +146,6 @@ def _apply(args: argparse.Namespace, wanted: list[str]) -> None:
         application.carry_out(todo)
     for plan in plans:
         console.say(f'{plan.target}: {_summary(plan, args.check)}')
-
-
-def _named(only: list[str], found: target.Target) -> list[str]:
-    """Return those names that are patches of a target's project."""
-    patches = application.select(found.project, [])
-    return [
-        name
-        for name in only
-        if any(application.is_called(patch, name) for patch in patches)
-    ]
 
 
 def _report(plan: application.Plan) -> None:

@@ -140,9 +140,7 @@ def _project(names: list[str], pinned: pins.Pins) -> str:
         project
         for project in pinned.sources
         if all(
-            any(application.is_called(patch, name)
-                for patch in quilt.load(project))
-            for name in names
+            application.knows(project, name) for name in names
         )
     ]
     if len(having) != 1:
@@ -169,16 +167,11 @@ def _complete(
 ) -> list[quilt.Patch]:
     """Return patches with those that they need, in order."""
     found = needs.find(wanted, series, target.read)
-    names = [patch.name for patch in wanted]
-    missing = [
-        patch.path.stem
-        for patch, _more in found.values()
-        if patch.name not in names
-    ]
+    missing = needs.missing(wanted, found)
     if missing and not with_needed:
-        first = next(name for name in names if found[name][1])
+        names = ', '.join(patch.path.stem for patch in missing[1:])
         raise errors.Failure(
-            f'{first} does not apply without {", ".join(missing)}',
+            f'{missing[0].name} does not apply without {names}',
             remedy='name these as well, or take them along: --with-needed',
         )
     return [patch for patch, _more in found.values()]
