@@ -15,7 +15,7 @@ VERBS = (
     'build', 'source', 'wheels', 'image', 'run', 'check', 'test', 'validate',
     'tool', 'database', 'apply', 'export', 'drift', 'quilt', 'refresh', 'bump',
     'lock',
-)  # fmt: skip
+)
 
 
 def parser() -> argparse.ArgumentParser:

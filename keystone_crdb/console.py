@@ -35,29 +35,21 @@ def table(
     heads: collections.abc.Sequence[str],
     rows: collections.abc.Iterable[collections.abc.Iterable[object]],
 ) -> None:
-    """Print rows below heads, each column as wide as its longest cell.
-
-    :param heads: the titles of the columns
-    :param rows: lists of cells
-    """
+    """Print rows below heads, each column as wide as its longest cell."""
     lines = [[str(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(
         *lines, strict=True)]
     lines.insert(1, ['-' * width for width in widths])
     for line in lines:
         cells = (
-            cell.ljust(width)
-            for cell, width in zip(line, widths, strict=True)
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
         )
         say('  '.join(cells).rstrip())
 
 
 @contextlib.contextmanager
 def step(title: str) -> collections.abc.Iterator[None]:
-    """Announce a step of a longer work, and say how long it took.
-
-    :param title: what is done, as a heading
-    """
+    """Announce a step of a longer work, and say how long it took."""
     say(f'==> {title}')
     start = time.monotonic()
     yield
@@ -75,9 +67,7 @@ def run(
 ) -> str:
     """Run a command with its output in a log file.
 
-    :param command: program and arguments
     :param log: name of the log below build/logs, without suffix
-    :param cwd: folder to run in
     :param env: the whole environment, or None for this process's own
     :param stdin: an open file, or None for no input
     :returns: what the command printed, both streams

@@ -26,8 +26,6 @@ def sdist(source: pins.Source) -> pathlib.Path:
 
     pip fetches it, so the user's own index, proxy and CA settings hold.
 
-    :param source: the pinned release
-    :returns: the file in the cache
     :raises Failure: when it can't be had, or is not what is pinned
     """
     cache = paths.CACHE / 'sdists'
@@ -76,7 +74,6 @@ def release(project: str, version: str) -> pins.Source:
 def unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
     """Unpack an sdist into a new folder.
 
-    :param path: the sdist
     :param folder: to make; gets what is in the only folder of the sdist
     :raises Failure: when it is no sdist
     """

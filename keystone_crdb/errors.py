@@ -27,10 +27,7 @@ class Failure(Exception):
     """
 
     def __init__(
-        self,
-        what: str,
-        remedy: str | None = None,
-        details: str | None = None,
+        self, what: str, remedy: str | None = None, details: str | None = None
     ) -> None:
         super().__init__(what)
         self.what = what

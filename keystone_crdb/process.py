@@ -47,7 +47,6 @@ def wait_until(
 
     :param seconds: after which NotYet becomes a Failure
     :param pause: seconds between two attempts
-    :returns: what the attempt returned
     :raises Failure: as the last NotYet says
     """
     deadline = time.monotonic() + seconds
@@ -66,7 +65,6 @@ def free_port(port: int = 0) -> int:
     """Make sure that a port of 127.0.0.1 can be listened on.
 
     :param port: its number, or 0 for any
-    :returns: its number
     :raises Failure: when something else listens there
     """
     with socket.socket() as probe:
@@ -93,7 +91,6 @@ def serving(
 ) -> collections.abc.Iterator[str]:
     """Run a server, from its start to its end.
 
-    :param command: program and arguments
     :param name: what to call it in messages
     :param folder: its scratch folder, which also gets its output
     :param url_file: what it writes its URL to when it is up

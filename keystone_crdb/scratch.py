@@ -74,14 +74,11 @@ def remember_process(folder: pathlib.Path, pid: int) -> None:
 
 
 def remember_container(
-    folder: pathlib.Path,
-    engine: str,
-    container: str,
+    folder: pathlib.Path, engine: str, container: str
 ) -> None:
     """Write down a container that must not outlive the folder's run.
 
     :param engine: docker or podman
-    :param container: its id
     """
     with open(folder / _CONTAINERS, 'a') as containers:
         containers.write(f'{engine} {container}\n')
@@ -120,10 +117,7 @@ def _remove(folder: pathlib.Path) -> None:
 
 
 def sweep() -> list[pathlib.Path]:
-    """Remove what killed runs left.
-
-    :returns: the folders that were removed
-    """
+    """Remove what killed runs left."""
     removed = []
     for folder in root().iterdir():
         try:
@@ -143,10 +137,7 @@ def sweep() -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def folder(provider: str) -> collections.abc.Iterator[pathlib.Path]:
-    """Make a scratch folder; at the end all that was started is ended.
-
-    :param provider: name to start the folder's name with
-    """
+    """Make a scratch folder; at the end all that was started is ended."""
     base = root()
     path = pathlib.Path(tempfile.mkdtemp(prefix=f'{provider}-', dir=base))
     path.chmod(0o711)

@@ -14,10 +14,7 @@ BINDEP = paths.ROOT / 'bindep.txt'
 
 
 def missing(profile: str) -> list[str]:
-    """Return the packages of a bindep profile that are not installed.
-
-    :param profile: a profile of bindep.txt
-    """
+    """Return the packages of a bindep profile that are not installed."""
     result = subprocess.run(
         [sys.executable, '-m', 'bindep', '-b', '-f', str(BINDEP), profile],
         capture_output=True,
@@ -34,7 +31,6 @@ def missing(profile: str) -> list[str]:
 def require(profile: str) -> None:
     """Install what a profile lacks when root, or say how to.
 
-    :param profile: a profile of bindep.txt
     :raises Failure: with the exact command to type, when this is not root
         or not a system with apt; or with apt's words, when it fails
     """

@@ -132,7 +132,7 @@ CHECKS = (
     Check('listings', 'checks.listings', ('source', 'database')),
     Check('soak', 'checks.soak', ('source', 'database')),
     Check('answers', 'checks.answers.check', ('source',)),
-)  # fmt: skip
+)
 
 #: What measures once, and gates nothing.
 TOOLS = (
@@ -145,7 +145,7 @@ TOOLS = (
         'suite-bench', 'tools.suite_bench', ('source', 'database'),
         verb='tool',
     ),
-)  # fmt: skip
+)
 
 
 def find(name: str) -> Check:

@@ -32,9 +32,9 @@ def private(path: str, flags: int) -> int:
 
 
 def environ(*prefixes: str) -> dict[str, str]:
-    """Return the environment without variables that a shell has set for tools.
+    """Return the environment without the variables of tools.
 
-    :param prefixes: of their names
+    :param prefixes: of their names, beside that of OpenStack's clients
     """
     return {
         name: value
@@ -74,8 +74,6 @@ def serving_image(
 ) -> collections.abc.Iterator[tuple[container.OnDatabase, pathlib.Path]]:
     """Serve the image on an empty database of its own.
 
-    :param name: of the tool
-    :param settings: further ones of the container
     :returns: as context: what is served, and an empty folder of build/
     :raises Failure: when there is no image, no database, or no first token
     """
@@ -90,11 +88,10 @@ def report(
 ) -> None:
     """Report a run, if it was the whole one.
 
-    :param name: of the report
     :param broken: the requests that were answered with a 5xx
     """
     if not args.regexes:
         evidence.write(
             name, served.database.describe(),
             figures | {'answered 5xx': len(broken)}, args.command,
-        )  # fmt: skip
+        )

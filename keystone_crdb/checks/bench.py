@@ -22,11 +22,7 @@ _TOLD = 3
 
 
 def run(name: str, measure: Measure, args: argparse.Namespace) -> bool:
-    """Measure on a database, report it, and say what is not as wanted.
-
-    :param name: of the report
-    :returns: whether all is as wanted
-    """
+    """Measure on a database, report it, and say what is not as wanted."""
     with (
         databases.start(args.provider) as server,
         scratch.folder('bench') as folder,
@@ -38,15 +34,12 @@ def run(name: str, measure: Measure, args: argparse.Namespace) -> bool:
     evidence.write(
         name, server.describe(), {'as wanted': verdict(wrong), **figures},
         args.command,
-    )  # fmt: skip
+    )
     return not wrong
 
 
 def verdict(wrong: list[str]) -> str:
-    """Return what a report says first of what is not as wanted.
-
-    :param wrong: a line for each
-    """
+    """Return what a report says first of what is not as wanted."""
     if not wrong:
         return 'yes'
     more = f'; and {len(wrong) - _TOLD} more' if len(wrong) > _TOLD else ''

@@ -32,7 +32,6 @@ Figures = collections.abc.Mapping[str, object]
 class Result:
     """The result of a check.
 
-    :param command: what runs it again
     :param version: of Keystone's wheel
     :param database: product, version and provider
     :param date: in ISO 8601, UTC
@@ -40,7 +39,6 @@ class Result:
     :param commit: of the project; None for a result that was kept before
         results carried one
     :param clean: whether nothing differed from the commit
-    :param cpus: number of processors
     :param digest: of the patches, by series.digest; None where the commit is
     """
 
@@ -64,7 +62,6 @@ def write(
     :param database: the database's description of itself, of which the
         address is left out
     :param figures: what was counted, in the order to show
-    :param command: what runs it again
     :returns: the file, in build/reports
     """
     commit, clean = _checkout()

@@ -57,7 +57,7 @@ def add_name(
     parser.add_argument('name', nargs='?', choices=names, metavar='NAME')
     parser.add_argument(
         'options', nargs=argparse.REMAINDER, metavar='...', help='its own',
-    )  # fmt: skip
+    )
 
 
 def run_named(
@@ -120,7 +120,7 @@ def _run_tox(name: str, words: list[str], counts: dict[str, int]) -> bool:
         stderr=subprocess.STDOUT,
         text=True,
         errors='replace',
-    ) as process:  # fmt: skip
+    ) as process:
         for line in process.stdout or ():
             console.say(line.rstrip('\n'))
             verdict = re.match(r' - ([A-Z][A-Za-z ]+): (\d+)$', line)
@@ -150,5 +150,5 @@ def listing(chosen: collections.abc.Iterable[checks.Check]) -> str:
                 f'takes: {takes}', 79, break_on_hyphens=False,
                 initial_indent=' ' * 6, subsequent_indent=' ' * 13,
             ),
-        ]  # fmt: skip
+        ]
     return '\n'.join(lines)

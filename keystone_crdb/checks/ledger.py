@@ -247,10 +247,9 @@ def judge_run(
 ) -> Judgement:
     """Judge a run by the ledger of a project.
 
-    :param project: its name, as of its file in ledger/
     :param outcomes: as of judge(), like whole
     """
     return judge(
         load(paths.ROOT / 'ledger' / f'{project}.toml'), outcomes,
         server.product, server.version, whole,
-    )  # fmt: skip
+    )

@@ -41,10 +41,7 @@ def _told(result: Result) -> list[typing.Any]:
 
 
 def table(results: Result) -> list[list[typing.Any]]:
-    """Return the rows of the table.
-
-    :param results: for stock and ours what the worker printed
-    """
+    """Return the rows of the table."""
     return [
         [
             name,
@@ -57,7 +54,6 @@ def table(results: Result) -> list[list[typing.Any]]:
 def wrong(results: Result, rows: int) -> list[str]:
     """Name what is not as wanted.
 
-    :param results: for stock and ours what the worker printed
     :param rows: how many there are at least
     """
     lines = []

@@ -67,8 +67,6 @@ def fill(client: api.Client, rows: int) -> None:
 
     Alice has a role on all projects, inherited from the one above them. Bob
     is in all groups. Each of the other users has a role on a project.
-
-    :param rows: how many projects, users, groups and assignments
     """
     domain = 'default'
     top = client.make_id('project', name='top', domain_id=domain)

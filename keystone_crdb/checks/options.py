@@ -9,7 +9,7 @@ def add_regexes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'regexes', nargs='*', metavar='REGEX',
         help='run the tests whose ids one of them matches',
-    )  # fmt: skip
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser, default: int = 0) -> None:
@@ -18,7 +18,7 @@ def add_workers(parser: argparse.ArgumentParser, default: int = 0) -> None:
         '--workers', type=int, default=default, metavar='N',
         help='processes that run tests; 0 for as many as CPUs (default: '
         '%(default)s)',
-    )  # fmt: skip
+    )
 
 
 def add_part(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_part(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--part', type=_part, default=(1, 1), metavar='I/N',
         help='run only the I-th of N parts of the tests',
-    )  # fmt: skip
+    )
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -47,9 +47,9 @@ def add_load(
     parser.add_argument(
         '--clients', type=int, default=clients,
         help='that work at the same time (default: %(default)s)',
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--think', type=float, default=think, metavar='SECONDS',
         help='between two operations of a client, on average (default: '
         '%(default)s)',
-    )  # fmt: skip
+    )

@@ -61,8 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> bool:
     """Run this check.
 
-    :returns: whether all passed on SQLite, and went as the ledger has it on
-        the database
     :raises Failure: when there is no database
     """
     with (
@@ -87,7 +85,5 @@ def run(args: argparse.Namespace) -> bool:
             verdict.value: len(judgement.tests(verdict))
             for verdict in ledger.Verdict
         }
-        evidence.write(
-            'oslo.db', server.describe(), counted, args.command
-        )
+        evidence.write('oslo.db', server.describe(), counted, args.command)
     return good and judgement.is_good()

@@ -45,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> bool:
     """Run this check.
 
-    :returns: whether none failed
     :raises Failure: when PostgreSQL can't be started, or no test passed
     """
     with scratch.folder('postgresql') as folder:
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> bool:
             runner = stestr_run.HostRunner(
                 stestr_run.patched_tree(folder), reports, folder,
                 {_URLS: f'sqlite://;{_url(cluster)}'},
-            )  # fmt: skip
+            )
             tests = runner.list_tests(args.regexes or [TESTS])
             console.say(f'PostgreSQL: {len(tests)} tests; reports: {reports}')
             done = report.follow(runner, tests, reports, args.workers)

@@ -112,10 +112,7 @@ def _check(patch: quilt.Patch, red: runs.Outcome, green: runs.Outcome) -> None:
 
 
 def _modules(tree: pathlib.Path, patch: quilt.Patch) -> list[str]:
-    """Return the modules that may have the tests of a patch.
-
-    :param tree: the patched tree, with the overlay
-    """
+    """Return the modules that may have the tests of a patch."""
     files = [file.path for file in patch.files] + overlay.needed(patch)
     found = {_module(path) for path in files if path.startswith(TESTS)}
     imports = re.compile(
@@ -199,7 +196,7 @@ def changes(
     names = ask(
         'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
         'pins.toml',
-    )  # fmt: skip
+    )
     return set(names.splitlines())
 
 
@@ -254,7 +251,7 @@ def prove(patch: quilt.Patch) -> None:
                     f'proof-{patch.path.stem}-{color}', suite,
                     _modules(tree, patch), ''.join(test.split()),
                 )
-            )  # fmt: skip
+            )
     _check(patch, *outcomes)
 
 
@@ -280,11 +277,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         'patches', nargs='*', metavar='PATCH', default=[],
         help='name of a patch in patches/keystone, or its number',
-    )  # fmt: skip
+    )
     chosen.add_argument(
         '--changed-since', nargs='?', const='', metavar='REF',
         help='the patches that changed since REF',
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> bool:

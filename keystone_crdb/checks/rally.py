@@ -66,14 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--times', type=int, default=10, metavar='N',
         help='of each scenario (default: %(default)s); 100 is what '
         "upstream's job does of most",
-    )  # fmt: skip
+    )
 
 
 def task(regexes: list[str], times: int) -> dict[str, list[typing.Any]]:
     """Return what Rally is to do.
 
-    :param regexes: of which a scenario has to match one, if there are any
-    :param times: runs of each
     :returns: a task in the first version of Rally's format
     :raises Failure: when no scenario matches
     """
@@ -155,7 +153,7 @@ class Rally:
             self.run(
                 'rally-env', 'env', 'create', '--name', _ENVIRONMENT,
                 '--spec', path,
-            )  # fmt: skip
+            )
             self.run('rally-check', 'env', 'check', '--env', _ENVIRONMENT)
             yield
         finally:
@@ -165,7 +163,6 @@ class Rally:
     def start(self, task: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """Run a task, and write its reports.
 
-        :param task: what task() returned
         :returns: what Rally's report in JSON says
         :raises Failure: when it was not run
         """
@@ -209,8 +206,6 @@ class Outcome:
     """What became of one scenario.
 
     :param name: without its class
-    :param runs: how often it was run
-    :param failed: how often it failed
     :param seconds: how long each run took, sorted
     :param wrong: what Rally finds wrong, a line for each
     """
@@ -227,8 +222,6 @@ def judge(
 ) -> list[Outcome]:
     """Compare what was to be run with Rally's report.
 
-    :param task: what task() returned
-    :param found: Rally's report in JSON
     :returns: of each scenario of the task, in its order
     """
     workloads = {
@@ -287,7 +280,6 @@ def _describe(outcomes: list[Outcome]) -> None:
 def run(args: argparse.Namespace) -> bool:
     """Run this check.
 
-    :returns: whether nothing failed
     :raises Failure: when there is nothing to run them on, or Rally fails
     """
     wanted = task(args.regexes, args.times)

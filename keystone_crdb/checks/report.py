@@ -33,9 +33,7 @@ _SLOWEST = 20
 class Run:
     """What came of a run.
 
-    :param results: of each test
     :param stream: in subunit, version 2
-    :param seconds: how long it took
     """
 
     results: list[stestr_run.Result]
@@ -50,7 +48,6 @@ class Run:
 class Progress:
     """Prints how far a run is, and each failure at once.
 
-    :param total: number of tests
     :param name_failures: False where most tests are to fail
     """
 
@@ -136,11 +133,7 @@ def told(results: list[stestr_run.Result]) -> str:
 
 
 def summary(database: str, run: Run, cleaning: float | None = None) -> str:
-    """Return what a person wants to know of a run.
-
-    :param database: the line that says which one it was
-    :param cleaning: what cleaning_ms() returned
-    """
+    """Return what a person wants to know of a run."""
     lines = [database, '', 'Slowest tests, in seconds:']
     by_time = sorted(run.results, key=lambda result: -result.seconds)
     lines += [
@@ -165,11 +158,7 @@ def leave(
     remarks: list[str],
     cleaning: float | None = None,
 ) -> None:
-    """Print and write the summary, and what else there is to read.
-
-    :param database: the line that says which one it was
-    :param remarks: lines after the summary
-    """
+    """Print and write the summary, and what else there is to read."""
     text = '\n'.join([summary(database, run, cleaning), '', *remarks, ''])
     (folder / 'summary.txt').write_text(text)
     write_details(folder / 'failures', run.results)

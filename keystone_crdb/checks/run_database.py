@@ -43,10 +43,7 @@ def _drop(server: database.Database, run_name: str) -> None:
 
 
 def sweep(server: database.Database) -> list[str]:
-    """Drop the databases of runs that were killed on this host.
-
-    :returns: names of the runs' own databases
-    """
+    """Drop the databases of runs that were killed on this host."""
     scratch.sweep()
     alive = {
         folder.name.removeprefix(f'{_FOLDER}-')

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tree', type=pathlib.Path, default=paths.SOURCES / 'keystone',
         help="Keystone's source, whose sessions are listed (default: "
         '%(default)s)',
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> bool:

@@ -98,8 +98,6 @@ def higher(rows: list[Row]) -> list[str]:
     """Name what takes more statements or transactions than stock.
 
     What is sent again may: it reads what the first one kept for itself.
-
-    :param rows: as table() returns them
     """
     return [
         f'{row[0]}, {row[1]}: {row[5 + i]} {WHAT[i]}, stock {row[2 + i]}'
@@ -146,8 +144,6 @@ def growing(result: Result) -> list[str]:
     """Name the listings that take more statements for more rows.
 
     One more for a second portion of ids is none of them.
-
-    :param result: a worker's
     """
     few, many = (result['listings'][str(rows)] for rows in (FEW, MANY))
     return [

@@ -140,9 +140,7 @@ def scanned(plan: str, indexes: Indexes) -> list[str]:
         )
         condition = re.search(r'Index Cond: (.*)', node)
         if not (
-            first
-            and condition
-            and re.search(rf'\(+"?{first}\b', condition[1])
+            first and condition and re.search(rf'\(+"?{first}\b', condition[1])
         ):
             tables.add(table)
     return sorted(tables - WHOLE)

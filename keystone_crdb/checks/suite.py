@@ -50,12 +50,7 @@ def _run(
     runner_in: RunnerIn,
     folder: pathlib.Path,
 ) -> bool:
-    """Run the suite on a server.
-
-    :param args: of the command line
-    :param folder: for what is left to read
-    :returns: whether all went as the ledger has it
-    """
+    """Run the suite on a server."""
     for name in run_database.sweep(server):
         console.note(f'removed what a killed run left: {name}')
     with run_database.make(server) as (url, scratch):
@@ -69,9 +64,7 @@ def _run(
             done = report.follow(runner, tests, folder, args.workers)
             cleaning = report.cleaning_ms(runner.cleanings())
     whole = not args.regexes and args.part == _ALL
-    judgement = ledger.judge_run(
-        'keystone', server, done.outcomes(), whole
-    )
+    judgement = ledger.judge_run('keystone', server, done.outcomes(), whole)
     if whole:
         minutes = f'{done.seconds / 60:.1f}'
         evidence.write(
@@ -100,7 +93,6 @@ def run(args: argparse.Namespace) -> bool:
 def on_database(args: argparse.Namespace, runner_in: RunnerIn) -> bool:
     """Find or start a database, run the suite on it and judge it.
 
-    :param args: of the parser
     :returns: whether all went as the ledger has it
     :raises Failure: when there is no database, or the suite can't be run
     """

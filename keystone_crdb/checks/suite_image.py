@@ -29,17 +29,10 @@ _WORK = '/tmp'  # noqa: S108
 
 
 class ImageRunner(stestr_run.Runner):
-    """Runs tests in a container of the test stage, which is on its own.
-
-    :param container: its name
-    :param settings: further variables of the environment
-    """
+    """Runs tests in a container of the test stage, which is on its own."""
 
     def __init__(
-        self,
-        engine: engines.Engine,
-        container: str,
-        settings: dict[str, str],
+        self, engine: engines.Engine, container: str, settings: dict[str, str]
     ) -> None:
         super().__init__(pathlib.Path(_WORK))
         self._engine = engine
@@ -103,9 +96,6 @@ def _running(
     It is on the host's network, where the database is, without capabilities,
     and as the user of what ships.
 
-    :param reference: of the image's test stage
-    :param settings: further variables of the tests' environment
-    :returns: context manager of an ImageRunner
     :raises Failure: with what the engine said
     """
     name = f'keystone-crdb-{scratch_folder.name}'

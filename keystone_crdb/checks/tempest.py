@@ -79,10 +79,7 @@ class Asked(typing.Protocol):
 
 
 def settings(keystone: Asked, folder: pathlib.Path) -> Settings:
-    """Return what tempest.conf says.
-
-    :param folder: for Tempest's own files
-    """
+    """Return what tempest.conf says."""
     return {
         'DEFAULT': {'log_file': folder / 'tempest.log'},
         'auth': {
@@ -140,10 +137,7 @@ def _configuration(
 
 
 class Runner(stestr_run.Runner):
-    """Runs Tempest's tests.
-
-    :param work: folder of the run, where tempest.conf is
-    """
+    """Runs Tempest's tests."""
 
     def popen(
         self, words: list[str], **streams: typing.Any
@@ -176,7 +170,7 @@ class Runner(stestr_run.Runner):
             'stestr', '--test-path', f'{top}/test_discover', '--top-dir', top,
             '--group-regex', r'([^\.]*\.)*', '--repo-url', str(self._work),
             *words,
-        ]  # fmt: skip
+        ]
 
 
 def account_for(
@@ -215,8 +209,6 @@ def ask(
 ) -> report.Run:
     """Let Tempest ask a Keystone, and tell how far it is.
 
-    :param keystone: with url and password
-    :param folder: for Tempest's own files
     :raises Failure: when there are no such tests, or they don't start
     """
     runner = Runner(folder)
@@ -233,7 +225,6 @@ def ask(
 def run(args: argparse.Namespace) -> bool:
     """Run this check.
 
-    :returns: whether all went as the ledger has it
     :raises Failure: when there is nothing to run them on, or they don't start
     """
     regexes = args.regexes or (_SHORT if args.short else [])

@@ -32,15 +32,13 @@ _STATE = FOLDER / 'state.json'
 _DATABASE = (
     providers.PROVIDER_SETTING, 'COCKROACH_URL', 'COCKROACH_BIN',
     providers.IMAGE_SETTING, providers.NODES_SETTING,
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     """A check of a validation.
 
-    :param check: its name
-    :param options: that it is run with
     :param result: the name of its result, where it has another than the
         check
     """
@@ -75,8 +73,6 @@ STEPS = (
 class Outcome:
     """What became of a step.
 
-    :param passed: whether all was as it should be
-    :param seconds: that it took
     :param why: in a line, the reason for which it did not pass
     :param of: a digest of the patches, the options and the database that it
         was run with
@@ -113,9 +109,7 @@ def settings(
     :param provider: of databases
     """
     if url:
-        return {
-            'COCKROACH_URL': url, providers.PROVIDER_SETTING: 'url'
-        }  # fmt: skip
+        return {'COCKROACH_URL': url, providers.PROVIDER_SETTING: 'url'}
     return {providers.PROVIDER_SETTING: provider} if provider else {}
 
 
@@ -156,13 +150,10 @@ def _read_state() -> dict[str, Outcome]:
 
 def _write_state(outcomes: dict[str, Outcome]) -> None:
     fields: dict[str, typing.Any] = {
-        name: dataclasses.asdict(outcome)
-        for name, outcome in outcomes.items()
+        name: dataclasses.asdict(outcome) for name, outcome in outcomes.items()
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
-    replace.files(
-        FOLDER, {_STATE.name: json.dumps(fields, indent=1) + '\n'}
-    )
+    replace.files(FOLDER, {_STATE.name: json.dumps(fields, indent=1) + '\n'})
 
 
 def _run(step: Step, of: str) -> Outcome:
@@ -217,6 +208,6 @@ def run(
             ]
             for name, outcome in done.items()
         ],
-    )  # fmt: skip
+    )
     console.say(f'the report: {FOLDER / "report.html"}')
     return all(outcome.passed for outcome in done.values())

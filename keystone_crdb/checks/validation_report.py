@@ -34,7 +34,6 @@ Outcomes = collections.abc.Mapping[str, 'validation.Outcome']
 def write(folder: pathlib.Path, outcomes: Outcomes) -> None:
     """Write report.html and report.json.
 
-    :param folder: where to
     :param outcomes: of the validation's checks, by the names of their results
     """
     results = {

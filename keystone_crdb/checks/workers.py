@@ -15,7 +15,6 @@ from keystone_crdb.keystone import stestr_run
 class Task:
     """What a worker is told.
 
-    :param words: further arguments
     :param url: SQLAlchemy URL of the database; SQLite without it
     """
 

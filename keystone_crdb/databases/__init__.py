@@ -44,7 +44,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--provider', choices=PROVIDERS, metavar='PROVIDER',
         help=f'take this database and no other: {", ".join(PROVIDERS)}',
-    )  # fmt: skip
+    )
 
 
 def add_empty_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def add_empty_arguments(parser: argparse.ArgumentParser) -> None:
         '--database-url', metavar='URL',
         help="use this database, by SQLAlchemy's URL, as it is; also by "
         f'{_URL_SETTING}, which keeps a password out of the list of processes',
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager

@@ -35,8 +35,6 @@ class Node:
 
     :param number: from 1
     :param port: of 127.0.0.1, for SQL and for the other nodes
-    :param command: that starts it
-    :param folder: scratch, for its output
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class Node:
                 self._command, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output, cwd=self._folder, env=environ(),
                 start_new_session=True,
-            )  # fmt: skip
+            )
         scratch.remember_process(self._folder, self.process.pid)
 
     def url(self) -> sqlalchemy.URL:
@@ -135,8 +133,6 @@ def environ() -> dict[str, str]:
 class Cluster:
     """The nodes.
 
-    :param program: cockroach
-    :param folder: scratch, on a disk
     :param memory: whether the stores are in memory, and end with their nodes
     """
 
@@ -216,10 +212,7 @@ class Cluster:
         )
 
     def leaseholder(self, database: str, table: str) -> Node:
-        """Return the node that serves a table's first range.
-
-        :param database: its name
-        """
+        """Return the node that serves a table's first range."""
         holder = self.nodes[0].ask(
             'SELECT lease_holder FROM [SHOW RANGES FROM TABLE '  # noqa: S608
             f'{database}.public.{table} WITH DETAILS]'
@@ -237,7 +230,6 @@ def running(
 ) -> collections.abc.Iterator[Cluster]:
     """Run a cluster.
 
-    :param program: cockroach
     :param memory: whether the stores are in memory
     :raises Failure: when it does not start
     """

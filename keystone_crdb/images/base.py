@@ -49,10 +49,7 @@ class Base:
 
 
 def pull(engine: engines.Engine, reference: str) -> str | None:
-    """Pull an image, as long as something is heard of it.
-
-    :returns: None when it is there, else why not, in one line
-    """
+    """Pull an image, as long as something is heard of it."""
     paths.LOGS.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         engine.command('pull', reference),
@@ -84,8 +81,7 @@ def pull(engine: engines.Engine, reference: str) -> str | None:
 
 
 def _bootstrap_command(
-    image: pins.Image,
-    target: pathlib.Path | str,
+    image: pins.Image, target: pathlib.Path | str
 ) -> list[str]:
     suite, mirror = image.suite, image.mirror.rstrip('/')
     return [
@@ -141,11 +137,7 @@ def bootstrap(
     return archive
 
 
-def _found(
-    engine: engines.Engine,
-    reference: str,
-    name: str,
-) -> Base | None:
+def _found(engine: engines.Engine, reference: str, name: str) -> Base | None:
     image = engine.inspect(reference)
     return Base(reference, name, image.identity) if image else None
 

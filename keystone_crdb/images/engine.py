@@ -63,8 +63,6 @@ def unique_name() -> str:
 class Engine:
     """An engine, with the options that make it work here.
 
-    :param name: docker, podman or buildah
-    :param options: words that follow the program's name in every call
     :param build_options: words that a build needs
     """
 
@@ -82,10 +80,7 @@ class Engine:
         return ' '.join([self.name, *self.options, *self.build_options])
 
     def command(self, *words: object) -> list[str]:
-        """Return a call of the engine.
-
-        :param words: what follows the engine and its options
-        """
+        """Return a call of the engine."""
         return [self.name, *self.options, *(str(word) for word in words)]
 
     def call(self, *words: str) -> str:
@@ -113,9 +108,6 @@ class Engine:
     ) -> list[str]:
         """Return the call that builds an image.
 
-        :param context: folder that the build sees
-        :param tags: names of the image
-        :param arguments: build arguments by name
         :param file: the Dockerfile, when it is not the context's own
         :param target: the stage to build, when it is not the last one
         """
@@ -150,23 +142,18 @@ class Engine:
         :raises Failure: with the end of the engine's output
         """
         console.run(
-            self.build_command(context, tags, arguments, file, target),
-            log=log,
+            self.build_command(context, tags, arguments, file, target), log=log
         )
 
     def import_root(self, archive: pathlib.Path, reference: str) -> None:
         """Make an image of a root file system.
 
-        :param archive: tar of it
-        :param reference: name of the image
         :raises Failure: with the end of the engine's output
         """
         with tempfile.TemporaryDirectory(dir=archive.parent) as context:
             os.link(archive, os.path.join(context, 'root.tar'))
             file = pathlib.Path(context, 'Dockerfile')
-            file.write_text(
-                'FROM scratch\nADD root.tar /\nCMD ["/bin/sh"]\n'
-            )
+            file.write_text('FROM scratch\nADD root.tar /\nCMD ["/bin/sh"]\n')
             self.build(context, [reference], log='base-import')
 
     def inspect(self, reference: str) -> Image | None:
@@ -230,10 +217,8 @@ class Engine:
         It is on the host's network, its root file system is read-only and it
         has no capabilities.
 
-        :param image: its reference
         :param name: of the container, which buildah wants made before
         :param environ: its settings, without secrets; see `secret_files`
-        :param options: further options of `run`
         :param words: for the image's entrypoint
         """
         passed = []
@@ -323,10 +308,7 @@ class Container:
     options: tuple[str, ...]
 
     def exec_command(self, *words: str) -> list[str]:
-        """Return the call that runs a command in it.
-
-        :param words: for the image's entrypoint
-        """
+        """Return the call that runs a command in it."""
         if self.engine.name == 'buildah':
             return self.engine.run_command(
                 '', self.name, self.environ, self.options, words
@@ -437,17 +419,14 @@ def probe(engine: Engine) -> str | None:
     if engine.name != 'buildah':
         # buildah's RUN has shown that it can run something.
         why = _attempt(
-            engine.command(
-                'run', '--rm', '--network', 'host', *LIMITS, _PROBE
-            )
+            engine.command('run', '--rm', '--network', 'host', *LIMITS, _PROBE)
         )
     engine.untag(_PROBE)
     return why
 
 
 def _first_that_works(
-    names: list[str],
-    options: collections.abc.Iterable[str],
+    names: list[str], options: collections.abc.Iterable[str]
 ) -> tuple[Engine | None, list[str]]:
     """Return an engine, or None, and what was wrong with the others."""
     refused = []
@@ -474,8 +453,6 @@ def find(
     """Find an engine that works.
 
     :param wanted: its name, or None for KEYSTONE_CRDB_ENGINE's value, or any
-    :param options: words that follow the program's name in every call, such
-        as --root and a folder
     :param install: called when no engine is installed at all; returns after
         it has installed one
     :raises Failure: with what was tried and why it did not do

@@ -58,14 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def find_engine(
-    wanted: str | None = None,
-    options: collections.abc.Iterable[str] = (),
+    wanted: str | None = None, options: collections.abc.Iterable[str] = ()
 ) -> engine.Engine:
-    """Find a container engine; root gets one installed.
-
-    :param wanted: its name, or None
-    :param options: words for each of its calls
-    """
+    """Find a container engine; root gets one installed."""
     found = engine.find(
         wanted, options, install=lambda: system.require('image-engine')
     )
@@ -77,7 +72,6 @@ def find_engine(
 class Built:
     """The image, and what is known of it.
 
-    :param reference: its name in the engine
     :param size: bytes, uncompressed, as the engine reports them
     :param base: what it is built on
     :param inputs: digest of everything that it is built of
@@ -157,12 +151,10 @@ def _revision() -> str:
 
 
 def make(
-    with_engine: engine.Engine | None = None,
-    base_image: str | None = None,
+    with_engine: engine.Engine | None = None, base_image: str | None = None
 ) -> Built:
     """Build the image, if anything that it is built of changed.
 
-    :param with_engine: the engine, or None to find one
     :param base_image: reference of a base image, or None for the pinned one
     :raises Failure: naming the step that failed
     """
@@ -227,10 +219,7 @@ def _build(
     stage: str,
     inputs: str,
 ) -> engine.Image:
-    """Build a stage, unless the engine has it of these inputs.
-
-    :returns: what the engine has now
-    """
+    """Build a stage, unless the engine has it of these inputs."""
     found = with_engine.inspect(tags[0])
     if found and found.labels.get(LABEL) == inputs:
         console.note('up to date')

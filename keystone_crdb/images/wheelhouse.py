@@ -63,8 +63,7 @@ def _environment(python: str | None) -> dict[str, str]:
 
 
 def _needed(
-    locks: tuple[str, ...],
-    python: str | None,
+    locks: tuple[str, ...], python: str | None
 ) -> collections.abc.Iterator[str]:
     """Yield the locked lines that apply, each with its hashes."""
     environment = _environment(python)
@@ -94,10 +93,7 @@ def _target_options(python: str) -> list[str]:
 
 
 def _pip_download(
-    python: str | None,
-    locked: str,
-    target: str,
-    *options: pathlib.Path | str,
+    python: str | None, locked: str, target: str, *options: pathlib.Path | str
 ) -> None:
     """Run pip download.
 
@@ -119,9 +115,7 @@ def _pip_download(
 
 
 def ensure(
-    folder: pathlib.Path,
-    locks: tuple[str, ...],
-    python: str | None = None,
+    folder: pathlib.Path, locks: tuple[str, ...], python: str | None = None
 ) -> bool:
     """Fill a folder with all that lock files ask for.
 

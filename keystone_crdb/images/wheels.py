@@ -38,16 +38,10 @@ def make() -> dict[str, pathlib.Path]:
 
 
 def make_one(
-    pinned: pins.Pins,
-    project: str,
-    folder: pathlib.Path,
-    wheels: pathlib.Path,
+    pinned: pins.Pins, project: str, folder: pathlib.Path, wheels: pathlib.Path
 ) -> pathlib.Path:
     """Build one wheel, unless it is up to date.
 
-    :param folder: the patched tree
-    :param wheels: the folder to put it in
-    :returns: the wheel
     :raises Failure: as build() does
     """
     inputs = _inputs(pinned, project, folder)
@@ -98,9 +92,7 @@ def build(
 ) -> pathlib.Path:
     """Build one wheel in a scratch folder, and check its content.
 
-    :param folder: the patched tree
     :param scratch: an empty folder
-    :returns: the wheel, in the scratch folder
     :raises Failure: when the build fails, or a file of the package is not
         in it
     """
@@ -122,9 +114,7 @@ def build(
     finally:
         os.umask(previous)
     (wheel,) = (scratch / 'dist').glob('*.whl')
-    check_content(
-        wheel, tree.tracked_files(folder), project.replace('.', '_')
-    )
+    check_content(wheel, tree.tracked_files(folder), project.replace('.', '_'))
     return wheel
 
 
@@ -167,9 +157,7 @@ def _list_sources(copy: pathlib.Path, project: str) -> None:
 
 
 def check_content(
-    wheel: pathlib.Path,
-    tree_files: list[str],
-    package: str,
+    wheel: pathlib.Path, tree_files: list[str], package: str
 ) -> None:
     """Check that all of a tree's package is in its wheel.
 

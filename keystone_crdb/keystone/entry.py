@@ -14,10 +14,7 @@ from keystone_crdb_image import settings
 
 
 def main() -> int:
-    """Do the step that the command line names.
-
-    :returns: the exit status
-    """
+    """Do the step that the command line names."""
     read = settings.read(dict(os.environ))
     if sys.argv[1] == 'prepare':
         try:

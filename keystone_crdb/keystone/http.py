@@ -79,7 +79,6 @@ def request(
     """Send a request on a connection of its own.
 
     :param url: Keystone's, with /v3
-    :param path: below the URL
     :param body: for JSON
     :param token: for X-Auth-Token
     :param subject: for X-Subject-Token

@@ -51,12 +51,9 @@ def serve(
 
     The database is that of keystone.DATABASE_URL.
 
-    :param folder: for its configuration, keys and log
-    :param password: the admin's
     :param endpoint: its own URL, for the catalog
     :param is_made: whether schema and admin are there already: stock can't
         make them on the dialect cockroachdb
-    :returns: the WSGI application
     """
     path = folder / 'keystone.conf'
     url = os.environ.pop(keystone.DATABASE_URL)
@@ -67,9 +64,7 @@ def serve(
     # oslo.log would have what ends this process in its log alone.
     sys.excepthook = sys.__excepthook__
     for group in 'fernet_tokens', 'credential':
-        keys = fernet_utils.FernetUtils(
-            CONF[group].key_repository, 2, group
-        )
+        keys = fernet_utils.FernetUtils(CONF[group].key_repository, 2, group)
         keys.create_key_directory()
         keys.initialize_key_repository()
     if is_made:

@@ -19,7 +19,6 @@ def start(
     """Start a module of Python, with the tree to import.
 
     :param folder: an empty one, for its files
-    :param words: the module and its arguments
     :param log: gets its standard error
     :param url: SQLAlchemy URL of an empty database; SQLite without it
     :param settings: further variables of the environment

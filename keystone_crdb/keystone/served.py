@@ -90,8 +90,7 @@ class Served:
             **_OPTIONS,
         }
         for variable, number in (
-            ('KEYSTONE_PROCESSES', processes),
-            ('KEYSTONE_THREADS', threads),
+            ('KEYSTONE_PROCESSES', processes), ('KEYSTONE_THREADS', threads)
         ):
             if number is not None:
                 self._environ[variable] = str(number)
@@ -104,9 +103,7 @@ class Served:
         self.url = f'http://127.0.0.1:{port}/v3'
 
     def _popen(
-        self,
-        step: str,
-        trees: list[pathlib.Path],
+        self, step: str, trees: list[pathlib.Path]
     ) -> subprocess.Popen[bytes]:
         # What a developer's shell has set must not change the result.
         clean = {

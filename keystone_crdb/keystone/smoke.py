@@ -52,7 +52,7 @@ def client() -> pathlib.Path:
                 wheels, '--require-hashes', '--requirement', lock,
             ],
             log='client',
-        )  # fmt: skip
+        )
         shutil.copyfile(lock, installed)
     return folder / 'bin' / 'openstack'
 

@@ -55,24 +55,15 @@ class Tree:
 
 
 class Runner:
-    """Runs tests by stestr; its subclasses say where.
-
-    :param work: the run's folder, as the processes of the tests see it
-    """
+    """Runs tests by stestr; its subclasses say where."""
 
     def __init__(self, work: pathlib.Path) -> None:
         self._work = work
 
     def popen(
-        self,
-        words: list[str],
-        **streams: typing.Any,
+        self, words: list[str], **streams: typing.Any
     ) -> subprocess.Popen[typing.Any]:
-        """Start a module of Python where the tests are.
-
-        :param words: the module and its arguments
-        :param streams: of subprocess
-        """
+        """Start a module of Python where the tests are."""
         raise NotImplementedError
 
     def read(self, name: str) -> str | None:
@@ -110,7 +101,6 @@ class Runner:
     ) -> pathlib.Path:
         """Run tests, after they were listed.
 
-        :param tests: their ids
         :param folder: gets the run's stream and the runner's errors
         :param workers: number of processes, 0 for one for each CPU
         :param on_result: called with each Result as it comes
@@ -149,8 +139,7 @@ class Runner:
     def _settings(self, settings: dict[str, str]) -> dict[str, str]:
         """Complete what the tests' environment gets."""
         return {
-            'KEYSTONE_TEST_CLEANINGS': f'{self._work}/{_CLEANINGS}',
-            **settings,
+            'KEYSTONE_TEST_CLEANINGS': f'{self._work}/{_CLEANINGS}', **settings
         }
 
     def _stestr(self, *words: str) -> str:
@@ -166,8 +155,7 @@ class Runner:
             # It lists modules that can't be imported on standard output.
             output = stderr + stdout
             raise errors.Failure(
-                f'stestr {words[0]} failed',
-                details=errors.tail(output),
+                f'stestr {words[0]} failed', details=errors.tail(output)
             )
         return stdout
 
@@ -234,9 +222,7 @@ class HostRunner(Runner):
         }
 
     def popen(
-        self,
-        words: list[str],
-        **streams: typing.Any,
+        self, words: list[str], **streams: typing.Any
     ) -> subprocess.Popen[typing.Any]:
         return subprocess.Popen(
             [sys.executable, '-m', *words],
@@ -255,9 +241,7 @@ class HostRunner(Runner):
         (self._work / name).write_text(text)
 
     def _original(self, text: str) -> str:
-        return text.replace(
-            str(self._tree.folder.parent), str(paths.SOURCES)
-        )
+        return text.replace(str(self._tree.folder.parent), str(paths.SOURCES))
 
 
 def copy_sources(project: str, folder: pathlib.Path) -> pathlib.Path:
@@ -266,7 +250,6 @@ def copy_sources(project: str, folder: pathlib.Path) -> pathlib.Path:
     `./build.sh source` may then make it anew, a developer may go on, and the
     tests, some of which write into their tree, do so in one of their own.
 
-    :returns: the copy
     :raises Failure: when there is no such tree
     """
     ignored = shutil.ignore_patterns('.pc', '.stestr', 'releasenotes')
@@ -278,7 +261,6 @@ def copy_sources(project: str, folder: pathlib.Path) -> pathlib.Path:
 def patched_tree(folder: pathlib.Path) -> Tree:
     """Copy what `./build.sh source` made.
 
-    :param folder: for the copy
     :raises Failure: when it did not
     """
     return Tree(
@@ -289,7 +271,6 @@ def patched_tree(folder: pathlib.Path) -> Tree:
 def stock_tree(folder: pathlib.Path, savings: bool = False) -> Tree:
     """Unpack the pinned sdists.
 
-    :param folder: where to
     :param savings: as of a Tree; without, upstream's own way to run it
     """
     trees = download.unpack_pinned(folder)

@@ -69,10 +69,7 @@ def write_html(
         """os-testr's report with the database in its heading."""
 
         def _getReportAttributes(self) -> list[tuple[str, str]]:
-            return [
-                ('Database', database),
-                *super()._getReportAttributes(),
-            ]
+            return [('Database', database), *super()._getReportAttributes()]
 
     # Non-test output has no place in the report.
     result = testtools.StreamResultRouter(

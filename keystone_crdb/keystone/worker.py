@@ -33,12 +33,10 @@ def _build_urls_on_demand() -> None:
 
     @functools.wraps(compile_builder)
     def compile_later(
-        rule: rules.Rule,
-        append_unknown: bool = True,
+        rule: rules.Rule, append_unknown: bool = True
     ) -> collections.abc.Callable[..., tuple[str, str]]:
         def build(
-            bound_rule: rules.Rule,
-            **values: typing.Any,
+            bound_rule: rules.Rule, **values: typing.Any
         ) -> tuple[str, str]:
             builder = compile_builder(rule, append_unknown)
             return builder(bound_rule, **values)

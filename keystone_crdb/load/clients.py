@@ -49,14 +49,7 @@ def _auth(name: str, password: str, scope: object) -> dict[str, typing.Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """What is changed again and again.
-
-    :param user: id of a user
-    :param user_name: its name
-    :param group: id of a group
-    :param project: id of a project
-    :param role: id of a role
-    """
+    """What is changed again and again."""
 
     user: str
     user_name: str
@@ -127,10 +120,7 @@ class Load:
         return f'{self._secret}-{next(self._numbers)}'
 
     def _ask(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, typing.Any] | None = None,
+        self, method: str, path: str, body: dict[str, typing.Any] | None = None
     ) -> http.Answer:
         answer = http.request(self.url, method, path, body, self.token)
         if answer.outcome is not http.Outcome.DONE:
@@ -138,10 +128,7 @@ class Load:
         return answer
 
     def _must(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, typing.Any] | None = None,
+        self, method: str, path: str, body: dict[str, typing.Any] | None = None
     ) -> typing.Any:
         return self._ask(method, path, body).body
 
@@ -200,9 +187,7 @@ class Load:
         user = answer.body['user']['id']
         # It stays when the fate of all later ones is unknown.
         self.register.share(('password', user), password, answer)
-        rows = Rows(
-            user, name, *map(self._make, ('group', 'project', 'role'))
-        )
+        rows = Rows(user, name, *map(self._make, ('group', 'project', 'role')))
         for key, path in rows.made_by_all().items():
             self.register.share(key, PRESENT, self._ask('PUT', path))
         return rows
@@ -272,8 +257,7 @@ class Load:
 
     def _is_valid(self, token: str) -> bool:
         answer = http.request(
-            self.url, 'GET', '/auth/tokens', token=self.token,
-            subject=token,
+            self.url, 'GET', '/auth/tokens', token=self.token, subject=token
         )
         if answer.outcome is http.Outcome.DONE:
             return True
@@ -369,7 +353,6 @@ class Client:
     ) -> http.Answer:
         """Send a request, and record it.
 
-        :param operation: its name
         :param write: whether it changes the database
         :param missing: whether 404 is no error, for what it says is possible
         :param anonymous: whether it is sent without the admin's token
@@ -525,10 +508,7 @@ class Client:
         return answer
 
     def _share(
-        self,
-        key: register.Key,
-        value: object,
-        answer: http.Answer,
+        self, key: register.Key, value: object, answer: http.Answer
     ) -> None:
         """Take the outcome of a write to a row that all clients write."""
         if answer.outcome in http.UNKNOWN:
@@ -543,8 +523,7 @@ class Client:
             '/projects', {'project': {'name': name}},
         )
         if (
-            answer.outcome is http.Outcome.DONE
-            and self._chance.random() < 0.7
+            answer.outcome is http.Outcome.DONE and self._chance.random() < 0.7
         ):
             self._remove(
                 'delete project', ('project', name),

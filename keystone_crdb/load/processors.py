@@ -49,9 +49,7 @@ def _machine(proc: pathlib.Path) -> tuple[float, float]:
 
 
 def _who(
-    process: int,
-    processes: dict[int, tuple[int, str, float]],
-    keystone: int,
+    process: int, processes: dict[int, tuple[int, str, float]], keystone: int
 ) -> str | None:
     """Return whose work a process does, None for that of somebody else."""
     me = os.getpid()

@@ -14,10 +14,8 @@ from keystone_crdb.keystone import http
 class Call:
     """A call that a client made.
 
-    :param operation: its name
     :param start: by time.monotonic()
     :param end: by time.monotonic()
-    :param why: what went wrong
     :param write: whether it changes the database
     """
 
@@ -33,8 +31,6 @@ class Call:
 class Line:
     """What one operation's calls amount to.
 
-    :param calls: all of them
-    :param outcomes: number of each, by Outcome
     :param p50: seconds, of the calls that were done
     :param p99: seconds
     """
@@ -79,10 +75,7 @@ class Record:
         self._lock = threading.Lock()
 
     def add(
-        self,
-        operation: str,
-        answer: http.Answer,
-        write: bool = True,
+        self, operation: str, answer: http.Answer, write: bool = True
     ) -> None:
         """Take a call, without the answer's body."""
         call = Call(

@@ -21,7 +21,6 @@ Key = tuple[str, str]
 class Write:
     """A write of a value that many write.
 
-    :param value: what was written
     :param start: when it was sent, in seconds
     :param end: when its answer came, in seconds
     :param acknowledged: whether it is known to have taken effect
@@ -62,7 +61,6 @@ class Register:
     def own(self, key: Key, value: object, answer: http.Answer) -> None:
         """Take the outcome of a write to a key that one client writes to.
 
-        :param key: what was written to
         :param value: what it holds, if the write took effect
         """
         with self._lock:
@@ -109,9 +107,7 @@ class Register:
 
     def share(self, key: Key, value: object, answer: http.Answer) -> None:
         """Take the outcome of a write to a key that all clients write to."""
-        if answer.outcome in (
-            http.Outcome.REFUSED, http.Outcome.UNREACHABLE
-        ):
+        if answer.outcome in (http.Outcome.REFUSED, http.Outcome.UNREACHABLE):
             return
         done = answer.outcome is http.Outcome.DONE
         write = Write(value, answer.start, answer.end, done)
@@ -127,7 +123,6 @@ class Register:
     ) -> None:
         """Take what a shared key held at some moment.
 
-        :param value: what was read
         :param start: seconds, when that was sent; by default when all writes
             had ended
         :param end: when its answer came
@@ -165,10 +160,7 @@ class Register:
         return [write.value for write in self._writes(key)]
 
     def _writes(
-        self,
-        key: Key,
-        start: float = math.inf,
-        end: float = math.inf,
+        self, key: Key, start: float = math.inf, end: float = math.inf
     ) -> list[Write]:
         """Return the writes that may be seen in some time, the latest first.
 
@@ -187,10 +179,7 @@ class Register:
 
 
 def _line(
-    key: Key,
-    value: object,
-    possible: set[object],
-    name: str | None = None,
+    key: Key, value: object, possible: set[object], name: str | None = None
 ) -> str:
     return (
         f'{name or " ".join(key)} is {value}, acknowledged was '

@@ -60,7 +60,6 @@ def plan(
 
     :param only: as for select()
     :param fuzz: as for keystone_crdb.series.hunks.each()
-    :param reverse: take the series back
     :returns: the plan, with no commits when all of it is already done
     :raises Failure: naming what does not apply
     """
@@ -110,13 +109,11 @@ def _place(
 
 
 def select(
-    project: str,
-    only: collections.abc.Sequence[str],
+    project: str, only: collections.abc.Sequence[str]
 ) -> list[quilt.Patch]:
     """Return the patches of a project, or those of them that are named.
 
     :param only: what is_called() takes; empty for all
-    :returns: patches, in the order of the series
     :raises Failure: naming one that is not in the series
     """
     patches = quilt.load(project)
@@ -187,9 +184,7 @@ def _placeable(patches: list[quilt.Patch], result: Plan) -> list[quilt.Patch]:
 
 
 def _overlay(
-    target: targets.Target,
-    result: Plan,
-    patches: list[quilt.Patch],
+    target: targets.Target, result: Plan, patches: list[quilt.Patch]
 ) -> dict[str, str | None]:
     """Return the new text of the overlay's files that patches need."""
     texts: dict[str, str | None] = {}
@@ -217,8 +212,7 @@ def _overlay(
 
 
 def _needed_by_others(
-    target: targets.Target,
-    patches: list[quilt.Patch],
+    target: targets.Target, patches: list[quilt.Patch]
 ) -> dict[str, quilt.Patch]:
     """Return the overlay's files that a tree's other patches need."""
     texts = hunks.Texts(target.read)
@@ -288,13 +282,10 @@ def commit(
 
 
 def overlay_commit(
-    texts: dict[str, str | None],
-    date: str,
-    reverse: bool = False,
+    texts: dict[str, str | None], date: str, reverse: bool = False
 ) -> git.Commit:
     """Return the commit of overlay files whose patches are there already.
 
-    :param texts: the new text of each file by its path
     :param date: as YYYY-MM-DD
     """
     verb = 'Remove' if reverse else 'Add'
@@ -319,9 +310,7 @@ def newest(patches: list[quilt.Patch]) -> str:
 
 
 def _fits(
-    target: targets.Target,
-    patches: list[quilt.Patch],
-    reverse: bool,
+    target: targets.Target, patches: list[quilt.Patch], reverse: bool
 ) -> bool:
     """Say whether patches fit a tree at any line, all of them."""
     return hunks.fit(patches, hunks.Texts(target.read), reverse) is not None
@@ -366,8 +355,7 @@ def _explained(
 
 
 def _missing(
-    target: targets.Target,
-    patches: list[quilt.Patch],
+    target: targets.Target, patches: list[quilt.Patch]
 ) -> list[quilt.Patch]:
     """Return the first patch that needs others, and these, or nothing."""
     series = [
@@ -390,21 +378,17 @@ def _remedy_half(there: list[quilt.Patch], reverse: bool) -> str:
 
 
 def _applied(
-    target: targets.Target,
-    patches: list[quilt.Patch],
+    target: targets.Target, patches: list[quilt.Patch]
 ) -> list[quilt.Patch]:
     """Return the patches that a tree has: the first ones, or single ones."""
     for count in range(len(patches) - 1, 0, -1):
         if _fits(target, patches[:count], reverse=True):
             return patches[:count]
-    return [
-        patch for patch in patches if _fits(target, [patch], reverse=True)
-    ]
+    return [patch for patch in patches if _fits(target, [patch], reverse=True)]
 
 
 def _record(
-    target: targets.Target,
-    texts: dict[str, str | None],
+    target: targets.Target, texts: dict[str, str | None]
 ) -> dict[str, str | None]:
     """Return the RECORD of an installed package with the new hashes.
 

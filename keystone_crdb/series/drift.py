@@ -105,8 +105,7 @@ def _range(offsets: list[int]) -> str:
 
 
 def judge(
-    target: targets.Target,
-    history: History | None = None,
+    target: targets.Target, history: History | None = None
 ) -> tuple[list[Judgement], hunks.Texts]:
     """Judge a project's series and overlay on a tree.
 
@@ -184,9 +183,7 @@ def _judge(
 
 
 def _trial(
-    patch: quilt.Patch,
-    texts: hunks.Texts,
-    reverse: bool,
+    patch: quilt.Patch, texts: hunks.Texts, reverse: bool
 ) -> tuple[list[hunks.Placement], hunks.Texts]:
     trial = hunks.Texts(texts.__getitem__)
     return hunks.attempt(patch, trial, fuzz=0, reverse=reverse), trial
@@ -197,9 +194,7 @@ def _distance(placements: list[hunks.Placement]) -> int:
 
 
 def _judge_file(
-    project: str,
-    path: pathlib.Path,
-    texts: hunks.Texts,
+    project: str, path: pathlib.Path, texts: hunks.Texts
 ) -> Judgement:
     ours = tree.read(paths.OVERLAY / project / path)
     name = f'overlay/{path}'
@@ -212,8 +207,7 @@ def _judge_file(
 
 
 def openers(
-    target: targets.Target,
-    texts: hunks.Texts,
+    target: targets.Target, texts: hunks.Texts
 ) -> list[protection.Opener]:
     """Return what opens a session in a tree, and what protects it.
 

@@ -6,14 +6,10 @@ import collections.abc
 
 
 def tests(
-    text: str,
-    module: str,
-    wanted: collections.abc.Callable[[str], object],
+    text: str, module: str, wanted: collections.abc.Callable[[str], object]
 ) -> str:
     """Leave out the tests that are not wanted, and what only these need.
 
-    :param text: of the module
-    :param module: its name
     :param wanted: called with the id of a test, says whether it stays
     """
     tree = ast.parse(text)
@@ -55,8 +51,7 @@ def _tests(one: ast.ClassDef) -> list[ast.FunctionDef]:
 
 
 def _heirs(
-    one: ast.ClassDef,
-    classes: collections.abc.Iterable[ast.ClassDef],
+    one: ast.ClassDef, classes: collections.abc.Iterable[ast.ClassDef]
 ) -> set[str]:
     """Return the names of a class and of those that inherit from it."""
     names = {one.name}
@@ -87,8 +82,7 @@ def _bound(node: ast.stmt) -> set[str]:
 
 
 def _walk(
-    node: ast.AST,
-    dropped: collections.abc.Collection[ast.AST],
+    node: ast.AST, dropped: collections.abc.Collection[ast.AST]
 ) -> collections.abc.Iterator[ast.AST]:
     """Yield the nodes below a node, but those that are dropped."""
     for child in ast.iter_child_nodes(node):
@@ -98,9 +92,7 @@ def _walk(
 
 
 def _reachable(
-    tree: ast.Module,
-    rooted: set[ast.ClassDef],
-    dropped: set[ast.stmt],
+    tree: ast.Module, rooted: set[ast.ClassDef], dropped: set[ast.stmt]
 ) -> set[ast.stmt]:
     """Return the statements of a module that wanted tests need."""
     kept = {one for one in tree.body if not _bound(one)} | rooted
@@ -118,9 +110,7 @@ def _reachable(
 
 
 def _idle_helpers(
-    one: ast.ClassDef,
-    kept: set[ast.stmt],
-    dropped: set[ast.stmt],
+    one: ast.ClassDef, kept: set[ast.stmt], dropped: set[ast.stmt]
 ) -> set[ast.stmt]:
     """Return the methods of a class that nothing calls any more.
 
@@ -171,9 +161,7 @@ def _without(text: str, tree: ast.Module, dropped: set[ast.stmt]) -> str:
 
 
 def _lines_of(
-    owner: ast.ClassDef | ast.Module,
-    dropped: set[ast.stmt],
-    lines: list[str],
+    owner: ast.ClassDef | ast.Module, dropped: set[ast.stmt], lines: list[str]
 ) -> set[int]:
     """Return the numbers of lines that go with a module's or class's nodes.
 

@@ -36,8 +36,6 @@ def mailbox(source: pins.Source, path: pathlib.Path) -> int:
     Each of the overlay's files is new in the message of the first patch that
     needs it.
 
-    :param source: the pinned release that the series is for
-    :param path: the file to write
     :returns: how many messages it has
     """
     with tempfile.TemporaryDirectory() as temporary:
@@ -71,7 +69,6 @@ def kolla(
 
     :param projects: whose series, in the order in which they are applied
     :param site_packages: where the packages lie in the image, below /
-    :returns: the folder of the image
     :raises Failure: when there is such a folder already
     """
     place = folder / KOLLA_IMAGE
@@ -97,8 +94,7 @@ def kolla(
 
 
 def _installed_diffs(
-    project: str,
-    site_packages: str,
+    project: str, site_packages: str
 ) -> collections.abc.Iterator[tuple[str, str]]:
     """Yield name and text of each patch, for the files that get installed."""
     package = f'{project.replace(".", "_")}/'

@@ -81,13 +81,10 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def note(
-    project: str,
-    patch: quilt.Patch,
-    numbers: list[str],
+    project: str, patch: quilt.Patch, numbers: list[str]
 ) -> tuple[str, str] | None:
     """Return a patch's release note: its field's, or its Description's.
 
-    :param numbers: of the bugs
     :returns: path and text, or None where the field says that there is none
     """
     fields = header.check(patch)
@@ -114,9 +111,7 @@ def note(
 
 
 def bugs(
-    patch: quilt.Patch,
-    closes: list[str],
-    related: list[str],
+    patch: quilt.Patch, closes: list[str], related: list[str]
 ) -> tuple[list[str], list[str]]:
     """Return the trailers and the numbers of a patch's bugs.
 
@@ -227,7 +222,6 @@ def write(
     """Write a repository with commits on top of a tree.
 
     :param folder: the repository, which is not there yet
-    :param origin: where the tree is from
     :returns: the names of the commits, the one below them first
     """
     if folder.exists():

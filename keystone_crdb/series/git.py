@@ -38,10 +38,6 @@ def run(
 ) -> bytes:
     """Run a command of git.
 
-    :param words: the command and its arguments
-    :param stdin: its input
-    :param env: more environment
-    :returns: what it printed
     :raises Failure: with what it printed on standard error
     """
     try:
@@ -82,13 +78,10 @@ def show(repository: pathlib.Path, revision: str, path: str) -> str:
 def revision(repository: pathlib.Path, name: str) -> str:
     """Return the hash of a commit.
 
-    :param name: any name of it
     :raises Failure: when there is none
     """
     try:
-        found = run(
-            repository, 'rev-parse', '--verify', f'{name}^{{commit}}'
-        )
+        found = run(repository, 'rev-parse', '--verify', f'{name}^{{commit}}')
     except errors.Failure as exc:
         raise errors.Failure(
             f'{repository} has no revision {name}', details=exc.details
@@ -124,10 +117,7 @@ def describe(repository: pathlib.Path) -> str | None:
 
 
 def snapshot(
-    repository: pathlib.Path,
-    folder: pathlib.Path,
-    message: str,
-    *parents: str,
+    repository: pathlib.Path, folder: pathlib.Path, message: str, *parents: str
 ) -> str:
     """Commit all files of a folder, and leave the branches where they are.
 
@@ -202,11 +192,7 @@ def commit(
     return last
 
 
-def _header(
-    repository: pathlib.Path,
-    ref: str,
-    one: Commit,
-) -> list[bytes]:
+def _header(repository: pathlib.Path, ref: str, one: Commit) -> list[bytes]:
     seconds = calendar.timegm(time.strptime(one.date, '%Y-%m-%d'))
     try:
         committer = run(repository, 'var', 'GIT_COMMITTER_IDENT').decode()
@@ -226,9 +212,7 @@ def _data(text: str) -> bytes:
 
 
 def _modes(
-    repository: pathlib.Path,
-    parent: str,
-    files: collections.abc.Iterable[str],
+    repository: pathlib.Path, parent: str, files: collections.abc.Iterable[str]
 ) -> dict[str, str]:
     listing = run(repository, 'ls-tree', '-z', parent, '--', *files)
     return {

@@ -54,7 +54,6 @@ def parse(patch: quilt.Patch) -> dict[str, str]:
 def check(patch: quilt.Patch) -> dict[str, str]:
     """Check a patch's header.
 
-    :returns: the fields, as parse() gives them
     :raises Failure: naming the patch and the field
     """
     fields = parse(patch)
@@ -114,10 +113,7 @@ def _forwarded(fields: dict[str, str]) -> str:
 
 
 def series(fields: dict[str, str]) -> Series | None:
-    """Return the series that Forwarded names, or None.
-
-    :param fields: as parse() returns them
-    """
+    """Return the series that Forwarded names, or None."""
     text = _forwarded(fields)
     found = _SERIES.search(text)
     if not found:

@@ -35,8 +35,6 @@ class Placement:
     :param offset: how many lines that is below the line it names
     :param fuzz: how many lines of context at either end were ignored
     :param others: further lines that it would fit at
-    :param problem: why it does not apply, or None
-    :param details: where the nearest match is, or None
     """
 
     patch: quilt.Patch
@@ -73,8 +71,7 @@ class Texts(dict[str, str | None]):
     """
 
     def __init__(
-        self,
-        read: collections.abc.Callable[[str], str | None],
+        self, read: collections.abc.Callable[[str], str | None]
     ) -> None:
         super().__init__()
         self._read = read
@@ -121,7 +118,6 @@ def each(
 ) -> collections.abc.Iterator[tuple[quilt.Patch, list[Placement]]]:
     """Apply patches one after the other, or take them back, last one first.
 
-    :param patches: in their order
     :param texts: the tree; changed in place
     :param fuzz: EXACT, or how many lines of context at either end of a hunk
         may differ; then it may stand at any line
@@ -151,9 +147,7 @@ def apply(
 
 
 def fit(
-    patches: list[quilt.Patch],
-    texts: Texts,
-    reverse: bool = False,
+    patches: list[quilt.Patch], texts: Texts, reverse: bool = False
 ) -> Texts | None:
     """Say whether patches fit at any lines, and leave the texts as they are.
 
@@ -177,7 +171,6 @@ def attempt(
 
     :param texts: the tree; changed in place
     :param fuzz: as for each()
-    :returns: one for each hunk
     """
     placements = []
     for file in patch.files:
@@ -257,10 +250,7 @@ def _apply_file(
 
 
 def sides(hunk: unidiff.Hunk) -> tuple[list[str], list[str]]:
-    """Return the lines that a hunk expects, and those it leaves.
-
-    :returns: two lists of lines with their line ends
-    """
+    """Return the lines that a hunk expects, and those it leaves."""
     before: list[str] = []
     after: list[str] = []
     last: tuple[list[str], ...] = ()

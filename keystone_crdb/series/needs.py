@@ -67,8 +67,7 @@ def find(
         if taken == before:
             break
     return {
-        patch.name: (patch, sort(needs.get(patch.name, [])))
-        for patch in taken
+        patch.name: (patch, sort(needs.get(patch.name, []))) for patch in taken
     }
 
 
@@ -142,8 +141,7 @@ def _by_trying(
 
 
 def _related(
-    patch: quilt.Patch,
-    before: list[quilt.Patch],
+    patch: quilt.Patch, before: list[quilt.Patch]
 ) -> list[quilt.Patch]:
     """Return the earlier patches of the same files, and of theirs."""
     touched = {file.path for file in patch.files}

@@ -44,10 +44,7 @@ class Origin:
 
 
 @contextlib.contextmanager
-def find(
-    name: str,
-    pinned: pins.Pins,
-) -> collections.abc.Iterator[Origin]:
+def find(name: str, pinned: pins.Pins) -> collections.abc.Iterator[Origin]:
     """Make a tree readable for as long as the context lasts.
 
     :param name: PROJECT==VERSION of the Python index, a folder, an sdist, or

@@ -28,10 +28,7 @@ def files(project: str) -> list[pathlib.Path]:
 
 
 def needed(patch: quilt.Patch) -> list[str]:
-    """Return the files of the overlay that a patch needs.
-
-    :returns: their paths, as its header has them
-    """
+    """Return the files of the overlay that a patch needs."""
     return header.parse(patch).get('Overlay', '').split()
 
 
@@ -51,7 +48,6 @@ def owners(patches: list[quilt.Patch]) -> dict[str, quilt.Patch]:
 def check_owners(project: str, patches: list[quilt.Patch]) -> None:
     """Check that headers name all of the overlay, and nothing else.
 
-    :param patches: all patches of the project
     :raises Failure: naming a file that no patch needs, or that is not there
     """
     owned = owners(patches)
@@ -86,7 +82,6 @@ def check(project: str, tree: pathlib.Path) -> None:
 def lay(project: str, tree: pathlib.Path) -> list[pathlib.Path]:
     """Copy the overlay over a tree.
 
-    :param tree: the patched tree
     :returns: what was laid, as files() gives it
     :raises Failure: naming a file that upstream has; then none is laid
     """

@@ -89,19 +89,15 @@ EXEMPT = {
 _DEFERRED = (
     ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef, ast.GeneratorExp,
     ast.Lambda,
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Opener:
     """A function that opens a session or a connection.
 
-    :param path: of the file, in the tree
-    :param line: of the function's def
     :param name: with its class and enclosing functions, joined by dots
     :param kinds: what it opens: 'read', 'write', 'connection'
-    :param protection: what protects it, or None
-    :param problem: why nothing does, or None
     """
 
     path: str
@@ -241,15 +237,11 @@ def _is_generator(function: ast.FunctionDef) -> bool:
 
 
 def _judge(
-    node: ast.AST,
-    scopes: _Scopes,
-    entered: bool,
+    node: ast.AST, scopes: _Scopes, entered: bool
 ) -> tuple[str | None, str | None]:
     """Return what protects a session, and otherwise why nothing does.
 
-    :param node: what opens it
     :param scopes: what it is opened in, outermost first
-    :param entered: whether it is opened by `with`
     :returns: protection and problem, of which one is None
     """
     outer = scopes[0] if scopes else None
@@ -280,15 +272,9 @@ def _judge(
 
 
 def module_openers(
-    path: str,
-    module: ast.Module,
-    exempt: dict[str, str],
+    path: str, module: ast.Module, exempt: dict[str, str]
 ) -> list[Opener]:
-    """Return the Openers of a module.
-
-    :param path: of the file, in the tree
-    :param exempt: {function: reason}
-    """
+    """Return the Openers of a module."""
     visitor = _Visitor()
     visitor.visit(module)
     found = []
@@ -308,13 +294,10 @@ def module_openers(
 
 
 def openers(
-    tree: pathlib.Path,
-    exempt: dict[str, dict[str, str]] = EXEMPT,
+    tree: pathlib.Path, exempt: dict[str, dict[str, str]] = EXEMPT
 ) -> list[Opener]:
     """Return the Openers of a source tree of Keystone.
 
-    :param tree: the tree's top folder
-    :param exempt: {path: {function: reason}}
     :returns: sorted by path and line
     :raises Failure: when the tree is missing, a file can't be parsed, nothing
         opens a session, or an exemption's function is gone

@@ -27,9 +27,7 @@ _DEFAULT_NAMES = re.compile(
 class Patch:
     """One patch of a series.
 
-    :param path: its file
     :param header: what stands before the first file's diff
-    :param files: the diffs, one a file
     """
 
     path: pathlib.Path
@@ -55,7 +53,6 @@ def diff(file: unidiff.PatchedFile, before: str, after: str) -> str:
 def names(folder: pathlib.Path) -> list[str]:
     """Return the names in a series file, in order.
 
-    :param folder: where it lies
     :raises Failure: when there is no series file
     """
     series = folder / 'series'
@@ -71,7 +68,6 @@ def load(project: str, folder: pathlib.Path | None = None) -> list[Patch]:
     """Read all patches of a project.
 
     :param folder: where they lie, or None for patches/
-    :returns: the patches in their order
     :raises Failure: naming the patch that is missing or can't be read
     """
     folder = folder or paths.PATCHES / project
@@ -137,10 +133,6 @@ def check_files(folder: pathlib.Path) -> None:
 def run(tree: pathlib.Path, patches: pathlib.Path, *words: str) -> str:
     """Run a command of quilt with the project's settings.
 
-    :param tree: the folder that is patched
-    :param patches: the folder with the series
-    :param words: the command and its options
-    :returns: what quilt printed
     :raises Failure: with the end of what it printed
     """
     return console.run(
@@ -154,9 +146,6 @@ def run_at_terminal(
 ) -> int:
     """Run a command of quilt that the user sees, and may answer.
 
-    :param tree: the folder that is patched
-    :param patches: the folder with the series
-    :param words: the command and its options
     :returns: quilt's exit status
     """
     # quilt prefers this file to QUILT_PATCHES, and the checkout may have been

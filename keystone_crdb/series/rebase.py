@@ -54,15 +54,10 @@ class Result:
 
 
 def begin(
-    repository: pathlib.Path,
-    old: pins.Source,
-    new: pins.Source,
+    repository: pathlib.Path, old: pins.Source, new: pins.Source
 ) -> None:
     """Make the scratch repository.
 
-    :param repository: the folder to make
-    :param old: the release that the series is for
-    :param new: the release to go to
     :raises Failure: when the series does not apply to the old release
     """
     staged = repository.with_name(f'.{repository.name}.new')

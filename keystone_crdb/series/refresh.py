@@ -28,7 +28,6 @@ class Change:
     """What refreshing changes in one patch.
 
     :param text: of the patch as quilt writes it
-    :param placements: of its hunks
     """
 
     text: str
@@ -36,15 +35,13 @@ class Change:
 
 
 def changes(
-    source: pins.Source,
-    folder: pathlib.Path | None = None,
+    source: pins.Source, folder: pathlib.Path | None = None
 ) -> dict[str, Change]:
     """Push and refresh each patch of a series in a scratch tree.
 
     A hunk whose context has changed is taken with fuzz, if it fits in one
     place only.
 
-    :param source: the release that the series is for
     :param folder: the series, or None for the one in patches/
     :returns: a Change of each patch that is not as quilt writes it, by its
         file name
@@ -68,9 +65,7 @@ def changes(
             quilt.run(scratch / 'tree', copies, 'push', f'--fuzz={FUZZ}')
             quilt.run(scratch / 'tree', copies, 'refresh')
         for path, text in texts.items():
-            if text is not None and text != tree.read(
-                scratch / 'tree' / path
-            ):
+            if text is not None and text != tree.read(scratch / 'tree' / path):
                 raise errors.Failure(f'quilt made another {path} than we did')
         return {
             patch.path.name: Change(

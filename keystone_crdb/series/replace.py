@@ -16,8 +16,7 @@ SAVED = '.keystone-crdb-old'
 
 
 def files(
-    folder: pathlib.Path,
-    texts: collections.abc.Mapping[str, str | None],
+    folder: pathlib.Path, texts: collections.abc.Mapping[str, str | None]
 ) -> None:
     """Give files a new text, create or delete them.
 
@@ -75,9 +74,7 @@ def _stage(place: pathlib.Path, text: str, undo: contextlib.ExitStack) -> None:
 
 
 def _exchange(
-    place: pathlib.Path,
-    text: str | None,
-    undo: contextlib.ExitStack,
+    place: pathlib.Path, text: str | None, undo: contextlib.ExitStack
 ) -> None:
     saved = _beside(place, SAVED)
     if place.exists():

@@ -13,11 +13,7 @@ from keystone_crdb.series import tree
 
 
 def make(force: bool = False) -> dict[str, pathlib.Path]:
-    """Make the patched trees of all pinned projects.
-
-    :param force: throw away changes that are in no patch
-    :returns: the trees by project
-    """
+    """Make the patched trees of all pinned projects."""
     pinned = pins.load()
     system.require('source')
     trees = {}

@@ -96,17 +96,14 @@ def hooks(text: str) -> list[Hook]:
         for one in re.split(r'- id: ', repository)[1:]:
             result.append(
                 Hook(
-                    one.split()[0], revision[1] if revision else '',
-                    one + '\n',
+                    one.split()[0], revision[1] if revision else '', one + '\n'
                 )
             )
     return result
 
 
 def check(
-    repository: pathlib.Path,
-    base: str,
-    commit: str,
+    repository: pathlib.Path, base: str, commit: str
 ) -> tuple[list[str], list[str]]:
     """Check the files that one commit changes.
 

@@ -85,7 +85,6 @@ class Target:
 def identify(path: pathlib.Path, projects: list[str]) -> list[Target]:
     """Say what lies in a folder.
 
-    :param projects: the projects to look for
     :returns: a Target for each project that is there: one, or more in a
         site-packages
     :raises Failure: when none of them is there

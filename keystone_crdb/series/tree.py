@@ -29,9 +29,7 @@ def make(source: pins.Source, force: bool = False) -> pathlib.Path:
     Nothing happens when none of these and nothing in the tree changed. The
     new tree is made beside the old one and takes its place as the last step.
 
-    :param source: the pinned release
     :param force: throw away changes that are in no patch
-    :returns: the tree
     :raises Failure: when a patch or overlay file is out of place, or the
         tree has changes that would be lost
     """
@@ -72,9 +70,7 @@ def make(source: pins.Source, force: bool = False) -> pathlib.Path:
 
 
 def _make_new(
-    source: pins.Source,
-    patches: list[quilt.Patch],
-    new: pathlib.Path,
+    source: pins.Source, patches: list[quilt.Patch], new: pathlib.Path
 ) -> list[pathlib.Path]:
     """Make the patched tree in a new folder, and say what was overlaid."""
     shutil.rmtree(new, ignore_errors=True)
@@ -136,10 +132,7 @@ def _is_left(name: str) -> bool:
     return name in LEAVINGS or pathlib.Path(name).suffix in LEAVINGS_SUFFIXES
 
 
-def _changes(
-    tree: pathlib.Path,
-    recorded: dict[str, typing.Any],
-) -> list[str]:
+def _changes(tree: pathlib.Path, recorded: dict[str, typing.Any]) -> list[str]:
     if not tree.exists():
         return []
     before = recorded.get('files', {})

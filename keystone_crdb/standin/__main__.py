@@ -90,10 +90,7 @@ async def _serve(
 
 
 def main() -> int:
-    """Run the stand-in.
-
-    :returns: one of commands.STATUSES
-    """
+    """Run the stand-in."""
     parser = commands.parser('python -m keystone_crdb.standin', __doc__)
     parser.add_argument(
         '--scratch', type=pathlib.Path, required=True,

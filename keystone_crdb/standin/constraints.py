@@ -55,11 +55,7 @@ class Constraint:
 
 @dataclasses.dataclass(frozen=True)
 class Catalog:
-    """Reads the catalogues of a cluster's databases.
-
-    :param socket_folder: where the cluster's socket lies
-    :param user: to connect as
-    """
+    """Reads the catalogues of a cluster's databases."""
 
     socket_folder: pathlib.Path
     user: str

@@ -57,12 +57,10 @@ counter = sqlalchemy.Table(
 class Result:
     """What one way of retrying did.
 
-    :param name: of the way
     :param latencies: seconds that each increment took, retries included
     :param failures: exceptions that reached a client
     :param seconds: from the first increment to the last
     :param value: of the counter at the end
-    :param transactions: that were begun
     """
 
     name: str
@@ -140,8 +138,6 @@ def contend(
 ) -> Result:
     """Have clients increment the counter at the same time.
 
-    :param name: of the way of retrying
-    :param clients: number of threads
     :param think: seconds between two increments of a client, on average
     """
     with engine.begin() as connection:
@@ -215,10 +211,8 @@ def measure(
 ) -> bool:
     """Measure on a database, and print.
 
-    :param clients: number of threads
     :param think: seconds between two increments of a client, on average
     :param work: seconds between reading and writing
-    :returns: whether it is as wanted
     """
     sources.use_patched_oslo_db()
     from oslo_db.sqlalchemy import engines
@@ -278,7 +272,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work', type=float, default=0, metavar='SECONDS',
         help='between reading and writing (default: %(default)s)',
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> bool:

@@ -63,7 +63,6 @@ Wait = collections.abc.Callable[[int, float, float], float | None]
 class Result:
     """What became of the clients.
 
-    :param attempts: number of attempts, the successful ones included
     :param latencies: seconds of each success, from the first attempt on
     :param failures: number of transactions that were given up
     """
@@ -119,11 +118,7 @@ class Simulation:
         self.result = Result()
 
     def run(self, clients: int, seconds: float) -> Result:
-        """Let the time pass.
-
-        :param clients: number of clients
-        :param seconds: to simulate
-        """
+        """Let the time pass."""
         for _ in range(clients):
             self._next(_Client())
         while self._agenda:
@@ -308,7 +303,7 @@ def run(args: argparse.Namespace) -> bool:
             'p99 s',
         ),
         rows,
-    )  # fmt: skip
+    )
     for line in lines:
         console.say(f'not as wanted: {line}')
     return not lines

@@ -109,9 +109,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _mailboxes(
-    pinned: pins.Pins,
-    wanted: list[str],
-    folder: pathlib.Path,
+    pinned: pins.Pins, wanted: list[str], folder: pathlib.Path
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for project in wanted:

@@ -44,16 +44,13 @@ def run(args: argparse.Namespace) -> None:
                 engine, built.reference, {'KEYSTONE_DATABASE_URL': url},
                 port=port, log='keystone',
             )
-        )  # fmt: skip
+        )
     for line in summary(pins.load(), built, description, proof):
         console.say(line)
 
 
 def summary(
-    pinned: pins.Pins,
-    built: image.Built,
-    description: str,
-    proof: smoke.Proof,
+    pinned: pins.Pins, built: image.Built, description: str, proof: smoke.Proof
 ) -> list[str]:
     """Say what was built from what, and what to do with it.
 

@@ -73,9 +73,7 @@ def _command(project: str, version: str) -> str:
 
 
 def _under_way(
-    scratch: pathlib.Path,
-    project: str,
-    version: str,
+    scratch: pathlib.Path, project: str, version: str
 ) -> pins.Source | None:
     """Return the release that a bump is under way to, or None."""
     try:
@@ -107,10 +105,7 @@ def _digest(project: str) -> str:
 
 
 def _begin(
-    pinned: pins.Pins,
-    old: pins.Source,
-    version: str,
-    scratch: pathlib.Path,
+    pinned: pins.Pins, old: pins.Source, version: str, scratch: pathlib.Path
 ) -> pins.Source:
     """Fetch the release and make the scratch repository."""
     project = old.project
@@ -129,9 +124,7 @@ def _begin(
     with console.step(f'Scratch repository {scratch / "repository"}'):
         rebase.begin(scratch / 'repository', old, new)
     (scratch / 'state.json').write_text(
-        json.dumps(
-            {'to': dataclasses.asdict(new), 'series': _digest(project)}
-        )
+        json.dumps({'to': dataclasses.asdict(new), 'series': _digest(project)})
     )
     return new
 
@@ -180,8 +173,7 @@ def _new_pins(old: pins.Source, new: pins.Source) -> str:
         flags=re.MULTILINE,
     )
     section = re.compile(
-        rf'^\[releases\."?{re.escape(old.project)}"?\]\n(".*\n)*',
-        re.MULTILINE,
+        rf'^\[releases\."?{re.escape(old.project)}"?\]\n(".*\n)*', re.MULTILINE
     )
     return section.sub(
         lambda found: f'{found[0]}"{old.version}" = "{old.sha256}"\n', text
@@ -189,8 +181,7 @@ def _new_pins(old: pins.Source, new: pins.Source) -> str:
 
 
 def _new_requirements(
-    old: pins.Source,
-    new: pins.Source,
+    old: pins.Source, new: pins.Source
 ) -> dict[pathlib.Path, str]:
     """Return the requirements that name the release, with the new one."""
     pinned = re.compile(
@@ -266,9 +257,7 @@ def _checklist(
     ]
     items = [
         f'read the patches that were merged: {name}' for name in merged
-    ] + [
-        f'make sure that upstream has all of {name}' for name in dropped
-    ] + [
+    ] + [f'make sure that upstream has all of {name}' for name in dropped] + [
         f'finish the release note {note.relative_to(paths.ROOT)}',
         f'{old.version} is still named in: '
         f'{", ".join(_mentions(old.version)) or "no document"}',

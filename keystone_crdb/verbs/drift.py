@@ -62,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run this verb.
 
-    :returns: exit status
     :raises Failure: when a target can't be read
     """
     pinned = pins.load()
@@ -79,9 +78,7 @@ def run(args: argparse.Namespace) -> int:
                 history = found.history(pinned.sources[target.project])
                 judged, texts = drift.judge(target, history)
                 openers = drift.openers(target, texts)
-                reports.append(
-                    _data(pinned, found, target, judged, openers)
-                )
+                reports.append(_data(pinned, found, target, judged, openers))
                 if not quiet:
                     _print(found, target, judged, openers)
     if len(reports) > 1 and not quiet:

@@ -139,9 +139,7 @@ def _project(names: list[str], pinned: pins.Pins) -> str:
     having = [
         project
         for project in pinned.sources
-        if all(
-            application.knows(project, name) for name in names
-        )
+        if all(application.knows(project, name) for name in names)
     ]
     if len(having) != 1:
         raise errors.Failure(
@@ -189,8 +187,7 @@ def _check_disclosed(patches: list[quilt.Patch], disclosed: bool) -> None:
 
 
 def _bugs(
-    args: argparse.Namespace,
-    chosen: list[quilt.Patch],
+    args: argparse.Namespace, chosen: list[quilt.Patch]
 ) -> collections.abc.Callable[..., typing.Any]:
     """Return a function that gives a patch's bugs."""
     for number, _ in [*args.bug, *args.related_bug]:

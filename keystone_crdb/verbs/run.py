@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--port', type=int, default=5000,
         help='to listen on; 0 takes a free one (default: %(default)s)',
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--check', action='store_true', help='prove that it works, and end'
     )
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         keystone = container.Keystone(
             engine, built.reference, {'KEYSTONE_DATABASE_URL': url},
             port=port, log='keystone',
-        )  # fmt: skip
+        )
         if args.check:
             smoke.prove(keystone)
         else:

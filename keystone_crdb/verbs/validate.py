@@ -28,11 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         '--database', metavar='URL',
         help='of the cluster: cockroachdb+psycopg://USER@HOST:26257/defaultdb',
-    )  # fmt: skip
+    )
     chosen.add_argument(
         '--provider', choices=databases.PROVIDERS,
         help='take this database and no other',
-    )  # fmt: skip
+    )
     chosen.add_argument(
         '--release', choices=pins.load().cockroachdb.releases,
         help="take this release of CockroachDB, from its maker's image",
@@ -45,11 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--only', nargs='+', default=(), metavar='NAME',
         help='run these checks only: '
         + ', '.join(step.check for step in validation.STEPS),
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--restart', action='store_true',
         help='run also the checks that have passed on these patches',
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> bool:

@@ -92,7 +92,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> bool:
     """Run this check.
 
-    :returns: whether all answers were the same, and no test failed
     :raises Failure: when one of the two, or Tempest, does not start
     """
     shutil.rmtree(FOLDER, ignore_errors=True)

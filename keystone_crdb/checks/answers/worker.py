@@ -41,9 +41,7 @@ def main() -> None:
     os.urandom = patched._urandom = derived.urandom
     clock = freezegun.freeze_time(start).start()
     app = in_process.serve(
-        pathlib.Path(folder),
-        os.environ.pop(answers.PASSWORD),
-        endpoint,
+        pathlib.Path(folder), os.environ.pop(answers.PASSWORD), endpoint
     )
 
     def numbered(

@@ -52,7 +52,6 @@ def without_failures(
     What has no result then counts too: a fixture of a class, whose id no run
     can be asked for, or a test that such a fixture keeps from running.
 
-    :param name: of the run
     :param workers: number of processes, 0 for one for each CPU
     :returns: ids of the tests that the injected failures broke, sorted
     """
@@ -86,19 +85,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--mode', action='append', choices=MODES, dest='modes',
         help='one mode only; may be given more than once',
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--whole', action='store_true', help='the whole suite in each mode'
     )
     parser.add_argument(
         '--stock', action='store_true',
         help='run stock Keystone too, and report it beside ours',
-    )  # fmt: skip
+    )
     parser.add_argument(
         '--seed', default='0',
         help='of the mode random (default: %(default)s); a test meets the '
         'same failures whenever the seed is the same',
-    )  # fmt: skip
+    )
     options.add_workers(parser)
 
 
@@ -132,7 +131,7 @@ def _keep(args: argparse.Namespace, outcomes: Outcomes) -> None:
     evidence.write(
         'retries', 'SQLite, with injected serialization failures', figures,
         args.command,
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> bool:
@@ -150,7 +149,7 @@ def run(args: argparse.Namespace) -> bool:
                 outcome = outcomes[mode, label] = runs.run_tests(
                     name, tree, mode, args.seed, _regexes(args, mode),
                     workers=args.workers, name_failures=label == 'ours',
-                )  # fmt: skip
+                )
             if label == 'ours':
                 broken += [
                     f'{mode}: {test}'

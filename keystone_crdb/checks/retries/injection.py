@@ -203,7 +203,6 @@ def _decorated(frame: types.FrameType) -> types.CodeType | None:
 def _opened_at(package: str) -> Place | None:
     """Return where in Keystone the session is being opened.
 
-    :param package: Keystone's folder
     :returns: None when a test opens it
     """
     helpers = tuple(

@@ -97,7 +97,6 @@ def run_tests(
 ) -> Outcome:
     """Run tests in a tree.
 
-    :param name: of the run, and of its folder below build/retries
     :param tree: Keystone's source, stock or patched
     :param mode: of the injection, or None for no failures
     :param regexes: of which a test has to match one, if there are any
@@ -154,7 +153,7 @@ def run_modules(
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
         ) as process,
-    ):  # fmt: skip
+    ):
         assert process.stdout is not None
         statuses = streams.statuses(process.stdout)
     if not file.exists():
