@@ -3,7 +3,9 @@
 
 import collections.abc
 import contextlib
+import os
 import pathlib
+import signal
 import socket
 import subprocess
 import time
@@ -11,8 +13,6 @@ import typing
 
 from keystone_crdb import errors
 from keystone_crdb import scratch
-
-_STOP_SECONDS = 30
 
 T = typing.TypeVar('T')
 
@@ -32,6 +32,18 @@ def output(command: collections.abc.Sequence[str], name: str) -> str:
             details=result.stderr.strip(),
         )
     return result.stdout
+
+
+def environ(*without: str) -> dict[str, str]:
+    """Return the environment without what a user's shell has set for others.
+
+    :param without: prefixes of the names that are left out
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(without)
+    }
 
 
 class NotYet(errors.Failure):
@@ -119,7 +131,9 @@ def serving(
         scratch.remember_process(folder, process.pid)
         yield _wait_for_url(process, name, url_file, seconds, log)
     finally:
-        _stop(process)
+        if process.stdin:
+            process.stdin.close()
+        end(process)
 
 
 def _wait_for_url(
@@ -148,12 +162,23 @@ def _wait_for_url(
     return wait_until(read, seconds, 0.02)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin:
-        process.stdin.close()
-    process.terminate()
+def end(
+    process: subprocess.Popen[typing.Any],
+    seconds: float = 30,
+    number: signal.Signals = signal.SIGTERM,
+    group: bool = False,
+) -> None:
+    """Send a process a signal if it runs, and wait until it has ended.
+
+    :param seconds: after which it is killed
+    :param group: whether all processes of its group get the signals
+    """
+    if process.poll() is not None:
+        return
+    send = os.killpg if group else os.kill
+    send(process.pid, number)
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.kill()
+        send(process.pid, signal.SIGKILL)
         process.wait()

@@ -31,18 +31,6 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def environ(*prefixes: str) -> dict[str, str]:
-    """Return the environment without the variables of tools.
-
-    :param prefixes: of their names, beside that of OpenStack's clients
-    """
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(('OS_', *prefixes))
-    }
-
-
 def choose(
     regexes: collections.abc.Sequence[str],
     names: collections.abc.Iterable[str],

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import json
 import pathlib
 import sys
 import typing
@@ -142,14 +143,24 @@ class Client:
         return response.headers['X-Subject-Token']
 
 
+def answer(work: collections.abc.Callable[..., object]) -> None:
+    """Do what checks/workers.py asks this process for, and print the result.
+
+    :param work: takes an empty folder, and the options of the task by name;
+        returns what JSON can hold
+    """
+    _, folder, options = sys.argv
+    # Keystone would read the arguments as its own.
+    del sys.argv[1:]
+    json.dump(work(pathlib.Path(folder), **json.loads(options)), sys.stdout)
+
+
 def serve(folder: pathlib.Path, is_made: bool = False) -> Client:
-    """Serve Keystone in this process, whose arguments have been read.
+    """Serve Keystone in this process.
 
     :param folder: an empty one, for Keystone's files
     :param is_made: whether schema and admin are there already
     """
-    # Keystone would read the arguments as its own.
-    del sys.argv[1:]
     return Client(in_process.serve(folder, PASSWORD, is_made=is_made))
 
 

@@ -75,13 +75,12 @@ def measure(
     """Measure both on a database."""
     results: Result = {}
     with server.temporary('listings') as url:
-        for name, tree, words in (
-            ('ours', stestr_run.patched_tree, ('--rows', str(args.rows))),
-            ('stock', stestr_run.stock_tree, ()),
+        for name, tree, more in (
+            ('ours', stestr_run.patched_tree, {'rows': args.rows}),
+            ('stock', stestr_run.stock_tree, {}),
         ):
-            task = workers.Task(
-                tree(folder / name), (*words, '--limit', str(args.limit)), url
-            )
+            given = {'limit': args.limit, **more}
+            task = workers.Task(tree(folder / name), given, url)
             with console.step(f'Listings of {name}'):
                 results |= workers.run(WORKER, {name: task})
     told = table(results)

@@ -2,14 +2,12 @@
 """List very many projects, users and assignments in this process.
 
 checks/listings.py runs this once for each tree, with the tree on PYTHONPATH,
-on the database that KEYSTONE_CRDB_URL names. The first one fills it. Prints
-one JSON object: how long each listing took, and what it answered.
+on the database that KEYSTONE_CRDB_URL names. The first one fills it. The
+result is how long each listing took, and what it answered.
 """
 
-import argparse
 import collections.abc
 import contextlib
-import json
 import pathlib
 import signal
 import sys
@@ -146,20 +144,19 @@ def _disconnect() -> None:
         session.get_bind().dispose()
 
 
-def main() -> None:
-    """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', type=pathlib.Path)
-    parser.add_argument('--rows', type=int, help='make so many of each kind')
-    parser.add_argument('--limit', type=int, default=300)
-    args = parser.parse_args()
-    client = api.serve(args.folder, is_made=not args.rows)
+def work(folder: pathlib.Path, limit: int, rows: int = 0) -> api.Json:
+    """Serve the tree and measure.
+
+    :param limit: seconds that a request may take
+    :param rows: how many of each kind to make; without any, they are there
+    """
+    client = api.serve(folder, is_made=not rows)
     # All are listed by one request.
     conf.CONF.set_override('max_db_limit', 2**31)
-    if args.rows:
-        fill(client, args.rows)
-    json.dump(measure(client, args.limit), sys.stdout)
+    if rows:
+        fill(client, rows)
+    return measure(client, limit)
 
 
 if __name__ == '__main__':
-    main()
+    api.answer(work)

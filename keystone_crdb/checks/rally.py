@@ -24,6 +24,7 @@ import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
+from keystone_crdb import process as processes
 from keystone_crdb.checks import against_image
 
 if typing.TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Rally:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
-        self._environ = against_image.environ('RALLY_') | {
+        self._environ = processes.environ('OS_', 'RALLY_') | {
             'HOME': str(folder), 'PYTHONUNBUFFERED': '1',
         }
         self._config = self._write(

@@ -176,19 +176,16 @@ def _on_server(args: argparse.Namespace) -> bool:
     with databases.start(args.provider) as server:
         console.say(server.describe())
         # Tables that stay small would be scanned, as that is cheaper.
-        settings: tuple[str, ...] = ()
+        options: Result = {'explain': MANY}
         if server.provider == 'standin':
-            settings = ('--set', 'enable_seqscan = off')
+            options['settings'] = ['enable_seqscan = off']
         with run_database.make(server) as (url, folder):
             tree = stestr_run.patched_tree(folder)
-            words = ('--explain', str(MANY), *settings)
-            results = workers.run(
-                WORKER,
-                {
-                    'sqlite': workers.Task(tree),
-                    'server': workers.Task(tree, words, url),
-                },
-            )
+            tasks = {
+                'sqlite': workers.Task(tree),
+                'server': workers.Task(tree, options, url),
+            }
+            results = workers.run(WORKER, tasks)
     plans = results['server']['plans']
     scans = [
         f'{", ".join(tables)}: {text}\n{plan}'
@@ -215,22 +212,19 @@ def _on_server(args: argparse.Namespace) -> bool:
 
 def _beside_stock(args: argparse.Namespace) -> bool:
     """Count both, compare, and check or renew the file."""
-    words = ('--texts', '--only', args.show) if args.show else ()
-    sizes = words or ('--sizes', str(FEW), str(MANY))
+    shown: Result = {'texts': True, 'only': args.show} if args.show else {}
     with scratch.folder('trees') as folder:
         stock_tree = stestr_run.stock_tree(folder / 'stock')
         our_tree = stestr_run.patched_tree(folder / 'ours')
-        results = workers.run(
-            WORKER,
-            {
-                'stock': workers.Task(stock_tree, words),
-                'ours': workers.Task(our_tree, sizes),
-            },
-        )
+        tasks = {
+            'stock': workers.Task(stock_tree, shown),
+            'ours': workers.Task(our_tree, shown or {'sizes': [FEW, MANY]}),
+        }
+        results = workers.run(WORKER, tasks)
     stock, ours = results['stock'], results['ours']
     if args.show:
-        shown = results[args.side]['requests'][args.show][args.state]
-        for transaction, text, parameters in shown['statements']:
+        sent = results[args.side]['requests'][args.show][args.state]
+        for transaction, text, parameters in sent['statements']:
             console.say(f'T{transaction} {text} {parameters}')
         return True
     rows = table(stock, ours)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import datetime
 import re
 import typing
@@ -163,7 +164,7 @@ def _first_columns(connection: sqlalchemy.Connection) -> Indexes:
 
 def explain(
     world: statements_requests.World, statements: dict[str, typing.Any],
-    rows: int, settings: list[str],
+    rows: int, settings: collections.abc.Iterable[str],
 ) -> list[tuple[str, str, list[str]]]:
     """Ask the planner how it runs statements.
 

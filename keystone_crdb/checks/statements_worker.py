@@ -3,8 +3,7 @@
 
 checks/statements.py runs this once for each tree, with the tree on PYTHONPATH:
 the API as a server has it, called without a network, on the database that
-KEYSTONE_CRDB_URL names. It prints one JSON object: what each request took and
-answered.
+KEYSTONE_CRDB_URL names. The result is what each request took and answered.
 
 Ids are made from a counter, so that two trees have the same ones, and what
 differs by nature (times, tokens, ids of requests) is replaced.
@@ -12,12 +11,10 @@ differs by nature (times, tokens, ids of requests) is replaced.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import collections.abc
 import functools
 import itertools
-import json
 import pathlib
 import re
 import sys
@@ -178,7 +175,9 @@ class Worker:
                     ]
         return results
 
-    def list_with(self, sizes: list[int]) -> dict[int, dict[str, int]]:
+    def list_with(
+        self, sizes: collections.abc.Iterable[int]
+    ) -> dict[int, dict[str, int]]:
         """Count the statements of listings with more and more to list.
 
         :param sizes: how many of each kind to add
@@ -195,7 +194,9 @@ class Worker:
                 results[rows][name] = len(taken['statements'])
         return results
 
-    def explain(self, rows: int, settings: list[str]) -> list[typing.Any]:
+    def explain(
+        self, rows: int, settings: collections.abc.Iterable[str]
+    ) -> list[typing.Any]:
         """Return the plans of the statements of HOT, as plans.explain()."""
         statements: dict[str, typing.Any] = {}
         for name in requests.HOT:
@@ -226,43 +227,34 @@ def _time_sessions() -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', type=pathlib.Path)
-    parser.add_argument(
-        '--texts', action='store_true', help='print the statements too'
-    )
-    parser.add_argument(
-        '--only', action='append', choices=requests.REQUESTS, metavar='REQUEST'
-    )
-    parser.add_argument(
-        '--sizes', type=int, nargs='*', default=[],
-        help='count listings, each time with so many more of each kind',
-    )
-    parser.add_argument(
-        '--explain', type=int, metavar='ROWS',
-        help='explain statements, with so many rows of each kind',
-    )
-    parser.add_argument(
-        '--set', action='append', default=[],
-        help='a setting of the session that explains',
-    )
-    args = parser.parse_args()
+def work(
+    folder: pathlib.Path, texts: bool = False, only: str = '',
+    sizes: collections.abc.Iterable[int] = (), explain: int = 0,
+    settings: collections.abc.Iterable[str] = (),
+) -> api.Json:
+    """Serve the tree and measure.
+
+    :param texts: whether to return the statements too
+    :param only: the one request to send, instead of all
+    :param sizes: with how many more of each kind, in turn, to count listings
+    :param explain: with how many of each kind to explain the statements
+    :param settings: of the session that explains
+    """
+    if only and only not in requests.REQUESTS:
+        sys.exit(f'{only} is none of {", ".join(requests.REQUESTS)}')
     _count_ids()
     counter = Counter()
-    worker = Worker(requests.World(api.serve(args.folder)), counter)
+    worker = Worker(requests.World(api.serve(folder)), counter)
+    names = [only] if only else list(requests.REQUESTS)
     results = {
         'sessions': _time_sessions(),
-        'requests': worker.measure(
-            args.only or list(requests.REQUESTS), args.texts
-        ),
-        'listings': worker.list_with(args.sizes),
+        'requests': worker.measure(names, texts),
+        'listings': worker.list_with(sizes),
     }
-    if args.explain:
-        results['plans'] = worker.explain(args.explain, args.set)
-    json.dump(results, sys.stdout)
+    if explain:
+        results['plans'] = worker.explain(explain, settings)
+    return results
 
 
 if __name__ == '__main__':
-    main()
+    api.answer(work)

@@ -21,6 +21,7 @@ import sys
 import typing
 
 from keystone_crdb import console
+from keystone_crdb import process as processes
 from keystone_crdb.checks import against_image
 from keystone_crdb.checks import ledger
 from keystone_crdb.checks import options
@@ -145,7 +146,7 @@ class Runner(stestr_run.Runner):
         return subprocess.Popen(
             [sys.executable, '-m', *words],
             cwd=self._work,
-            env=against_image.environ('TEMPEST_') | {
+            env=processes.environ('OS_', 'TEMPEST_') | {
                 'TEMPEST_CONFIG': 'tempest.conf',
                 'TEMPEST_CONFIG_DIR': str(self._work),
             },

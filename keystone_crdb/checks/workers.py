@@ -15,19 +15,19 @@ from keystone_crdb.keystone import stestr_run
 class Task:
     """What a worker is told.
 
+    :param options: arguments of its work, which JSON can hold
     :param url: SQLAlchemy URL of the database; SQLite without it
     """
 
     tree: stestr_run.Tree
-    words: tuple[str, ...] = ()
+    options: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     url: str | None = None
 
 
 def run(module: str, tasks: dict[str, Task]) -> dict[str, typing.Any]:
     """Run a worker for each task, all at the same time.
 
-    :param module: the worker; it takes a folder as its first argument, and
-        prints JSON
+    :param module: the worker; in_process_client.answer() is what it does
     :param tasks: by the name of what is served
     :returns: what each worker printed
     :raises Failure: with the end of its log, when one failed
@@ -38,9 +38,9 @@ def run(module: str, tasks: dict[str, Task]) -> dict[str, typing.Any]:
         for name, task in tasks.items():
             own = folder / name
             own.mkdir()
+            words = [module, str(own), json.dumps(task.options)]
             started[name] = reproducible.start(
-                task.tree, own, [module, str(own), *task.words], own / 'log',
-                task.url,
+                task.tree, own, words, own / 'log', task.url
             )
         for name, process in started.items():
             output, _ = process.communicate()

@@ -9,7 +9,6 @@ https://www.cockroachlabs.com/docs/stable/cockroach-start
 import collections.abc
 import contextlib
 import dataclasses
-import os
 import pathlib
 import signal
 import subprocess
@@ -123,11 +122,9 @@ def _url(
 
 def environ() -> dict[str, str]:
     """Return the environment of a cockroach program."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith('COCKROACH_')
-    } | {'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING': 'true'}
+    return process.environ('COCKROACH_') | {
+        'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING': 'true',
+    }
 
 
 class Cluster:

@@ -16,7 +16,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
@@ -127,24 +126,6 @@ class Engine:
             words += ['--target', target]
         return self.command(*words, context)
 
-    def build(
-        self,
-        context: pathlib.Path | str,
-        tags: list[str],
-        arguments: collections.abc.Mapping[str, object] | None = None,
-        file: pathlib.Path | None = None,
-        target: str | None = None,
-        log: str = 'image',
-    ) -> None:
-        """Build an image; see `build_command`.
-
-        :param log: name of the log below build/logs
-        :raises Failure: with the end of the engine's output
-        """
-        console.run(
-            self.build_command(context, tags, arguments, file, target), log=log
-        )
-
     def import_root(self, archive: pathlib.Path, reference: str) -> None:
         """Make an image of a root file system.
 
@@ -154,7 +135,9 @@ class Engine:
             os.link(archive, os.path.join(context, 'root.tar'))
             file = pathlib.Path(context, 'Dockerfile')
             file.write_text('FROM scratch\nADD root.tar /\nCMD ["/bin/sh"]\n')
-            self.build(context, [reference], log='base-import')
+            console.run(
+                self.build_command(context, [reference]), log='base-import'
+            )
 
     def inspect(self, reference: str) -> Image | None:
         """Look an image up.
@@ -266,7 +249,7 @@ class Engine:
                     )
             # A session of its own, so that Ctrl-C is for this program, which
             # then stops the container.
-            process = subprocess.Popen(
+            call = subprocess.Popen(
                 self.run_command(image, name, environ, options),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -274,24 +257,15 @@ class Engine:
                 start_new_session=True,
             )
             try:
-                yield Container(self, name, process, environ, options)
+                yield Container(self, name, call, environ, options)
             finally:
-                self._stop(name, process)
-
-    def _stop(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        if self.name != 'buildah':
-            self._query('stop', '--time', '30', name)
-            process.wait()
-            self._query('rm', '--force', name)
-            return
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        self._query('rm', name)
+                if self.name == 'buildah':
+                    process.end(call, group=True)
+                    self._query('rm', name)
+                else:
+                    self._query('stop', '--time', '30', name)
+                    call.wait()
+                    self._query('rm', '--force', name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -161,11 +161,10 @@ def make(
     pinned = pins.load()
     with_engine = with_engine or find_engine()
     wheels.make()
-    with console.step('Wheelhouse of the dependencies'):
-        if not wheelhouse.ensure(
-            paths.WHEELHOUSE, wheelhouse.IMAGE_LOCKS, pinned.image.python
-        ):
-            console.note('up to date')
+    _fill(
+        'dependencies', paths.WHEELHOUSE, wheelhouse.IMAGE_LOCKS,
+        pinned.image.python,
+    )
     built_on = base.ensure(
         with_engine, pinned, base_image, lambda: system.require('image')
     )
@@ -192,11 +191,7 @@ def make_test(with_engine: engine.Engine) -> str:
     """
     pinned = pins.load()
     built = make(with_engine)
-    with console.step('Wheelhouse of the tests'):
-        if not wheelhouse.ensure(
-            TEST_WHEELHOUSE, (TEST_LOCK,), pinned.image.python
-        ):
-            console.note('up to date')
+    _fill('tests', TEST_WHEELHOUSE, (TEST_LOCK,), pinned.image.python)
     reference = f'{NAME}-test:{version(pinned)}'
     with console.step(f'Image {reference}'):
         found = _build(
@@ -224,21 +219,27 @@ def _build(
     if found and found.labels.get(LABEL) == inputs:
         console.note('up to date')
         return found
-    with_engine.build(
-        paths.ROOT,
-        tags,
-        {
-            'BASE': built.base.reference,
-            'BASE_NAME': built.base.name,
-            'BASE_DIGEST': built.base.digest,
-            'INPUTS': built.inputs,
-            'SHIPPED': built.reference,
-            'TEST_INPUTS': inputs,
-            'REVISION': _revision(),
-            'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
-            'VERSION': version(pinned),
-        },
-        target=stage,
+    arguments = {
+        'BASE': built.base.reference,
+        'BASE_NAME': built.base.name,
+        'BASE_DIGEST': built.base.digest,
+        'INPUTS': built.inputs,
+        'SHIPPED': built.reference,
+        'TEST_INPUTS': inputs,
+        'REVISION': _revision(),
+        'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
+        'VERSION': version(pinned),
+    }
+    console.run(
+        with_engine.build_command(paths.ROOT, tags, arguments, target=stage),
         log=f'image-{stage}',
     )
     return with_engine.must_have(tags[0])
+
+
+def _fill(
+    title: str, folder: pathlib.Path, locks: tuple[str, ...], python: str
+) -> None:
+    with console.step(f'Wheelhouse of the {title}'):
+        if not wheelhouse.ensure(folder, locks, python):
+            console.note('up to date')

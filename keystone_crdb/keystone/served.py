@@ -106,11 +106,7 @@ class Served:
         self, step: str, trees: list[pathlib.Path]
     ) -> subprocess.Popen[bytes]:
         # What a developer's shell has set must not change the result.
-        clean = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_'))
-        }
+        clean = process.environ('OS_', 'PYTHON', 'KEYSTONE_')
         folders = (*trees, paths.ROOT / 'image', paths.ROOT)
         beside = os.path.dirname(sys.executable)
         environ = clean | self._environ | {
@@ -174,13 +170,7 @@ class Served:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it, by default after the requests in flight."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-            try:
-                self.process.wait(STOP_LIMIT)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+        process.end(self.process, STOP_LIMIT, number, group=True)
 
     @contextlib.contextmanager
     def running(self) -> collections.abc.Iterator[None]:

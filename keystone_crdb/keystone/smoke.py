@@ -8,7 +8,6 @@ bootstrap changes nothing, and a duplicate is answered with 409.
 import collections.abc
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import typing
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import process
 from keystone_crdb.images import wheelhouse
 from keystone_crdb.keystone import container
 from keystone_crdb.keystone import http
@@ -61,14 +61,9 @@ def _openstack(
     environ: collections.abc.Mapping[str, str], *words: str
 ) -> subprocess.CompletedProcess[str]:
     """Run python-openstackclient with nothing else of OS_* around."""
-    clean = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith('OS_')
-    }
     return subprocess.run(
         [client(), *words],
-        env={**clean, **environ},
+        env={**process.environ('OS_'), **environ},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -16,6 +16,7 @@ import typing
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import process as processes
 from keystone_crdb.keystone import streams
 
 _TEST_PATH = 'keystone/tests/unit'
@@ -200,11 +201,7 @@ class HostRunner(Runner):
         super().__init__(folder)
         self._tree = tree
         # What a developer's shell has set must not change the result.
-        env = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'PYTHON', 'KEYSTONE_TEST_'))
-        }
+        env = processes.environ('OS_', 'PYTHON', 'KEYSTONE_TEST_')
         if tree.savings:
             module = 'keystone_crdb.keystone.worker'
             env['PYTHON'] = f'{sys.executable} -m {module}'

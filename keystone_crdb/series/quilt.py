@@ -3,7 +3,6 @@
 
 import dataclasses
 import io
-import os
 import pathlib
 import re
 import subprocess
@@ -13,6 +12,7 @@ import unidiff
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb import process
 
 #: How quilt writes a patch, and shows one: the same bytes each time, without
 #: time stamps and Index lines.
@@ -167,13 +167,8 @@ def _settings(patches: pathlib.Path) -> dict[str, str]:
 
     Messages are in English, since diff writes one of them into patches.
     """
-    users = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith('QUILT')
-    }
     return {
-        **users,
+        **process.environ('QUILT'),
         'QUILT_PATCHES': str(patches),
         'QUILT_SERIES': 'series',
         'QUILT_PC': '.pc',

@@ -206,13 +206,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop the server at once and remove its data."""
-        server = self._process
-        if server and server.poll() is None:
-            server.send_signal(signal.SIGQUIT)
-            try:
-                server.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+        if self._process:
+            process.end(self._process, _STOP_SECONDS, signal.SIGQUIT)
         shutil.rmtree(self._data, ignore_errors=True)
         shutil.rmtree(self.socket_folder, ignore_errors=True)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import socket
+import subprocess
+
+import fixtures
 
 from keystone_crdb import errors
 from keystone_crdb import process
@@ -54,3 +57,40 @@ class FreePortTest(base.TestCase):
                 errors.Failure, process.free_port, port
             )
         self.assertIn(f'127.0.0.1:{port}', failure.what)
+
+
+class EnvironTest(base.TestCase):
+    def test_what_is_left_out(self):
+        for name in ('OS_CLOUD', 'RALLY_X', 'TEMPEST_X'):
+            self.useFixture(fixtures.EnvironmentVariable(name, 'set'))
+        environ = process.environ('OS_', 'RALLY_')
+        self.assertNotIn('OS_CLOUD', environ)
+        self.assertNotIn('RALLY_X', environ)
+        self.assertEqual('set', environ['TEMPEST_X'])
+
+
+class EndTest(base.TestCase):
+    def start(self, script):
+        started = subprocess.Popen(
+            ['sh', '-c', script], stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.addCleanup(started.communicate)
+        started.stdout.readline()
+        return started
+
+    def test_by_the_signal(self):
+        started = self.start('echo; exec sleep 60')
+        process.end(started)
+        self.assertEqual(-15, started.returncode)
+
+    def test_by_force(self):
+        started = self.start('trap "" TERM; echo; sleep 60; sleep 60')
+        process.end(started, 0.1, group=True)
+        self.assertEqual(-9, started.returncode)
+
+    def test_one_that_has_ended(self):
+        started = self.start('echo; exit 3')
+        started.wait()
+        process.end(started)
+        self.assertEqual(3, started.returncode)

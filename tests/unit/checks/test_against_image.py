@@ -30,14 +30,6 @@ class AgainstImageTest(base.TestCase):
         )
         self.assertIn('x or y', str(exc))
 
-    def test_environ(self):
-        for name in ('OS_CLOUD', 'RALLY_X', 'TEMPEST_X'):
-            self.useFixture(fixtures.EnvironmentVariable(name, 'set'))
-        environ = against_image.environ('RALLY_')
-        self.assertNotIn('OS_CLOUD', environ)
-        self.assertNotIn('RALLY_X', environ)
-        self.assertEqual('set', environ['TEMPEST_X'])
-
     def test_folder_is_empty_and_private(self):
         (self.path / 'rally').mkdir()
         self.write('rally/old', '')

@@ -94,10 +94,10 @@ class ListingsTest(base.TestCase):
             [
                 {
                     'ours': workers.Task(
-                        'ours', ('--rows', '70000', '--limit', '9'), url
+                        'ours', {'limit': 9, 'rows': 70_000}, url
                     )
                 },
-                {'stock': workers.Task('stock', ('--limit', '9'), url)},
+                {'stock': workers.Task('stock', {'limit': 9}, url)},
             ],
             tasks,
         )

@@ -35,11 +35,11 @@ class WorkersTest(base.TestCase):
 
     def test_what_they_print(self):
         self.assertEqual(
-            {'stock': ['--rows', '3', 'db://'], 'ours': ['None']},
+            {'stock': ['{"rows": 3}', 'db://'], 'ours': ['{}', 'None']},
             workers.run(
                 'worker',
                 {
-                    'stock': workers.Task('good', ('--rows', '3'), 'db://'),
+                    'stock': workers.Task('good', {'rows': 3}, 'db://'),
                     'ours': workers.Task('good'),
                 },
             ),
