@@ -42,8 +42,7 @@ def parser(prog: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def status(
-    name: str,
-    work: collections.abc.Callable[..., int | bool | None],
+    name: str, work: collections.abc.Callable[..., int | bool | None],
     *args: typing.Any,
 ) -> int:
     """Do the work of a command, and end it as all of them end.

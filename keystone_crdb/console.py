@@ -80,12 +80,8 @@ def run(
     with open(log_file, 'w+', errors='replace') as output:
         try:
             result = subprocess.run(
-                words,
-                cwd=cwd,
-                env=env,
-                stdin=stdin or subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                words, cwd=cwd, env=env, stdin=stdin or subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT,
             )
         except FileNotFoundError as exc:
             raise errors.Failure(

@@ -51,8 +51,7 @@ class NotYet(errors.Failure):
 
 
 def wait_until(
-    attempt: collections.abc.Callable[[], T],
-    seconds: float,
+    attempt: collections.abc.Callable[[], T], seconds: float,
     pause: float = 0.1,
 ) -> T:
     """Call a function again and again until it raises no NotYet.
@@ -94,12 +93,8 @@ def free_port(port: int = 0) -> int:
 
 @contextlib.contextmanager
 def serving(
-    command: collections.abc.Sequence[object],
-    name: str,
-    folder: pathlib.Path,
-    url_file: pathlib.Path,
-    seconds: float,
-    env: dict[str, str] | None = None,
+    command: collections.abc.Sequence[object], name: str, folder: pathlib.Path,
+    url_file: pathlib.Path, seconds: float, env: dict[str, str] | None = None,
 ) -> collections.abc.Iterator[str]:
     """Run a server, from its start to its end.
 
@@ -137,11 +132,8 @@ def serving(
 
 
 def _wait_for_url(
-    process: subprocess.Popen[bytes],
-    name: str,
-    url_file: pathlib.Path,
-    seconds: float,
-    log: pathlib.Path,
+    process: subprocess.Popen[bytes], name: str, url_file: pathlib.Path,
+    seconds: float, log: pathlib.Path,
 ) -> str:
     def read() -> str:
         status = process.poll()
@@ -163,10 +155,8 @@ def _wait_for_url(
 
 
 def end(
-    process: subprocess.Popen[typing.Any],
-    seconds: float = 30,
-    number: signal.Signals = signal.SIGTERM,
-    group: bool = False,
+    process: subprocess.Popen[typing.Any], seconds: float = 30,
+    number: signal.Signals = signal.SIGTERM, group: bool = False,
 ) -> None:
     """Send a process a signal if it runs, and wait until it has ended.
 

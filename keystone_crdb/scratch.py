@@ -110,8 +110,7 @@ def _remove(folder: pathlib.Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             subprocess.run(
                 [engine, 'rm', '--force', '--volumes', container],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdin=subprocess.DEVNULL, capture_output=True,
             )
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -17,8 +17,7 @@ def missing(profile: str) -> list[str]:
     """Return the packages of a bindep profile that are not installed."""
     result = subprocess.run(
         [sys.executable, '-m', 'bindep', '-b', '-f', str(BINDEP), profile],
-        capture_output=True,
-        text=True,
+        capture_output=True, text=True,
     )
     packages = result.stdout.split()
     if result.returncode not in (0, 1) or result.returncode and not packages:

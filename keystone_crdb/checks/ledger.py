@@ -191,10 +191,7 @@ def load(path: pathlib.Path) -> Ledger:
 
 
 def judge(
-    ledger: Ledger,
-    outcomes: dict[str, str],
-    product: str,
-    number: str,
+    ledger: Ledger, outcomes: dict[str, str], product: str, number: str,
     whole: bool = True,
 ) -> Judgement:
     """Compare a run with the list.
@@ -240,9 +237,7 @@ def _verdict(outcome: str | None, entry: Entry | None) -> Verdict:
 
 
 def judge_run(
-    project: str,
-    server: database.Database,
-    outcomes: dict[str, str],
+    project: str, server: database.Database, outcomes: dict[str, str],
     whole: bool,
 ) -> Judgement:
     """Judge a run by the ledger of a project.

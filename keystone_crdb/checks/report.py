@@ -72,11 +72,8 @@ class Progress:
 
 
 def follow(
-    runner: stestr_run.Runner,
-    tests: list[str],
-    folder: pathlib.Path,
-    workers: int,
-    name_failures: bool = True,
+    runner: stestr_run.Runner, tests: list[str], folder: pathlib.Path,
+    workers: int, name_failures: bool = True,
 ) -> Run:
     """Run tests, and tell how far it is.
 
@@ -152,10 +149,7 @@ def summary(database: str, run: Run, cleaning: float | None = None) -> str:
 
 
 def leave(
-    folder: pathlib.Path,
-    database: str,
-    run: Run,
-    remarks: list[str],
+    folder: pathlib.Path, database: str, run: Run, remarks: list[str],
     cleaning: float | None = None,
 ) -> None:
     """Print and write the summary, and what else there is to read."""

@@ -45,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(
-    args: argparse.Namespace,
-    server: servers.Database,
-    runner_in: RunnerIn,
+    args: argparse.Namespace, server: servers.Database, runner_in: RunnerIn,
     folder: pathlib.Path,
 ) -> bool:
     """Run the suite on a server."""

@@ -46,21 +46,16 @@ class ImageRunner(stestr_run.Runner):
 
     def read(self, name: str) -> str | None:
         process = self._exec(
-            ['cat', f'{_WORK}/{name}'],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
+            ['cat', f'{_WORK}/{name}'], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )
         text, _ = process.communicate()
         return None if process.returncode else text
 
     def write(self, name: str, text: str) -> None:
         process = self._exec(
-            ['tee', f'{_WORK}/{name}'],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
+            ['tee', f'{_WORK}/{name}'], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, text=True,
         )
         process.communicate(text)
         if process.returncode:
@@ -85,11 +80,8 @@ class ImageRunner(stestr_run.Runner):
 
 @contextlib.contextmanager
 def _running(
-    engine: engines.Engine,
-    reference: str,
-    folder: pathlib.Path,
-    scratch_folder: pathlib.Path,
-    settings: dict[str, str],
+    engine: engines.Engine, reference: str, folder: pathlib.Path,
+    scratch_folder: pathlib.Path, settings: dict[str, str],
 ) -> collections.abc.Iterator[ImageRunner]:
     """Run a container for the tests.
 
@@ -114,8 +106,7 @@ def _running(
     finally:
         subprocess.run(
             engine.command('rm', '--force', '--volumes', name),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdin=subprocess.DEVNULL, capture_output=True,
         )
 
 

@@ -120,8 +120,7 @@ def choose(provider: str | None = None) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def start(
-    provider: str | None = None,
-    image: str | None = None,
+    provider: str | None = None, image: str | None = None,
     certs: pathlib.Path | None = None,
 ) -> collections.abc.Iterator[databases.Database]:
     """Find or start a database; what was started is ended at the end.

@@ -203,8 +203,7 @@ class Cluster:
             'binary', self.nodes[0].url(), self._program, self._program
         )
         return dataclasses.replace(
-            found,
-            url=self.url().render_as_string(hide_password=False),
+            found, url=self.url().render_as_string(hide_password=False),
             source=f'{NODES} nodes of {self._program}',
         )
 

@@ -78,12 +78,8 @@ def _set_for_tests(url: sqlalchemy.URL) -> None:
 
 
 def _node(
-    provider: str,
-    command: list[str],
-    source: str,
-    folder: pathlib.Path,
-    url_file: pathlib.Path,
-    env: dict[str, str] | None,
+    provider: str, command: list[str], source: str, folder: pathlib.Path,
+    url_file: pathlib.Path, env: dict[str, str] | None,
 ) -> collections.abc.Iterator[database.Database]:
     """Run a node for tests; it yields the Database once."""
     with process.serving(

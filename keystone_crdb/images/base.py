@@ -52,10 +52,8 @@ def pull(engine: engines.Engine, reference: str) -> str | None:
     """Pull an image, as long as something is heard of it."""
     paths.LOGS.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
-        engine.command('pull', reference),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        engine.command('pull', reference), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )
     output = process.stdout
     assert output is not None
@@ -105,8 +103,7 @@ def recipe(image: pins.Image) -> str:
 
 
 def bootstrap(
-    image: pins.Image,
-    epoch: int,
+    image: pins.Image, epoch: int,
     require: collections.abc.Callable[[], object],
 ) -> pathlib.Path:
     """Make a root file system of the distribution's packages.
@@ -129,8 +126,7 @@ def bootstrap(
     partial = pathlib.Path(f'{archive}.part')
     with console.step(f'Making a base image of Debian {image.suite}'):
         console.run(
-            _bootstrap_command(image, partial),
-            log='base-bootstrap',
+            _bootstrap_command(image, partial), log='base-bootstrap',
             env=dict(os.environ, SOURCE_DATE_EPOCH=str(epoch)),
         )
         partial.rename(archive)
@@ -147,9 +143,7 @@ def _made(engine: engines.Engine, reference: str, name: str) -> Base:
 
 
 def ensure(
-    engine: engines.Engine,
-    pinned: pins.Pins,
-    wanted: str | None = None,
+    engine: engines.Engine, pinned: pins.Pins, wanted: str | None = None,
     require: collections.abc.Callable[[], object] = lambda: None,
 ) -> Base:
     """Make sure that the engine has the base image.

@@ -66,9 +66,7 @@ class Engine:
     """
 
     def __init__(
-        self,
-        name: str,
-        options: collections.abc.Iterable[str] = (),
+        self, name: str, options: collections.abc.Iterable[str] = (),
         build_options: collections.abc.Iterable[str] = (),
     ) -> None:
         self.name = name
@@ -91,10 +89,8 @@ class Engine:
 
     def _query(self, *words: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*words),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+            self.command(*words), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True,
         )
 
     def build_command(
@@ -420,8 +416,7 @@ def _first_that_works(
 
 
 def find(
-    wanted: str | None = None,
-    options: collections.abc.Iterable[str] = (),
+    wanted: str | None = None, options: collections.abc.Iterable[str] = (),
     install: collections.abc.Callable[[], object] | None = None,
 ) -> Engine:
     """Find an engine that works.

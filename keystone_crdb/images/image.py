@@ -51,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     add_engine_arguments(parser)
     parser.add_argument(
-        '--base-image',
-        metavar='REF',
+        '--base-image', metavar='REF',
         help='build on this image instead of the one that pins.toml names',
     )
 
@@ -143,9 +142,7 @@ def _revision() -> str:
         return ''
     result = subprocess.run(
         ['git', 'describe', '--always', '--abbrev=40', '--dirty'],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
+        cwd=paths.ROOT, capture_output=True, text=True,
     )
     return result.stdout.strip()
 
@@ -172,12 +169,8 @@ def make(
     built = Built(reference, 0, built_on, _inputs(pinned, built_on))
     with console.step(f'Image {reference}'):
         found = _build(
-            with_engine,
-            pinned,
-            built,
-            [reference, f'{NAME}:latest'],
-            'keystone',
-            built.inputs,
+            with_engine, pinned, built, [reference, f'{NAME}:latest'],
+            'keystone', built.inputs,
         )
         console.note(f'{found.size / 1e6:.0f} MB on {built_on.reference}')
     return dataclasses.replace(built, size=found.size)
@@ -195,11 +188,7 @@ def make_test(with_engine: engine.Engine) -> str:
     reference = f'{NAME}-test:{version(pinned)}'
     with console.step(f'Image {reference}'):
         found = _build(
-            with_engine,
-            pinned,
-            built,
-            [reference],
-            'test',
+            with_engine, pinned, built, [reference], 'test',
             _test_inputs(built),
         )
         console.note(f'{found.size / 1e6:.0f} MB on {built.reference}')
@@ -207,12 +196,8 @@ def make_test(with_engine: engine.Engine) -> str:
 
 
 def _build(
-    with_engine: engine.Engine,
-    pinned: pins.Pins,
-    built: Built,
-    tags: list[str],
-    stage: str,
-    inputs: str,
+    with_engine: engine.Engine, pinned: pins.Pins, built: Built,
+    tags: list[str], stage: str, inputs: str,
 ) -> engine.Image:
     """Build a stage, unless the engine has it of these inputs."""
     found = with_engine.inspect(tags[0])

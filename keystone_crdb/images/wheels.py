@@ -85,9 +85,7 @@ def _inputs(pinned: pins.Pins, project: str, folder: pathlib.Path) -> str:
 
 
 def build(
-    pinned: pins.Pins,
-    project: str,
-    folder: pathlib.Path,
+    pinned: pins.Pins, project: str, folder: pathlib.Path,
     scratch: pathlib.Path,
 ) -> pathlib.Path:
     """Build one wheel in a scratch folder, and check its content.
@@ -119,9 +117,7 @@ def build(
 
 
 def _run_build(
-    copy: pathlib.Path,
-    scratch: pathlib.Path,
-    project: str,
+    copy: pathlib.Path, scratch: pathlib.Path, project: str,
     env: dict[str, str],
 ) -> None:
     console.run(

@@ -69,12 +69,8 @@ def _why(status: int, body: typing.Any) -> str:
 
 
 def request(
-    url: str,
-    method: str,
-    path: str,
-    body: object = None,
-    token: str | None = None,
-    subject: str | None = None,
+    url: str, method: str, path: str, body: object = None,
+    token: str | None = None, subject: str | None = None,
 ) -> Answer:
     """Send a request on a connection of its own.
 

@@ -42,9 +42,7 @@ password_hash_rounds = 4
 
 
 def serve(
-    folder: pathlib.Path,
-    password: str,
-    endpoint: str = 'https://keystone/v3',
+    folder: pathlib.Path, password: str, endpoint: str = 'https://keystone/v3',
     is_made: bool = False,
 ) -> wsgiref.types.WSGIApplication:
     """Make schema, keys and admin, and the application that serves them.

@@ -38,8 +38,6 @@ def start(
     )
     with open(log, 'wb') as stderr:
         return runner.popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=stderr,
         )

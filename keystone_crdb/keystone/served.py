@@ -134,8 +134,7 @@ class Served:
         self, what: str, kind: type[errors.Failure] = errors.Failure
     ) -> errors.Failure:
         return kind(
-            f'{self.name}: {what}',
-            details=errors.end_of(self.log),
+            f'{self.name}: {what}', details=errors.end_of(self.log),
             remedy=f'all of its output is in {self.log}',
         )
 

@@ -62,11 +62,8 @@ def _openstack(
 ) -> subprocess.CompletedProcess[str]:
     """Run python-openstackclient with nothing else of OS_* around."""
     return subprocess.run(
-        [client(), *words],
-        env={**process.environ('OS_'), **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
+        [client(), *words], env={**process.environ('OS_'), **environ},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
     )
 
 

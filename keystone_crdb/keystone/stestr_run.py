@@ -94,10 +94,7 @@ class Runner:
         return tests
 
     def run(
-        self,
-        tests: list[str],
-        folder: pathlib.Path,
-        workers: int,
+        self, tests: list[str], folder: pathlib.Path, workers: int,
         on_result: collections.abc.Callable[[Result], object],
     ) -> pathlib.Path:
         """Run tests, after they were listed.
@@ -117,17 +114,14 @@ class Runner:
             open(folder / 'results.subunit', 'wb') as stream,
             open(folder / 'stderr.log', 'wb') as stderr,
             self.popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=stderr,
             ) as process,
         ):
             assert process.stdout is not None
             # stestr's own repository has version 1 of the protocol.
             streams.read(
-                process.stdout,
-                lambda test: on_result(self._result(test)),
+                process.stdout, lambda test: on_result(self._result(test)),
                 stream,
             )
         if process.returncode:
@@ -145,11 +139,8 @@ class Runner:
 
     def _stestr(self, *words: str) -> str:
         process = self.popen(
-            self._command(*words),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            self._command(*words), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         stdout, stderr = process.communicate()
         if process.returncode:
@@ -192,10 +183,7 @@ class HostRunner(Runner):
     """
 
     def __init__(
-        self,
-        tree: Tree,
-        folder: pathlib.Path,
-        scratch: pathlib.Path,
+        self, tree: Tree, folder: pathlib.Path, scratch: pathlib.Path,
         settings: dict[str, str],
     ) -> None:
         super().__init__(folder)
@@ -222,10 +210,8 @@ class HostRunner(Runner):
         self, words: list[str], **streams: typing.Any
     ) -> subprocess.Popen[typing.Any]:
         return subprocess.Popen(
-            [sys.executable, '-m', *words],
-            cwd=self._tree.folder,
-            env=self._env,
-            **streams,
+            [sys.executable, '-m', *words], cwd=self._tree.folder,
+            env=self._env, **streams,
         )
 
     def read(self, name: str) -> str | None:

@@ -88,13 +88,8 @@ class Load:
     """
 
     def __init__(
-        self,
-        url: str,
-        password: str,
-        clients: int = 8,
-        seed: int = 0,
-        apart: bool = False,
-        think: float = 0,
+        self, url: str, password: str, clients: int = 8, seed: int = 0,
+        apart: bool = False, think: float = 0,
     ) -> None:
         self.url = url
         self.register = register.Register()
@@ -138,8 +133,7 @@ class Load:
         :raises Failure: when there is none
         """
         answer = http.issue_token(
-            self.url,
-            self._admin_password,
+            self.url, self._admin_password,
             {'project': {'name': 'admin', 'domain': _DOMAIN}},
         )
         if answer.token is None:
@@ -387,10 +381,7 @@ class Client:
         return answer
 
     def _check(
-        self,
-        operation: str,
-        key: register.Key,
-        path: str,
+        self, operation: str, key: register.Key, path: str,
         method: str = 'HEAD',
     ) -> http.Answer:
         """Ask whether a key's row is there, and compare."""
@@ -492,10 +483,7 @@ class Client:
                 self._share(key, None, answer)
 
     def _see(
-        self,
-        operation: str,
-        key: register.Key,
-        path: str,
+        self, operation: str, key: register.Key, path: str,
         method: str = 'HEAD',
     ) -> http.Answer:
         """Ask whether a row is there that all clients make and delete."""

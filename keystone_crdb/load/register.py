@@ -115,10 +115,7 @@ class Register:
             self._shared.setdefault(key, []).append(write)
 
     def see(
-        self,
-        key: Key,
-        value: object,
-        start: float = math.inf,
+        self, key: Key, value: object, start: float = math.inf,
         end: float = math.inf,
     ) -> None:
         """Take what a shared key held at some moment.

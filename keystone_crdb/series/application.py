@@ -51,10 +51,8 @@ class Plan:
 
 
 def plan(
-    target: targets.Target,
-    only: collections.abc.Sequence[str] = (),
-    fuzz: int | None = hunks.EXACT,
-    reverse: bool = False,
+    target: targets.Target, only: collections.abc.Sequence[str] = (),
+    fuzz: int | None = hunks.EXACT, reverse: bool = False,
 ) -> Plan:
     """Find out what applying a series to a tree will change.
 
@@ -80,9 +78,7 @@ def plan(
 
 
 def _place(
-    patches: list[quilt.Patch],
-    laid: dict[str, str | None],
-    result: Plan,
+    patches: list[quilt.Patch], laid: dict[str, str | None], result: Plan,
     fuzz: int | None,
 ) -> None:
     """Apply patches, each with what it brings of the overlay.
@@ -253,9 +249,7 @@ def commits(
 
 
 def commit(
-    patch: quilt.Patch,
-    texts: hunks.Texts,
-    reverse: bool = False,
+    patch: quilt.Patch, texts: hunks.Texts, reverse: bool = False,
     laid: collections.abc.Mapping[str, str | None] | None = None,
 ) -> git.Commit:
     """Return the commit that applies a patch or takes it back.
@@ -317,11 +311,8 @@ def _fits(
 
 
 def _explained(
-    target: targets.Target,
-    patches: list[quilt.Patch],
-    first: hunks.Placement,
-    fuzz: int | None,
-    reverse: bool,
+    target: targets.Target, patches: list[quilt.Patch], first: hunks.Placement,
+    fuzz: int | None, reverse: bool,
 ) -> errors.Failure:
     """Say why a patch does not apply: by the state of the tree, if it can."""
     there = _applied(target, patches)

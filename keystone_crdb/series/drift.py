@@ -152,9 +152,7 @@ def _take_back(patches: list[quilt.Patch], texts: hunks.Texts) -> set[str]:
 
 
 def _judge(
-    patch: quilt.Patch,
-    texts: hunks.Texts,
-    there: set[str],
+    patch: quilt.Patch, texts: hunks.Texts, there: set[str],
     history: History | None,
 ) -> Judgement:
     forward, with_it = _trial(patch, texts, reverse=False)

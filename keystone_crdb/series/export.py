@@ -58,8 +58,7 @@ def mailbox(source: pins.Source, path: pathlib.Path) -> int:
 
 
 def kolla(
-    projects: list[str],
-    folder: pathlib.Path,
+    projects: list[str], folder: pathlib.Path,
     site_packages: str = KOLLA_SITE_PACKAGES,
 ) -> pathlib.Path:
     """Write the series into the folder that Kolla's `patches_path` names.

@@ -190,9 +190,7 @@ def _author() -> str:
 
 
 def _laid(
-    project: str,
-    path: str,
-    done: list[quilt.Patch],
+    project: str, path: str, done: list[quilt.Patch],
     patches: list[quilt.Patch],
 ) -> str:
     """Return a file of the overlay, without tests of patches to come."""
@@ -213,11 +211,8 @@ def _laid(
 
 
 def write(
-    folder: pathlib.Path,
-    origin: origins.Origin,
-    target: targets.Target,
-    commits: list[git.Commit],
-    branch: str,
+    folder: pathlib.Path, origin: origins.Origin, target: targets.Target,
+    commits: list[git.Commit], branch: str,
 ) -> list[str]:
     """Write a repository with commits on top of a tree.
 

@@ -31,9 +31,7 @@ class Commit:
 
 
 def run(
-    repository: pathlib.Path | None,
-    *words: str,
-    stdin: bytes | None = None,
+    repository: pathlib.Path | None, *words: str, stdin: bytes | None = None,
     env: dict[str, str] | None = None,
 ) -> bytes:
     """Run a command of git.
@@ -157,10 +155,8 @@ def check_clean(repository: pathlib.Path, *within: str) -> None:
 
 
 def commit(
-    repository: pathlib.Path,
-    commits: list[Commit],
-    parent: str | None = 'HEAD',
-    ref: str | None = None,
+    repository: pathlib.Path, commits: list[Commit],
+    parent: str | None = 'HEAD', ref: str | None = None,
 ) -> str:
     """Make commits without touching the work tree.
 

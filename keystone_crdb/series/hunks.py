@@ -111,9 +111,7 @@ class DoesNotApply(errors.Failure):
 
 
 def each(
-    patches: list[quilt.Patch],
-    texts: Texts,
-    fuzz: int | None = EXACT,
+    patches: list[quilt.Patch], texts: Texts, fuzz: int | None = EXACT,
     reverse: bool = False,
 ) -> collections.abc.Iterator[tuple[quilt.Patch, list[Placement]]]:
     """Apply patches one after the other, or take them back, last one first.
@@ -133,9 +131,7 @@ def each(
 
 
 def apply(
-    patches: list[quilt.Patch],
-    texts: Texts,
-    fuzz: int | None = EXACT,
+    patches: list[quilt.Patch], texts: Texts, fuzz: int | None = EXACT,
     reverse: bool = False,
 ) -> list[Placement]:
     """Do what each() does to all patches, and return the places of hunks."""
@@ -162,9 +158,7 @@ def fit(
 
 
 def attempt(
-    patch: quilt.Patch,
-    texts: Texts,
-    fuzz: int | None = EXACT,
+    patch: quilt.Patch, texts: Texts, fuzz: int | None = EXACT,
     reverse: bool = False,
 ) -> list[Placement]:
     """Apply those hunks of a patch that fit, or take them back.
@@ -192,10 +186,7 @@ def attempt(
 
 
 def _apply_file(
-    patch: quilt.Patch,
-    file: unidiff.PatchedFile,
-    text: str,
-    fuzz: int | None,
+    patch: quilt.Patch, file: unidiff.PatchedFile, text: str, fuzz: int | None,
     reverse: bool,
 ) -> tuple[list[Placement], str]:
     source = io.StringIO(text, newline='\n').readlines()
@@ -283,12 +274,8 @@ def _trim(hunk: unidiff.Hunk, fuzz: int) -> tuple[int, int]:
 
 
 def _find(
-    source: list[str],
-    hunk: unidiff.Hunk,
-    before: list[str],
-    wanted_at: int,
-    done: int,
-    fuzz: int,
+    source: list[str], hunk: unidiff.Hunk, before: list[str], wanted_at: int,
+    done: int, fuzz: int,
 ) -> tuple[int | None, int, tuple[int, ...]]:
     """Find the place of a hunk that is nearest to where it is expected.
 
@@ -332,8 +319,7 @@ def _nearest(source: list[str], wanted: list[str]) -> str:
         return f'its lines stand at line {lines}: the patch has an offset'
     best = max(
         range(max(len(source) - size, 0) + 1),
-        key=lambda start: _alike(source, wanted, start),
-        default=0,
+        key=lambda start: _alike(source, wanted, start), default=0,
     )
     agree = _alike(source, wanted, best)
     if not agree:

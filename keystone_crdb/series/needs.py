@@ -19,8 +19,7 @@ _WORD = re.compile(r'\w+')
 
 
 def find(
-    chosen: list[quilt.Patch],
-    patches: list[quilt.Patch],
+    chosen: list[quilt.Patch], patches: list[quilt.Patch],
     read: collections.abc.Callable[[str], str],
 ) -> dict[str, tuple[quilt.Patch, list[quilt.Patch]]]:
     """Find the patches without which others do not apply, by trying.

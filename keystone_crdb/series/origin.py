@@ -73,11 +73,8 @@ def find(name: str, pinned: pins.Pins) -> collections.abc.Iterator[Origin]:
 
 
 def _origin(
-    name: str,
-    path: pathlib.Path,
-    pinned: pins.Pins,
-    repository: pathlib.Path | None = None,
-    revision: str | None = None,
+    name: str, path: pathlib.Path, pinned: pins.Pins,
+    repository: pathlib.Path | None = None, revision: str | None = None,
 ) -> Origin:
     targets = target.identify(path, list(pinned.sources))
     return Origin(name, targets, repository, revision)

@@ -49,8 +49,7 @@ def _query(certs: pathlib.Path | None) -> str:
 
 
 async def _serve(
-    cluster: postgres.Cluster,
-    url_file: pathlib.Path,
+    cluster: postgres.Cluster, url_file: pathlib.Path,
     certs: pathlib.Path | None,
 ) -> None:
     """Run the proxy until the end is asked for.

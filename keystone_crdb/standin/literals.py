@@ -63,9 +63,7 @@ def _pattern(type_name: str | None) -> str:
 
 
 def key(
-    columns: str,
-    values: str,
-    types: tuple[str | None, ...] | None,
+    columns: str, values: str, types: tuple[str | None, ...] | None,
     separator: str,
 ) -> tuple[str, str]:
     """Return the columns and the values of a key, as two lists in text.

@@ -361,9 +361,7 @@ class Proxy:
     """
 
     def __init__(
-        self,
-        socket: str,
-        catalog: constraints.Catalog,
+        self, socket: str, catalog: constraints.Catalog,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = socket

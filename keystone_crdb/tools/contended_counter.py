@@ -130,10 +130,7 @@ def _with_savepoint(engine: sqlalchemy.Engine, work: float) -> Increment:
 
 
 def contend(
-    name: str,
-    engine: sqlalchemy.Engine,
-    increment: Increment,
-    clients: int,
+    name: str, engine: sqlalchemy.Engine, increment: Increment, clients: int,
     think: float,
 ) -> Result:
     """Have clients increment the counter at the same time.

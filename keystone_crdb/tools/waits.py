@@ -175,8 +175,7 @@ class Simulation:
         if client.failing_since is None:
             client.failing_since = self._now
         seconds = self._wait(
-            client.retries,
-            self._now - client.failing_since,
+            client.retries, self._now - client.failing_since,
             self._now - client.began,
         )
         if seconds is None:

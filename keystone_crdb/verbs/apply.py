@@ -48,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--only', action='extend', default=[], metavar='NAME[,NAME]',
-        type=_names,
-        help='these patches only; may be given several times',
+        type=_names, help='these patches only; may be given several times',
     )
     parser.add_argument(
         '--fuzz', type=_lines, default=hunks.EXACT, metavar='N',

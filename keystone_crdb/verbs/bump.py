@@ -164,9 +164,7 @@ def _new_pins(old: pins.Source, new: pins.Source) -> str:
     for name in ('version', 'sdist', 'sha256'):
         text = re.sub(
             rf'^{name} = "{re.escape(getattr(old, name))}"$',
-            f'{name} = "{getattr(new, name)}"',
-            text,
-            flags=re.MULTILINE,
+            f'{name} = "{getattr(new, name)}"', text, flags=re.MULTILINE,
         )
     text = re.sub(
         rf'^"{re.escape(new.version)}" = "{new.sha256}"\n', '', text,
@@ -246,9 +244,7 @@ def _checklist_file(project: str, version: str) -> pathlib.Path:
 
 
 def _checklist(
-    old: pins.Source,
-    new: pins.Source,
-    outcomes: dict[str, str],
+    old: pins.Source, new: pins.Source, outcomes: dict[str, str],
     note: pathlib.Path,
 ) -> str:
     merged = [name for name, one in outcomes.items() if one == 'merged']

@@ -98,11 +98,8 @@ def _status(report: Report) -> int:
 
 
 def _data(
-    pinned: pins.Pins,
-    found: origin.Origin,
-    target: targets.Target,
-    judged: list[drift.Judgement],
-    openers: list[protection.Opener],
+    pinned: pins.Pins, found: origin.Origin, target: targets.Target,
+    judged: list[drift.Judgement], openers: list[protection.Opener],
 ) -> Report:
     """Return the report on one target, for JSON."""
     return {
@@ -122,10 +119,8 @@ def _data(
 
 
 def _print(
-    found: origin.Origin,
-    target: targets.Target,
-    judged: list[drift.Judgement],
-    openers: list[protection.Opener],
+    found: origin.Origin, target: targets.Target,
+    judged: list[drift.Judgement], openers: list[protection.Opener],
 ) -> None:
     console.say(
         f'\n{found.name}: {target.project} {target.version or ""}'.rstrip()

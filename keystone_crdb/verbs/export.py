@@ -158,10 +158,8 @@ def _target(found: origin.Origin, project: str) -> targets.Target:
 
 
 def _complete(
-    wanted: list[quilt.Patch],
-    series: list[quilt.Patch],
-    target: targets.Target,
-    with_needed: bool,
+    wanted: list[quilt.Patch], series: list[quilt.Patch],
+    target: targets.Target, with_needed: bool,
 ) -> list[quilt.Patch]:
     """Return patches with those that they need, in order."""
     found = needs.find(wanted, series, target.read)

@@ -18,8 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'names', nargs='*', metavar='NAME', help='a file in requirements/'
     )
     parser.add_argument(
-        '--upgrade',
-        action='store_true',
+        '--upgrade', action='store_true',
         help='take the newest versions instead of keeping what is locked',
     )
 

@@ -15,8 +15,7 @@ from keystone_crdb.series import sources
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this verb."""
     parser.add_argument(
-        '--force',
-        action='store_true',
+        '--force', action='store_true',
         help='throw away changes in build/src that are in no patch',
     )
 

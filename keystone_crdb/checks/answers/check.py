@@ -49,12 +49,8 @@ class _Keystone:
 
 @contextlib.contextmanager
 def _serving(
-    name: str,
-    tree: stestr_run.Tree,
-    folder: pathlib.Path,
-    password: str,
-    endpoint: str,
-    start: str,
+    name: str, tree: stestr_run.Tree, folder: pathlib.Path, password: str,
+    endpoint: str, start: str,
 ) -> collections.abc.Iterator[int]:
     """Serve a tree.
 

@@ -41,10 +41,7 @@ class Answer:
 
 
 def ask(
-    port: int,
-    method: str,
-    path: str,
-    headers: dict[str, str],
+    port: int, method: str, path: str, headers: dict[str, str],
     body: bytes | None,
 ) -> Answer:
     """Send a request to a server of this machine.
@@ -79,9 +76,7 @@ class Tee:
     """
 
     def __init__(
-        self,
-        ports: dict[str, int],
-        numbered: tuple[str, str],
+        self, ports: dict[str, int], numbered: tuple[str, str],
         record: collections.abc.Callable[[str], object],
     ) -> None:
         self._ports = ports
@@ -92,10 +87,7 @@ class Tee:
         self.different = 0
 
     def ask(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str],
+        self, method: str, path: str, headers: dict[str, str],
         body: bytes | None,
     ) -> Answer:
         """Ask both at the same time, and compare."""
@@ -125,9 +117,7 @@ def _handler(tee: Tee) -> type[http.server.BaseHTTPRequestHandler]:
         def _pass_on(self) -> None:
             length = int(self.headers.get('Content-Length', 0))
             answer = tee.ask(
-                self.command,
-                self.path,
-                dict(self.headers),
+                self.command, self.path, dict(self.headers),
                 self.rfile.read(length) or None,
             )
             self.send_response_only(answer.status, answer.reason)

@@ -184,8 +184,7 @@ def _driver_error(
     """Make an error of a driver; PostgreSQL's drivers have the name."""
     lost = sqlstate == '25P02'
     base = getattr(
-        getattr(dbapi, 'errors', None),
-        name,
+        getattr(dbapi, 'errors', None), name,
         dbapi.InternalError if lost else dbapi.OperationalError,
     )
     error = type(name, (base,), {'sqlstate': sqlstate, 'pgcode': sqlstate})
