@@ -34,40 +34,77 @@ def find(
     :raises Failure: naming one that does not even apply with all before it
     """
     base = hunks.Texts(read)
-    order = [patch.name for patch in patches]
+    place = {patch.name: number for number, patch in enumerate(patches)}
+    needs: dict[str, list[quilt.Patch]] = {}
 
     def sort(some: collections.abc.Iterable[quilt.Patch]) -> list[quilt.Patch]:
-        return sorted(some, key=lambda patch: order.index(patch.name))
+        return sorted(some, key=lambda patch: place[patch.name])
 
-    def apply(some: list[quilt.Patch]) -> bool:
-        return hunks.fit(some, base) is not None
+    def apply(some: list[quilt.Patch], last: quilt.Patch) -> bool:
+        return hunks.fit([*sort(some), last], base) is not None
 
-    def users(
-        some: list[quilt.Patch],
-    ) -> collections.abc.Iterator[tuple[quilt.Patch, list[quilt.Patch]]]:
-        """Yield each patch of some with those whose definitions it uses."""
-        for patch in some:
-            words = set(_WORD.findall(_added(patch.files)))
-            yield patch, [
-                one
-                for one in patches[: order.index(patch.name)]
-                if _new_names(one, base) & words
-            ]
+    def used(patch: quilt.Patch) -> list[quilt.Patch]:
+        """Return the earlier patches whose definitions one uses."""
+        words = set(_WORD.findall(_added(patch.files)))
+        earlier = patches[: place[patch.name]]
+        return [one for one in earlier if _new_names(one, base) & words]
 
-    needs: dict[str, list[quilt.Patch]] = {}
+    def missed(
+        patch: quilt.Patch, taken: list[quilt.Patch]
+    ) -> list[quilt.Patch]:
+        """Return what one needs besides those taken, so that it applies."""
+        if apply(taken, patch):
+            return []
+        related = _related(patch, patches[: place[patch.name]])
+        more = [one for one in related if one not in taken]
+        if not apply([*taken, *more], patch):
+            raise errors.Failure(
+                f'{patch.name} does not apply there, not even after '
+                'those before it in the series',
+                remedy='./build.sh drift TARGET says why',
+            )
+        for one in reversed(list(more)):
+            rest = [other for other in more if other is not one]
+            if apply([*taken, *rest], patch):
+                more = rest
+        return more
+
     taken = sort(chosen)
     while True:
         before = taken
-        for patch, more in users(before):
-            more = [one for one in more if one not in taken]
+        for patch in before:
+            more = [one for one in used(patch) if one not in taken]
             needs.setdefault(patch.name, []).extend(more)
             taken = sort([*taken, *more])
-        taken = _by_trying(taken, patches, sort, apply, needs)
+        wanted, taken = taken, []
+        for patch in wanted:
+            more = missed(patch, taken)
+            needs.setdefault(patch.name, []).extend(more)
+            taken = sort([*taken, *more, patch])
         if taken == before:
-            break
-    return {
-        patch.name: (patch, sort(needs.get(patch.name, []))) for patch in taken
-    }
+            return {one.name: (one, sort(needs[one.name])) for one in taken}
+
+
+def complete(
+    chosen: list[quilt.Patch],
+    patches: list[quilt.Patch],
+    read: collections.abc.Callable[[str], str],
+    with_needed: bool,
+) -> list[quilt.Patch]:
+    """Return patches with those that they need, as find() finds them.
+
+    :param with_needed: whether there may be any that were not chosen
+    :raises Failure: naming these
+    """
+    found = find(chosen, patches, read)
+    others = missing(chosen, found)
+    if others and not with_needed:
+        names = ', '.join(patch.path.stem for patch in others[1:])
+        raise errors.Failure(
+            f'{others[0].name} does not apply without {names}',
+            remedy='name these as well, or take them along: --with-needed',
+        )
+    return [patch for patch, _ in found.values()]
 
 
 def missing(
@@ -106,37 +143,6 @@ def _new_names(patch: quilt.Patch, base: hunks.Texts) -> set[str]:
                 _WORD.findall(base[file.path] or '')
             )
     return names
-
-
-def _by_trying(
-    chosen: list[quilt.Patch],
-    patches: list[quilt.Patch],
-    sort: collections.abc.Callable[[list[quilt.Patch]], list[quilt.Patch]],
-    apply: collections.abc.Callable[[list[quilt.Patch]], bool],
-    needs: dict[str, list[quilt.Patch]],
-) -> list[quilt.Patch]:
-    """Return patches with those that they need to apply, and note these."""
-    order = [patch.name for patch in patches]
-    taken: list[quilt.Patch] = []
-    for patch in chosen:
-        more = []
-        if not apply([*taken, patch]):
-            before = patches[: order.index(patch.name)]
-            more = [one for one in _related(patch, before)
-                    if one not in taken]
-            if not apply([*sort([*taken, *more]), patch]):
-                raise errors.Failure(
-                    f'{patch.name} does not apply there, not even after '
-                    'those before it in the series',
-                    remedy='./build.sh drift TARGET says why',
-                )
-            for one in reversed(list(more)):
-                rest = [other for other in more if other is not one]
-                if apply([*sort([*taken, *rest]), patch]):
-                    more = rest
-        needs.setdefault(patch.name, []).extend(more)
-        taken = sort([*taken, *more, patch])
-    return taken
 
 
 def _related(

@@ -84,9 +84,9 @@ def _release(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
     project, _, version = name.partition('==')
     project = target.canonical(project)
     pinned.source(project)
-    source = pinned.find(project, version)
-    if source is None:
-        source = download.release(project, version)
+    source = pinned.find(project, version) or download.release(
+        project, version
+    )
     download.unpack(download.sdist(source), scratch / 'tree')
     return _origin(name, scratch / 'tree', pinned)
 

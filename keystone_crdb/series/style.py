@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 
+from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb.series import git
 
@@ -132,6 +133,39 @@ def check(
             details='\n'.join(problems),
         )
     return ran, missing
+
+
+def check_all(
+    repository: pathlib.Path, commits: list[str], branch: str
+) -> None:
+    """Check the style of each commit, also after one that is refused.
+
+    :param commits: the one below them first
+    :param branch: to check out at the end
+    :raises Failure: with what does not please a tool
+    """
+    complaints = []
+    try:
+        for base, commit in zip(commits, commits[1:], strict=False):
+            subject = git.run(
+                repository, 'show', '--no-patch', '--format=%s', commit
+            ).decode().strip()
+            try:
+                ran, missing = check(repository, base, commit)
+            except errors.Failure as exc:
+                complaints.append(f'{subject}: {exc}')
+                continue
+            console.say(f'{subject}: pleases {", ".join(ran)}')
+            if missing:
+                console.note(f'not to be had here: {", ".join(missing)}')
+    finally:
+        git.run(repository, 'checkout', '--quiet', branch)
+    if complaints:
+        raise errors.Failure(
+            f'{repository}: {len(complaints)} of {len(commits) - 1} commits '
+            "do not please upstream's check of style",
+            details='\n'.join(complaints),
+        )
 
 
 def _run(repository: pathlib.Path, hook: Hook, files: list[str]) -> str | None:

@@ -31,7 +31,6 @@ from keystone_crdb import errors
 from keystone_crdb import pins
 from keystone_crdb.series import application
 from keystone_crdb.series import gerrit
-from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import needs
 from keystone_crdb.series import origin
@@ -114,7 +113,9 @@ def run(args: argparse.Namespace) -> None:
     name = args.onto or f'{project}=={source.version}'
     with origin.find(name, pinned) as found:
         target = _target(found, project)
-        chosen = _complete(wanted, series, target, args.with_needed)
+        chosen = needs.complete(
+            wanted, series, target.read, args.with_needed
+        )
         _check_disclosed(chosen, args.after_disclosure)
         changes = gerrit.changes(
             project, chosen, series, target.read, _bugs(args, chosen)
@@ -127,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
     for change in changes:
         _say(change)
     if args.check:
-        _check(args.gerrit, commits, branch)
+        style.check_all(args.gerrit, commits, branch)
     console.say(
         f'{args.gerrit}: {len(changes)} commits on {found.name}, in the '
         f'branch {branch}'
@@ -155,22 +156,6 @@ def _target(found: origin.Origin, project: str) -> targets.Target:
         if target.project == project:
             return target
     raise errors.Failure(f'{found.name} is no {project}')
-
-
-def _complete(
-    wanted: list[quilt.Patch], series: list[quilt.Patch],
-    target: targets.Target, with_needed: bool,
-) -> list[quilt.Patch]:
-    """Return patches with those that they need, in order."""
-    found = needs.find(wanted, series, target.read)
-    missing = needs.missing(wanted, found)
-    if missing and not with_needed:
-        names = ', '.join(patch.path.stem for patch in missing[1:])
-        raise errors.Failure(
-            f'{missing[0].name} does not apply without {names}',
-            remedy='name these as well, or take them along: --with-needed',
-        )
-    return [patch for patch, _more in found.values()]
 
 
 def _check_disclosed(patches: list[quilt.Patch], disclosed: bool) -> None:
@@ -233,30 +218,4 @@ def _say(change: gerrit.Change) -> None:
         console.warn(
             f'{change.patch.path.stem}: its Description speaks of '
             f'{", ".join(sorted(ours))}, which upstream knows nothing of'
-        )
-
-
-def _check(folder: pathlib.Path, commits: list[str], branch: str) -> None:
-    """Check the style of each commit, also after one that is refused."""
-    complaints = []
-    try:
-        for base, commit in zip(commits, commits[1:], strict=False):
-            subject = git.run(
-                folder, 'show', '--no-patch', '--format=%s', commit
-            ).decode().strip()
-            try:
-                ran, missing = style.check(folder, base, commit)
-            except errors.Failure as exc:
-                complaints.append(f'{subject}: {exc}')
-                continue
-            console.say(f'{subject}: pleases {", ".join(ran)}')
-            if missing:
-                console.note(f'not to be had here: {", ".join(missing)}')
-    finally:
-        git.run(folder, 'checkout', '--quiet', branch)
-    if complaints:
-        raise errors.Failure(
-            f'{folder}: {len(complaints)} of {len(commits) - 1} commits do '
-            "not please upstream's check of style",
-            details='\n'.join(complaints),
         )
