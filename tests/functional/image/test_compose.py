@@ -154,7 +154,11 @@ class BalancerTest(base.TestCase):
             answers = list(
                 pool.map(http.issue_token, [self.url] * BURST, ['no'] * BURST)
             )
-            self.assertEqual({401}, {answer.status for answer in answers})
+            # On a slow machine the last ones wait for longer than the queue's
+            # limit.
+            statuses = {answer.status for answer in answers}
+            self.assertIn(401, statuses)
+            self.assertLessEqual(statuses, {401, 503})
             token = http.issue_token(self.url, PASSWORD).token
             self.assertEqual('admin', http.user_of_token(self.url, token))
         slowest = max(answer.end - answer.start for answer in answers)
