@@ -63,37 +63,42 @@ class ServeTest(base.TestCase):
                 )
                 self.assertEqual(status, answer.status, answer.why)
 
-    def test_request_that_takes_too_long_is_ended(self):
+    @contextlib.contextmanager
+    def serving_slow_logins(self, **settings):
+        """Serve a Keystone that checks a password for many seconds.
+
+        :returns: as context: it, and the password
+        """
         with self.serving(
-            KEYSTONE_DATABASE_URL=self.server.database(),
-            KEYSTONE_ADMIN_PASSWORD=PASSWORD,
-            KEYSTONE_REQUEST_LIMIT='2',
-            # A password that takes many seconds to check.
-            OS_IDENTITY__PASSWORD_HASH_ROUNDS='17',
+            OS_IDENTITY__PASSWORD_HASH_ROUNDS='17', **settings
         ) as keystone:
-            answer = http.issue_token(keystone.url, PASSWORD)
-            self.assertEqual(502, answer.status)
+            password = keystone.run(
+                'cat', '/var/lib/keystone/admin-password'
+            ).splitlines()[-1]
+            yield keystone, password
+
+    def test_request_that_takes_too_long_is_ended(self):
+        with self.serving_slow_logins(
+            KEYSTONE_REQUEST_LIMIT='2'
+        ) as (keystone, password):
+            answer = http.issue_token(keystone.url, password)
+            self.assertEqual(502, answer.status, answer.why)
             self.assertEqual(502, answer.body['error']['code'])
-            self.assertIn('Retry-After', answer.headers)
+            self.assertIn('retry-after', answer.headers)
             self.assertRegex(
                 keystone.output(), r'HARAKIRI .* - POST /v3/auth/tokens'
             )
             self.assertEqual(200, http.request(keystone.url, 'GET', '').status)
 
     def test_drain_has_an_end(self):
-        with self.serving(
-            KEYSTONE_DATABASE_URL=self.server.database(),
-            KEYSTONE_ADMIN_PASSWORD=PASSWORD,
-            KEYSTONE_DRAIN='1',
-            OS_IDENTITY__PASSWORD_HASH_ROUNDS='16',
-        ) as keystone:
+        with self.serving_slow_logins(
+            KEYSTONE_DRAIN='1'
+        ) as (keystone, password):
             with futures.ThreadPoolExecutor(1) as pool:
-                token = pool.submit(
-                    http.issue_token, keystone.url, PASSWORD
-                )
+                token = pool.submit(http.issue_token, keystone.url, password)
                 self._wait_for_requests(keystone, 1)
                 keystone.signal('TERM')
-                self.assertEqual(0, keystone.ended(8))
+                self.assertEqual(0, keystone.ended(base.LIMIT))
             self.assertIs(http.Outcome.RESET, token.result().outcome)
 
     def test_clients_of_a_replica_that_ends_see_no_error(self):
