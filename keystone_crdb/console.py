@@ -59,10 +59,8 @@ def step(title: str) -> collections.abc.Iterator[None]:
 
 
 def run(
-    command: collections.abc.Iterable[object],
-    log: str,
-    cwd: pathlib.Path | None = None,
-    env: dict[str, str] | None = None,
+    command: collections.abc.Iterable[object], log: str,
+    cwd: pathlib.Path | None = None, env: dict[str, str] | None = None,
     stdin: typing.IO[typing.Any] | None = None,
 ) -> str:
     """Run a command with its output in a log file.

@@ -110,12 +110,8 @@ def serving(
     with open(log, 'wb') as output:
         try:
             process = subprocess.Popen(
-                [str(word) for word in command],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                env=env,
+                [str(word) for word in command], stdin=subprocess.PIPE,
+                stdout=output, stderr=output, cwd=folder, env=env,
                 start_new_session=True,
             )
         except OSError as exc:

@@ -25,8 +25,6 @@ from keystone_crdb.checks import options
 from keystone_crdb.keystone import stestr_run
 from keystone_crdb.keystone import streams
 
-#: oslo.db's fixtures take the URLs of the databases to test on from here.
-_URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
 #: Where oslo.db's tests have one of each kind of the recorded errors.
 _ERRORS = 'oslo_db/tests/sqlalchemy/cockroachdb_errors.json'
 
@@ -48,7 +46,7 @@ def _run(tree: pathlib.Path, regexes: list[str], *urls: str) -> bool:
 
     :returns: whether none failed
     """
-    env = {**os.environ, _URLS: ';'.join(urls)}
+    env = os.environ | stestr_run.on_databases(*urls)
     return _stestr(tree, 'run', *regexes, env=env).returncode == 0
 
 

@@ -22,8 +22,6 @@ TESTS = (
     r'common\.sql\.test_(lost_races|federated_orphans|odd_values|'
     r'upgrades_cockroachdb)\..*PostgreSQL'
 )
-#: oslo.db's fixtures take the URLs of the databases to test on from here.
-_URLS = 'OS_TEST_DBAPI_ADMIN_CONNECTION'
 _ISOLATION = r'-c default_transaction_isolation=read\ committed'
 
 
@@ -54,7 +52,7 @@ def run(args: argparse.Namespace) -> bool:
             reports = report.make_folder('suite')
             runner = stestr_run.HostRunner(
                 stestr_run.patched_tree(folder), reports, folder,
-                {_URLS: f'sqlite://;{_url(cluster)}'},
+                stestr_run.on_databases('sqlite://', _url(cluster)),
             )
             tests = runner.list_tests(args.regexes or [TESTS])
             console.say(f'PostgreSQL: {len(tests)} tests; reports: {reports}')

@@ -52,7 +52,7 @@ def _run(
     for name in run_database.sweep(server):
         console.note(f'removed what a killed run left: {name}')
     with run_database.make(server) as (url, scratch):
-        settings = {'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}'}
+        settings = stestr_run.on_databases('sqlite://', url)
         if args.trace_sql:
             settings['KEYSTONE_TEST_TRACE_SQL'] = '1'
         with runner_in(folder, scratch, settings) as runner:

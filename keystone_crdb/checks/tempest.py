@@ -153,9 +153,6 @@ class Runner(stestr_run.Runner):
             **streams,
         )
 
-    def write(self, name: str, text: str) -> None:
-        (self._work / name).write_text(text)
-
     def list_tests(self, regexes: collections.abc.Sequence[str]) -> list[str]:
         """Return the ids of the tests of the Identity API.
 

@@ -94,12 +94,9 @@ class Engine:
         )
 
     def build_command(
-        self,
-        context: pathlib.Path | str,
-        tags: list[str],
+        self, context: pathlib.Path | str, tags: list[str],
         arguments: collections.abc.Mapping[str, object] | None = None,
-        file: pathlib.Path | None = None,
-        target: str | None = None,
+        file: pathlib.Path | None = None, target: str | None = None,
     ) -> list[str]:
         """Return the call that builds an image.
 
@@ -247,10 +244,8 @@ class Engine:
             # then stops the container.
             call = subprocess.Popen(
                 self.run_command(image, name, environ, options),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
             )
             try:
                 yield Container(self, name, call, environ, options)
@@ -354,12 +349,8 @@ def _attempt(command: list[str]) -> str | None:
     """Return None when a command works, else why not in one line."""
     try:
         result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors='replace',
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors='replace',
             timeout=PROBE_TIMEOUT,
         )
     except subprocess.TimeoutExpired:

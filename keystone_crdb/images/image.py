@@ -6,10 +6,9 @@ import collections.abc
 import dataclasses
 import hashlib
 import pathlib
-import shutil
-import subprocess
 
 from keystone_crdb import console
+from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
@@ -17,6 +16,7 @@ from keystone_crdb.images import base
 from keystone_crdb.images import engine
 from keystone_crdb.images import wheelhouse
 from keystone_crdb.images import wheels
+from keystone_crdb.series import git
 
 NAME = 'keystone-crdb'
 
@@ -138,13 +138,11 @@ def _test_inputs(built: Built) -> str:
 
 def _revision() -> str:
     """Return the commit that is checked out, or '' where git can't tell."""
-    if shutil.which('git') is None:
+    words = ('describe', '--always', '--abbrev=40', '--dirty')
+    try:
+        return git.run(paths.ROOT, *words).decode().strip()
+    except errors.Failure:
         return ''
-    result = subprocess.run(
-        ['git', 'describe', '--always', '--abbrev=40', '--dirty'],
-        cwd=paths.ROOT, capture_output=True, text=True,
-    )
-    return result.stdout.strip()
 
 
 def make(
@@ -167,12 +165,10 @@ def make(
     )
     reference = f'{NAME}:{version(pinned)}'
     built = Built(reference, 0, built_on, _inputs(pinned, built_on))
-    with console.step(f'Image {reference}'):
-        found = _build(
-            with_engine, pinned, built, [reference, f'{NAME}:latest'],
-            'keystone', built.inputs,
-        )
-        console.note(f'{found.size / 1e6:.0f} MB on {built_on.reference}')
+    found = _build(
+        with_engine, pinned, built, [reference, f'{NAME}:latest'], 'keystone',
+        built.inputs, built_on.reference,
+    )
     return dataclasses.replace(built, size=found.size)
 
 
@@ -186,24 +182,21 @@ def make_test(with_engine: engine.Engine) -> str:
     built = make(with_engine)
     _fill('tests', TEST_WHEELHOUSE, (TEST_LOCK,), pinned.image.python)
     reference = f'{NAME}-test:{version(pinned)}'
-    with console.step(f'Image {reference}'):
-        found = _build(
-            with_engine, pinned, built, [reference], 'test',
-            _test_inputs(built),
-        )
-        console.note(f'{found.size / 1e6:.0f} MB on {built.reference}')
+    _build(
+        with_engine, pinned, built, [reference], 'test', _test_inputs(built),
+        built.reference,
+    )
     return reference
 
 
 def _build(
     with_engine: engine.Engine, pinned: pins.Pins, built: Built,
-    tags: list[str], stage: str, inputs: str,
+    tags: list[str], stage: str, inputs: str, below: str,
 ) -> engine.Image:
-    """Build a stage, unless the engine has it of these inputs."""
-    found = with_engine.inspect(tags[0])
-    if found and found.labels.get(LABEL) == inputs:
-        console.note('up to date')
-        return found
+    """Build a stage, unless the engine has it of these inputs.
+
+    :param below: the reference of what it is built on, for people
+    """
     arguments = {
         'BASE': built.base.reference,
         'BASE_NAME': built.base.name,
@@ -215,11 +208,18 @@ def _build(
         'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
         'VERSION': version(pinned),
     }
-    console.run(
-        with_engine.build_command(paths.ROOT, tags, arguments, target=stage),
-        log=f'image-{stage}',
+    command = with_engine.build_command(
+        paths.ROOT, tags, arguments, target=stage
     )
-    return with_engine.must_have(tags[0])
+    with console.step(f'Image {tags[0]}'):
+        found = with_engine.inspect(tags[0])
+        if found and found.labels.get(LABEL) == inputs:
+            console.note('up to date')
+        else:
+            console.run(command, log=f'image-{stage}')
+            found = with_engine.must_have(tags[0])
+        console.note(f'{found.size / 1e6:.0f} MB on {below}')
+    return found
 
 
 def _fill(

@@ -61,15 +61,11 @@ def make_one(
     with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
         built = build(pinned, project, folder, pathlib.Path(scratch))
         wheel = pathlib.Path(shutil.move(built, wheels / built.name))
-    record.write_text(
-        json.dumps(
-            {
-                'inputs': inputs,
-                'wheel': wheel.name,
-                'sha256': download.sha256(wheel),
-            }
-        )
-    )
+    made = {
+        'inputs': inputs, 'wheel': wheel.name,
+        'sha256': download.sha256(wheel),
+    }
+    record.write_text(json.dumps(made))
     console.note(f'{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB')
     return wheel
 
@@ -108,26 +104,18 @@ def build(
     )
     previous = os.umask(0o022)
     try:
-        _run_build(copy, scratch, project, env)
+        console.run(
+            [
+                sys.executable, '-m', 'build', '--wheel', '--no-isolation',
+                '--outdir', scratch / 'dist', copy,
+            ],
+            log=f'wheel-{project}', env=env,
+        )
     finally:
         os.umask(previous)
     (wheel,) = (scratch / 'dist').glob('*.whl')
     check_content(wheel, tree.tracked_files(folder), project.replace('.', '_'))
     return wheel
-
-
-def _run_build(
-    copy: pathlib.Path, scratch: pathlib.Path, project: str,
-    env: dict[str, str],
-) -> None:
-    console.run(
-        [
-            sys.executable, '-m', 'build', '--wheel', '--no-isolation',
-            '--outdir', scratch / 'dist', copy,
-        ],
-        log=f'wheel-{project}',
-        env=env,
-    )
 
 
 def _copy(folder: pathlib.Path, copy: pathlib.Path) -> None:

@@ -9,11 +9,8 @@ from keystone_crdb.keystone import stestr_run
 
 
 def start(
-    tree: stestr_run.Tree,
-    folder: pathlib.Path,
-    words: list[str],
-    log: pathlib.Path,
-    url: str | None = None,
+    tree: stestr_run.Tree, folder: pathlib.Path, words: list[str],
+    log: pathlib.Path, url: str | None = None,
     settings: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a module of Python, with the tree to import.

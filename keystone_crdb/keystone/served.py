@@ -64,15 +64,9 @@ class Served:
     """
 
     def __init__(
-        self,
-        name: str,
-        trees: list[pathlib.Path],
-        database_url: str,
-        folder: pathlib.Path,
-        port: int,
-        processes: int | None = None,
-        threads: int | None = None,
-        prefix: tuple[str, ...] = (),
+        self, name: str, trees: list[pathlib.Path], database_url: str,
+        folder: pathlib.Path, port: int, processes: int | None = None,
+        threads: int | None = None, prefix: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.port = port

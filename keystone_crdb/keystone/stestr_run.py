@@ -69,11 +69,14 @@ class Runner:
 
     def read(self, name: str) -> str | None:
         """Return a file of the run's folder, None when it is not there."""
-        raise NotImplementedError
+        try:
+            return (self._work / name).read_text()
+        except FileNotFoundError:
+            return None
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the run's folder."""
-        raise NotImplementedError
+        (self._work / name).write_text(text)
 
     def cleanings(self) -> list[float]:
         """Return the seconds that each cleaning took."""
@@ -214,17 +217,13 @@ class HostRunner(Runner):
             env=self._env, **streams,
         )
 
-    def read(self, name: str) -> str | None:
-        try:
-            return (self._work / name).read_text()
-        except FileNotFoundError:
-            return None
-
-    def write(self, name: str, text: str) -> None:
-        (self._work / name).write_text(text)
-
     def _original(self, text: str) -> str:
         return text.replace(str(self._tree.folder.parent), str(paths.SOURCES))
+
+
+def on_databases(*urls: str) -> dict[str, str]:
+    """Return the setting that has oslo.db's fixtures test on databases."""
+    return {'OS_TEST_DBAPI_ADMIN_CONNECTION': ';'.join(urls)}
 
 
 def copy_sources(project: str, folder: pathlib.Path) -> pathlib.Path:

@@ -366,13 +366,8 @@ class Client:
         return answer
 
     def _own(
-        self,
-        operation: str,
-        key: register.Key,
-        value: object,
-        method: str,
-        path: str,
-        body: dict[str, typing.Any] | None = None,
+        self, operation: str, key: register.Key, value: object, method: str,
+        path: str, body: dict[str, typing.Any] | None = None,
         subject: str | None = None,
     ) -> http.Answer:
         """Write to a key of this client."""

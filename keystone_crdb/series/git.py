@@ -40,10 +40,8 @@ def run(
     """
     try:
         result = subprocess.run(
-            ['git', *words],
-            cwd=repository,
-            input=stdin if stdin is not None else b'',
-            capture_output=True,
+            ['git', *words], cwd=repository,
+            input=stdin if stdin is not None else b'', capture_output=True,
             env=dict(os.environ, LC_ALL='C', **(env or {})),
         )
     except FileNotFoundError as exc:

@@ -86,10 +86,8 @@ def find(
 
 
 def complete(
-    chosen: list[quilt.Patch],
-    patches: list[quilt.Patch],
-    read: collections.abc.Callable[[str], str],
-    with_needed: bool,
+    chosen: list[quilt.Patch], patches: list[quilt.Patch],
+    read: collections.abc.Callable[[str], str], with_needed: bool,
 ) -> list[quilt.Patch]:
     """Return patches with those that they need, as find() finds them.
 

@@ -54,7 +54,7 @@ def _compare(
     """
     sides = {}
     with run_database.make(server) as (url, scratch):
-        settings = {'OS_TEST_DBAPI_ADMIN_CONNECTION': f'sqlite://;{url}'}
+        settings = stestr_run.on_databases('sqlite://', url)
         for name, tree, variables in (
             ('stock', stestr_run.stock_tree(scratch / 'stock'), {}),
             ('ours', stestr_run.patched_tree(scratch), settings),

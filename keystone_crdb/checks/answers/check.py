@@ -17,7 +17,6 @@ import datetime
 import os
 import pathlib
 import secrets
-import shutil
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -60,11 +59,9 @@ def _serving(
     folder.mkdir()
     log = FOLDER / f'{name}.log'
     with reproducible.start(
-        tree,
-        folder,
+        tree, folder,
         ['keystone_crdb.checks.answers.worker', str(folder), endpoint, start],
-        log,
-        settings={**tempest.OPTIONS, answers.PASSWORD: password},
+        log, settings={**tempest.OPTIONS, answers.PASSWORD: password},
     ) as process:
         try:
             port = process.stdout.readline() if process.stdout else ''
@@ -90,8 +87,7 @@ def run(args: argparse.Namespace) -> bool:
 
     :raises Failure: when one of the two, or Tempest, does not start
     """
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(0o700, parents=True)
+    against_image.make_folder(FOLDER.name)
     proxy = tee.Proxy()
     endpoint = f'http://127.0.0.1:{proxy.port}/v3'
     password = secrets.token_urlsafe(18)
