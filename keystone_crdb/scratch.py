@@ -116,7 +116,10 @@ def _remove(folder: pathlib.Path) -> None:
 
 
 def sweep() -> list[pathlib.Path]:
-    """Remove what killed runs left."""
+    """Remove what killed runs left.
+
+    :returns: the folders that were removed
+    """
     removed = []
     for folder in root().iterdir():
         try:

@@ -66,7 +66,11 @@ def _first_answers(
 def _start_often(
     name: str, keystone: served.Served, token: str, starts: int, threads: int
 ) -> tuple[int, int]:
-    """Start it again and again."""
+    """Start it again and again.
+
+    :returns: number of starts with an answer that was no success, and number
+        of those answers
+    """
     bad_starts = 0
     reasons: collections.Counter[str] = collections.Counter()
     for _ in range(starts):

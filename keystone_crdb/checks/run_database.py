@@ -43,7 +43,10 @@ def _drop(server: database.Database, run_name: str) -> None:
 
 
 def sweep(server: database.Database) -> list[str]:
-    """Drop the databases of runs that were killed on this host."""
+    """Drop the databases of runs that were killed on this host.
+
+    :returns: names of the runs' own databases
+    """
     scratch.sweep()
     alive = {
         folder.name.removeprefix(f'{_FOLDER}-')

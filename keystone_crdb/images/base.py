@@ -49,7 +49,10 @@ class Base:
 
 
 def pull(engine: engines.Engine, reference: str) -> str | None:
-    """Pull an image, as long as something is heard of it."""
+    """Pull an image, as long as something is heard of it.
+
+    :returns: None when it is there, else why not, in one line
+    """
     paths.LOGS.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         engine.command('pull', reference), stdin=subprocess.DEVNULL,

@@ -58,10 +58,11 @@ def _serving(
     """
     folder.mkdir()
     log = FOLDER / f'{name}.log'
+    module = 'keystone_crdb.checks.answers.worker'
+    words = [module, str(folder), endpoint, start]
+    settings = tempest.OPTIONS | {answers.PASSWORD: password}
     with reproducible.start(
-        tree, folder,
-        ['keystone_crdb.checks.answers.worker', str(folder), endpoint, start],
-        log, settings={**tempest.OPTIONS, answers.PASSWORD: password},
+        tree, folder, words, log, settings=settings
     ) as process:
         try:
             port = process.stdout.readline() if process.stdout else ''
