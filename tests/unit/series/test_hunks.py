@@ -28,6 +28,20 @@ class HunksTest(base.ProjectTestCase):
         self.assertEqual(['changed 10', 'changed 20'], [lines[9], lines[19]])
         self.assertEqual(30, len(lines))
 
+    def test_fit_at_any_line_leaves_the_texts(self):
+        self.series(one=self.diff(10, offset=2), two=self.diff(20))
+        patches = quilt.load(self.PROJECT)
+        texts = hunks.Texts(lambda path: self.FILES[path])
+        with_them = hunks.fit(patches, texts)
+        lines = with_them['thing/__init__.py'].splitlines()
+        self.assertEqual(['changed 10', 'changed 20'], [lines[9], lines[19]])
+        self.assertEqual(self.FILES['thing/__init__.py'],
+                         texts['thing/__init__.py'])
+        self.assertIsNone(hunks.fit(patches, texts, reverse=True))
+        without = hunks.fit(patches, with_them, reverse=True)
+        self.assertEqual(texts['thing/__init__.py'],
+                         without['thing/__init__.py'])
+
     def test_second_patch_sees_the_first(self):
         second = self.diff(10).replace('-line 10', '-changed 10').replace(
             '+changed', '+twice'
