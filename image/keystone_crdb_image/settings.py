@@ -11,9 +11,7 @@ line holds a secret.
 """
 
 import dataclasses
-import difflib
 import ipaddress
-import os
 import pathlib
 import re
 import typing
@@ -23,8 +21,12 @@ import sqlalchemy
 from sqlalchemy import exc
 
 from keystone_crdb_image import errors
+from keystone_crdb_image import limits
 from keystone_crdb_image import listen
 from keystone_crdb_image import log
+from keystone_crdb_image import names
+from keystone_crdb_image import parsing
+from keystone_crdb_image import urls
 
 #: The volume: keys, and what an evaluation on SQLite leaves.
 STATE = pathlib.Path('/var/lib/keystone')
@@ -43,6 +45,7 @@ NAMES = {
     'KEYSTONE_DRAIN': '30',
     'KEYSTONE_INTERNAL_URL': None,
     'KEYSTONE_LISTEN': listen.DEFAULT,
+    'KEYSTONE_NEW_KEYS': 'false',
     'KEYSTONE_NOTICE': '5',
     'KEYSTONE_PROCESSES': None,
     'KEYSTONE_PUBLIC_URL': None,
@@ -67,8 +70,8 @@ _SECRET = re.compile(
     r'|OS_\w+__\w*(CONNECTION|PASSWORD|SECRET|TRANSPORT_URL)'
 )
 
-#: What Kubernetes sets by itself for a service called "keystone".
-_SERVICE_LINK = re.compile(r'KEYSTONE_(PORT|SERVICE)(_.*)?')
+#: Names that say where a database is; an evaluation has none of them.
+_DATABASE = re.compile(r'KEYSTONE_(DATABASE|DB)_\w+|OS_DATABASE__\w+')
 
 #: The options that are looked up before Keystone itself is loaded: the
 #: group, the option, and what it is when neither the environment nor a
@@ -93,6 +96,8 @@ class Settings:
     :param database_wait: seconds to wait for the database
     :param evaluation: whether no database was given
     :param db_sync: whether `serve` brings the schema up
+    :param new_keys: whether keys may be made for a database that was
+        bootstrapped with others
     :param drain: seconds that requests get to finish in
     :param notice: seconds to go on for after SIGTERM, for balancers
     :param host: address to listen on
@@ -113,6 +118,7 @@ class Settings:
     database_wait: int
     evaluation: bool
     db_sync: bool
+    new_keys: bool
     drain: int
     notice: int
     host: str
@@ -144,8 +150,10 @@ def read_secret_files(environ: dict[str, str]) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, 'strerror', None) or 'not text'
             raise errors.Problem(f'{name}: {value}: {reason}') from error
-        if not content:
+        if not content.strip():
             raise errors.Problem(f'{name}: {value} is empty')
+        if '\0' in content:
+            raise errors.Problem(f'{name}: {value} has a NUL character')
         # oslo.config substitutes $name in values.
         result[secret] = (
             content.replace('$', '$$') if secret[:3] == 'OS_' else content
@@ -165,15 +173,19 @@ def separate(environ: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     )
 
 
-def _warn_of_unknown(environ: dict[str, str]) -> None:
-    for name in sorted(environ):
-        if not name.startswith('KEYSTONE_') or name in NAMES:
-            continue
-        if _SERVICE_LINK.fullmatch(name):
-            continue
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f', did you mean {near[0]}?' if near else ''
-        log.say(f'{name} is no setting of this image{hint}')
+def _refuse_empty(environ: dict[str, str]) -> None:
+    """Refuse settings without a value, which are mistakes of a template.
+
+    :raises Problem: naming the setting
+    """
+    for name, value in sorted(environ.items()):
+        setting = name.removesuffix('_FILE')
+        if not value.strip() and (
+            setting in NAMES or _SECRET.fullmatch(setting)
+        ):
+            raise errors.Problem(
+                f'{name} is empty: give it a value, or do not set it'
+            )
 
 
 def _number(values: dict[str, str | None], name: str, least: int) -> int:
@@ -261,6 +273,7 @@ def database_url(
             f'this image has no driver for {url.drivername}://: write '
             'cockroachdb+psycopg://'
         )
+    urls.check(url)
     if password is not None:
         url = url.set(password=password)
     return url
@@ -311,25 +324,55 @@ def connection(url: sqlalchemy.engine.URL) -> str:
     return url.render_as_string(hide_password=False).replace('$', '$$')
 
 
-def _configured(environ: dict[str, str]) -> dict[tuple[str, str], typing.Any]:
-    """Return the values of `_OPTIONS`, by (group, option)."""
+def _configured(
+    environ: dict[str, str],
+) -> tuple[dict[tuple[str, str], typing.Any], bool]:
+    """Look up `_OPTIONS`.
+
+    :returns: their values by group and option, and whether there is a
+        keystone.conf
+    """
     conf = cfg.ConfigOpts()
     for group, name, default in _OPTIONS:
         conf.register_opt(cfg.StrOpt(name, default=default), group)
-    saved = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environ)
-    try:
-        conf([], project='keystone', prog='keystone')
-        return {
-            (group, name): getattr(conf[group], name)
-            for group, name, _ in _OPTIONS
-        }
-    except cfg.Error as error:
-        raise errors.Problem(f'keystone.conf: {error}') from error
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
+    with parsing.environment(environ):
+        parsing.parse(conf, environ)
+        try:
+            values = {
+                (group, name): getattr(conf[group], name)
+                for group, name, _ in _OPTIONS
+            }
+        except cfg.Error as error:
+            raise errors.Problem(f'keystone.conf: {error}') from error
+    return values, bool(conf.config_file or conf.config_dir)
+
+
+def _database_text(
+    given: str | None,
+    configured: str | None,
+    environ: dict[str, str],
+    has_file: bool,
+) -> str | None:
+    """Return the text of the database's URL.
+
+    :param given: KEYSTONE_DATABASE_URL
+    :param configured: [database] connection
+    :param environ: the container's
+    :param has_file: whether there is a keystone.conf
+    :returns: None for an evaluation
+    :raises Problem: when a database is meant, and nothing says which
+    """
+    if text := given or configured:
+        return text
+    others = sorted(name for name in environ if _DATABASE.fullmatch(name))
+    if others or has_file:
+        what = f'{others[0]} is set' if others else 'there is a keystone.conf'
+        raise errors.Problem(
+            f'{what}, but no database: set KEYSTONE_DATABASE_URL (an '
+            'evaluation on SQLite has no keystone.conf and no variable of a '
+            'database)'
+        )
+    return None
 
 
 def read(environ: dict[str, str]) -> Settings:
@@ -338,23 +381,24 @@ def read(environ: dict[str, str]) -> Settings:
     :param environ: the container's environment
     :raises Problem: naming the setting that is wrong
     """
+    _refuse_empty(environ)
     environ = read_secret_files(environ)
-    _warn_of_unknown(environ)
+    names.check(environ, NAMES)
     values = {
-        name: environ.get(name) or default for name, default in NAMES.items()
+        name: environ.get(name, default) for name, default in NAMES.items()
     }
+    configured, has_file = _configured(environ)
+    text = _database_text(
+        values['KEYSTONE_DATABASE_URL'], configured['database', 'connection'],
+        environ, has_file,
+    )
     environ = {
         name: value
         for name, value in environ.items()
         if not (name.startswith('KEYSTONE_') and _SECRET.fullmatch(name))
     }
-    configured = _configured(environ)
-    text = (
-        values['KEYSTONE_DATABASE_URL']
-        or configured['database', 'connection']
-    )
     evaluation = text is None
-    if evaluation:
+    if text is None:
         text = f'sqlite:///{STATE / "keystone.sqlite"}'
     url = database_url(text, values['KEYSTONE_DATABASE_PASSWORD'])
     db_sync_url = _db_sync_url(values, url)
@@ -378,8 +422,9 @@ def read(environ: dict[str, str]) -> Settings:
         if value := values[name]:
             bootstrap[option] = value
     if values['KEYSTONE_PROCESSES'] is None:
-        processors = len(os.sched_getaffinity(0))
-        values['KEYSTONE_PROCESSES'] = str(max(2, min(8, processors + 1)))
+        values['KEYSTONE_PROCESSES'] = str(
+            max(2, min(8, limits.processors() + 1))
+        )
 
     return Settings(
         environ=environ,
@@ -389,6 +434,7 @@ def read(environ: dict[str, str]) -> Settings:
         database_wait=_number(values, 'KEYSTONE_DATABASE_WAIT', 0),
         evaluation=evaluation,
         db_sync=_flag(values, 'KEYSTONE_DB_SYNC'),
+        new_keys=_flag(values, 'KEYSTONE_NEW_KEYS'),
         drain=_number(values, 'KEYSTONE_DRAIN', 1),
         notice=_number(values, 'KEYSTONE_NOTICE', 0),
         host=host,

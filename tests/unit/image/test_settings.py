@@ -97,9 +97,10 @@ class SettingsTest(base.TestCase):
             f'{name}_FILE: /nowhere/x: No such file or directory',
             self._problem(**{f'{name}_FILE': '/nowhere/x'}),
         )
-        self.assertIn(
-            'is empty', self._problem(**{f'{name}_FILE': self._file('\n')})
-        )
+        for content, said in (('\n', 'is empty'), ('a\0b', 'has a NUL')):
+            self.assertIn(
+                said, self._problem(**{f'{name}_FILE': self._file(content)})
+            )
         self.assertEqual(
             f'set {name} or {name}_FILE, not both',
             self._problem(**{name: 'x', f'{name}_FILE': self._file('y')}),
@@ -162,22 +163,94 @@ class SettingsTest(base.TestCase):
         self.assertIn(query, found.environ['OS_DATABASE__CONNECTION'])
 
     def test_wrong_urls_are_refused_without_quoting_them(self):
+        # `secret` is in each place where a part of the password may end up.
         for text, said in (
-            ('postgres://u:pw@h/d', 'write cockroachdb+psycopg://'),
-            ('postgresql://u:pw@h/d', 'write cockroachdb+psycopg://'),
-            ('mysql+pymysql://u:pw@h/d', 'no driver for mysql+pymysql://'),
-            ('u:pw@h/d', 'not of the form'),
-            ('cockroachdb://u:pw@h:port/d', 'not of the form'),
+            ('postgres://u:secret@h/d', 'write cockroachdb+psycopg://'),
+            ('postgresql://u:secret@h/d', 'write cockroachdb+psycopg://'),
+            ('mysql+pymysql://u:secret@h/d', 'no driver for mysql+pymysql://'),
+            ('u:secret@h/d', 'not of the form'),
+            ('cockroachdb://u:pw@h:secret/d', 'not of the form'),
+            ('cockroachdb://u:a@secret!@h/d', 'percent-encode'),
+            ('cockroachdb://u:a@secret@h/d', 'percent-encode'),
+            ('cockroachdb://u:a@secret#b@h/d', 'percent-encode'),
+            ('cockroachdb://u:a@secret/b@h:26257/d', 'percent-encode'),
+            ('cockroachdb://u/secret:a@h:26257/d', 'percent-encode'),
+            ('cockroachdb://u:a@b:1secret@h/d', 'percent-encode'),
+            ('cockroachdb://u:a@h/d secret', 'percent-encode'),
+            ('cockroachdb://u:a@b?secret=c@h/d', 'an option after'),
+            ('cockroachdb://u:a@h/d?secretmode=1', 'an option after the ?'),
+            ('cockroachdb://u:a@h:99999/d', 'not from 1 to 65535'),
+            ('cockroachdb://u:a@/d?host=a:26257&host=b:99999', 'from 1 to'),
+            ('cockroachdb://u:a@/d?host=a:1&host=b:secret', 'host=a:26257'),
+            ('cockroachdb://u:a@/d?host=a:1&port=1', 'percent-encode'),
+            ('cockroachdb+psycopg://', 'names no host'),
+            ('cockroachdb://secret@/d', 'names no host'),
+            ('cockroachdb://u:secret@h', 'names no database'),
+            ('cockroachdb://u:secret@h/', 'names no database'),
+            ('sqlite://', 'names no file'),
+            ('sqlite:///:memory:', 'names no file'),
         ):
             problem = self._problem(KEYSTONE_DATABASE_URL=text)
             self.assertIn(said, problem)
-            self.assertNotIn('pw@', problem)
+            self.assertNotIn('secret', problem)
+
+    def test_right_urls_are_taken(self):
+        for text in (
+            'cockroachdb://u:a%40b%2F%3A@h/d',
+            'cockroachdb://u:a/b:c@h-1.example.org:26257/d-1',
+            'cockroachdb://u@[2001:db8::1]:26257/d',
+            'cockroachdb://u@192.0.2.1/d?sslmode=verify-full',
+            'cockroachdb://u@/d?host=a:26257&host=b:26257'
+            '&load_balance_hosts=random',
+            'cockroachdb://u@/d?host=a,b&port=1,2',
+            'cockroachdb://u@/d?host=/run/socket',
+            'cockroachdb://u@h/d?options=--cluster%3Done',
+        ):
+            self._url(text)
+
+    def _url(self, text):
+        return settings.read({'KEYSTONE_DATABASE_URL': text}).database
+
+    def test_option_of_the_url_that_is_nearly_right(self):
+        self.assertIn(
+            'did you mean sslmode?',
+            self._problem(KEYSTONE_DATABASE_URL='cockroachdb://h/d?sslmod=a'),
+        )
+
+    def test_empty_values_are_refused(self):
+        for name in (
+            'KEYSTONE_ADMIN_PASSWORD',
+            'KEYSTONE_ADMIN_PASSWORD_FILE',
+            'KEYSTONE_DATABASE_URL',
+            'KEYSTONE_REGION',
+            'OS_DATABASE__CONNECTION',
+        ):
+            for value in ('', ' ', '\n'):
+                self.assertEqual(
+                    f'{name} is empty: give it a value, or do not set it',
+                    self._problem(**{name: value}),
+                )
+        settings.read({'OS_CORS__ALLOWED_ORIGIN': ''})
+
+    def test_evaluation_has_no_variable_of_a_database(self):
+        for name in (
+            'KEYSTONE_DATABASE_PASSWORD',
+            'KEYSTONE_DATABASE_WAIT',
+            'KEYSTONE_DB_SYNC',
+            'OS_DATABASE__MAX_POOL_SIZE',
+        ):
+            self.assertIn(
+                f'{name} is set, but no database: set KEYSTONE_DATABASE_URL',
+                self._problem(**{name: '1'}),
+            )
 
     def test_wrong_values_name_the_setting(self):
+        database = {'KEYSTONE_DATABASE_URL': 'cockroachdb://u@h/d'}
         for name, value in (
             ('KEYSTONE_DATABASE_WAIT', 'soon'),
             ('KEYSTONE_DATABASE_WAIT', '-1'),
             ('KEYSTONE_DB_SYNC', 'perhaps'),
+            ('KEYSTONE_NEW_KEYS', 'perhaps'),
             ('KEYSTONE_LISTEN', '5000'),
             ('KEYSTONE_LISTEN', '0.0.0.0:70000'),
             ('KEYSTONE_INTERNAL_URL', 'keystone:5000/v3'),
@@ -185,39 +258,91 @@ class SettingsTest(base.TestCase):
             ('KEYSTONE_PUBLIC_URL', 'keystone.example.org'),
             ('KEYSTONE_THREADS', 'x'),
         ):
-            problem = self._problem(**{name: value})
+            problem = self._problem(**database, **{name: value})
             self.assertTrue(problem.startswith(f'{name} is '), problem)
             self.assertIn(repr(value), problem)
 
-    def test_unknown_setting_is_pointed_out(self):
-        settings.read({'KEYSTONE_DATABSE_URL': 'x'})
+    def test_unknown_setting_is_refused(self):
+        for name, said in (
+            ('KEYSTONE_DATABSE_URL', ': did you mean KEYSTONE_DATABASE_URL?'),
+            ('KEYSTONE_REGION_FILE', ': did you mean KEYSTONE_REGION?'),
+            ('KEYSTONE_XYZ', ''),
+        ):
+            self.assertEqual(
+                f'{name} is no setting of this image{said}',
+                self._problem(**{name: 'x'}),
+            )
+        # As Kubernetes would have set it, it were a URL.
         self.assertIn(
-            'KEYSTONE_DATABSE_URL is no setting of this image, did you mean '
-            'KEYSTONE_DATABASE_URL?',
-            self.output.getvalue(),
+            'KEYSTONE_PORT is no setting', self._problem(KEYSTONE_PORT='5001')
         )
 
     def test_kubernetes_service_links_are_not(self):
         settings.read(
             {
                 'KEYSTONE_PORT': 'tcp://10.0.0.1:5000',
+                'KEYSTONE_PORT_5000_TCP': 'tcp://10.0.0.1:5000',
                 'KEYSTONE_PORT_5000_TCP_ADDR': '10.0.0.1',
+                'KEYSTONE_PORT_5000_TCP_PORT': '5000',
+                'KEYSTONE_PORT_5000_TCP_PROTO': 'tcp',
+                'KEYSTONE_PUBLIC_PORT': 'tcp://10.0.0.1:5000',
+                'KEYSTONE_PUBLIC_SERVICE_HOST': '10.0.0.1',
                 'KEYSTONE_SERVICE_HOST': '10.0.0.1',
+                'KEYSTONE_SERVICE_PORT': '5000',
+                'KEYSTONE_SERVICE_PORT_HTTP': '5000',
             }
         )
-        self.assertNotIn('no setting', self.output.getvalue())
 
-    def test_mounted_keystone_conf(self):
-        conf = self.write(
-            'keystone.conf',
-            '[database]\nconnection = cockroachdb+psycopg://c@h/d\n'
-            '[fernet_tokens]\nkey_repository = /keys/f\n',
-        )
+    def test_internal_names_are_not(self):
+        settings.read({'KEYSTONE_CRDB_HANDOVER': '3'})
+
+    def _mount(self, content):
+        """Let a file be found as /etc/keystone/keystone.conf."""
+        conf = self.path / 'keystone.conf'
+        conf.write_bytes(content)
         self.useFixture(
             base.fixtures.MonkeyPatch(
                 'oslo_config.cfg.find_config_files',
                 lambda *args, **options: [str(conf)],
             )
+        )
+
+    def test_keystone_conf_that_can_not_be_read(self):
+        secret = b'connection = cockroachdb://u:secret@h/d\n'
+        for content, said in (
+            (secret, 'keystone.conf: line 1: Section must be started'),
+            (b'[database\n' + secret, 'line 1: Invalid section'),
+            (b'[database]\nsecret\n', 'line 2: No \':\' or \'=\' found'),
+            (b'[DEFAULT]\na = \xff\n', 'keystone.conf: it is not UTF-8'),
+            (b'[database]\nconnection =\n', 'there is a keystone.conf, but'),
+            (b'[database]\nconnection = $secret\n', 'keystone.conf: '),
+            (b'', 'there is a keystone.conf, but no database: set KEYST'),
+        ):
+            self._mount(content)
+            problem = self._problem()
+            self.assertIn(said, problem)
+            if b'$' not in content:
+                self.assertNotIn('secret', problem)
+
+    def test_file_of_another_place(self):
+        conf = self.write(
+            'etc/keystone.conf',
+            '[database]\nconnection = cockroachdb://other@h/d\n',
+        )
+        for environ in (
+            {'OS_KEYSTONE_CONFIG_FILES': str(conf)},
+            {'OS_KEYSTONE_CONFIG_DIR': str(conf.parent)},
+        ):
+            self.assertEqual('other', settings.read(environ).database.username)
+        self.assertIn(
+            'keystone.conf: ',
+            self._problem(OS_KEYSTONE_CONFIG_FILES='/nowhere/keystone.conf'),
+        )
+
+    def test_mounted_keystone_conf(self):
+        self._mount(
+            b'[database]\nconnection = cockroachdb+psycopg://c@h/d\n'
+            b'[fernet_tokens]\nkey_repository = /keys/f\n'
         )
         found = settings.read({})
         self.assertFalse(found.evaluation)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the URL of a database has to have.
+
+No message quotes any part of a URL: a password whose characters were not
+percent-encoded ends up in the host, the port or the database's name.
+"""
+
+import ipaddress
+import re
+
+from psycopg import pq
+import sqlalchemy
+from sqlalchemy import exc
+
+from keystone_crdb_image import errors
+from keystone_crdb_image import names
+
+#: A name or an IPv4 address, or the folder of a socket.
+_HOST = re.compile(r'[\w.-]+|/[\w./-]+', re.A)
+
+_ENCODE = (
+    'if the password has characters such as @ : / ? # or %, percent-encode '
+    'them or set KEYSTONE_DATABASE_PASSWORD instead'
+)
+
+#: Words after the ? that are not libpq's.
+_OTHER_OPTIONS = frozenset(
+    {'autocommit', 'dbname', 'plugin', 'prepare_threshold'}
+)
+
+
+def refuse(reason: str) -> errors.Problem:
+    """Return the problem of a URL."""
+    return errors.Problem(f'the database URL {reason}')
+
+
+def _check_options(found: set[str]) -> None:
+    known = _OTHER_OPTIONS.union(
+        option.keyword.decode() for option in pq.Conninfo.get_defaults()
+    )
+    for option in sorted(found - known):
+        raise refuse(
+            'has an option after the ? that libpq does not have'
+            f'{names.nearest(option, known)}'
+        )
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return bool(_HOST.fullmatch(text) or ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+def check(url: sqlalchemy.URL) -> None:
+    """Refuse what can't be the URL of a database.
+
+    :param url: with a driver of this image
+    :raises Problem: without quoting any part of the URL
+    """
+    if url.get_backend_name() == 'sqlite':
+        if url.database in (None, '', ':memory:'):
+            raise refuse(
+                'names no file: write sqlite:////var/lib/keystone/'
+                'keystone.sqlite'
+            )
+        return
+    try:
+        _, options = url.get_dialect()().create_connect_args(url)
+    except (exc.ArgumentError, ValueError) as error:
+        raise refuse(
+            'does not name its hosts as host=a:26257&host=b:26257'
+        ) from error
+    _check_options(set(options))
+    hosts = str(options.get('host', '')).split(',')
+    if not (any(hosts) or 'hostaddr' in options):
+        raise refuse(
+            'names no host: write cockroachdb+psycopg://USER@HOST:26257/'
+            'DATABASE'
+        )
+    if not all(_is_host(host) for host in hosts if host):
+        raise refuse(
+            f'has a host with a character that no host has: {_ENCODE}'
+        )
+    ports = [port for port in str(options.get('port', '')).split(',') if port]
+    if not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+        raise refuse(f'has a port that is not from 1 to 65535, or {_ENCODE}')
+    name = options.get('dbname')
+    if not name:
+        raise refuse('names no database: end it with /DATABASE')
+    if re.search(r'[@:/\s]', name):
+        raise refuse(
+            'has a database with a character that no name of one has: '
+            f'{_ENCODE}'
+        )
