@@ -64,7 +64,33 @@ _FINAL = (
         '|invalid sslmode|no pg_hba.conf entry',
         'see sslmode{sslmode}',
     ),
-    ('invalid connection option', 'see what follows the ?'),
+    (
+        'invalid (connection option|integer value|port number|\\w+ value)',
+        'see its port and what follows the ?',
+    ),
+    (
+        'authentication rejected by configuration|no TLS peer certificates',
+        'the server lets the user {user} in by other means: see sslcert and '
+        "sslkey, and the server's host-based authentication",
+    ),
+    (
+        'login privilege|not permitted to log in|role .* does not exist',
+        'the user {user} has to exist, and to have LOGIN',
+    ),
+    (
+        'CONNECT privilege|permission denied for database',
+        'the user {user} needs CONNECT on the database',
+    ),
+    (
+        'database .* does not exist',
+        'name a database that exists, or create this one',
+    ),
+    ('local user with ID', 'it has to name a user'),
+    (
+        'received invalid response|unsupported frontend protocol'
+        '|expected authentication request',
+        'its port is not that of SQL, which is 26257 by default',
+    ),
     ('could not determine version|unable to open database file', None),
 )
 

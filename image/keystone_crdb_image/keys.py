@@ -6,9 +6,13 @@ A folder has mode 0700 and a key 0400. A folder without keys gets the two that
 the next rotation promotes.
 """
 
+import base64
 import fcntl
+import hashlib
 import os
 import pathlib
+import re
+import stat
 
 from cryptography import fernet
 
@@ -18,6 +22,32 @@ from keystone_crdb_image import log
 from keystone_crdb_image import manage
 from keystone_crdb_image import settings as settings_module
 
+#: How a key is called.
+_NAME = re.compile('0|[1-9][0-9]*')
+
+
+def folders(settings: settings_module.Settings) -> list[pathlib.Path]:
+    """Return the folders of all keys, each once."""
+    return sorted({
+        settings.fernet_keys, settings.receipt_keys, settings.credential_keys,
+    })
+
+
+def _names(folder: pathlib.Path) -> list[str]:
+    """List what is in a folder, which may be absent.
+
+    :raises Problem: when it can't be read
+    """
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise errors.Problem(
+            f'the key folder {folder} can not be read ({error.strerror}): '
+            f'give it to user {os.geteuid()}, with mode 0700'
+        ) from error
+
 
 def numbers(folder: pathlib.Path) -> list[int]:
     """List the numbers of a folder's keys.
@@ -25,16 +55,9 @@ def numbers(folder: pathlib.Path) -> list[int]:
     :returns: ascending; the last is the primary key
     :raises Problem: when the folder is there but can't be read
     """
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise errors.Problem(
-            f'the key folder {folder} can not be read: {error.strerror}; '
-            f'user {os.geteuid()} needs to'
-        ) from error
-    return sorted(int(name) for name in names if name.isdigit())
+    return sorted(
+        int(name) for name in _names(folder) if _NAME.fullmatch(name)
+    )
 
 
 def ensure(folder: pathlib.Path) -> None:
@@ -65,6 +88,43 @@ def ensure(folder: pathlib.Path) -> None:
     log.say(f'made keys in {folder}')
 
 
+def ensure_all(settings: settings_module.Settings) -> None:
+    """Make the keys of each folder that has none.
+
+    :raises Problem: when there are no keys and none can be made
+    """
+    for folder in folders(settings):
+        ensure(folder)
+
+
+def refuse_missing(settings: settings_module.Settings, database: str) -> None:
+    """End when a folder has no keys, for a database that is in use with some.
+
+    :param database: its name
+    :raises Problem: when there is such a folder
+    """
+    for folder in folders(settings):
+        if not numbers(folder):
+            raise errors.Problem(
+                f'{folder} has no keys, and {database} is in use with others: '
+                'mount the keys of the other replicas or of a backup there, '
+                'or set KEYSTONE_NEW_KEYS=true, which makes all tokens '
+                'invalid and stored credentials unreadable'
+            )
+
+
+def _misnamed(folder: pathlib.Path) -> str | None:
+    """Return a file that Keystone takes for a key and rotation does not."""
+    for name in sorted(_names(folder)):
+        try:
+            number = int(name)
+        except ValueError:
+            continue
+        if not _NAME.fullmatch(name):
+            return f'{folder / name} is called like no key: call it {number}'
+    return None
+
+
 def problem(folder: pathlib.Path) -> str | None:
     """Say what is wrong with a folder of keys.
 
@@ -72,20 +132,57 @@ def problem(folder: pathlib.Path) -> str | None:
     """
     try:
         found = numbers(folder)
+        if misnamed := _misnamed(folder):
+            return misnamed
     except errors.Problem as error:
         return str(error)
     if not found:
         return f'{folder} has no keys'
     if not os.access(folder, os.R_OK | os.X_OK):
         return f'{folder} can not be read'
+    for name in _names(folder):
+        # Keystone opens all of them.
+        if (folder / name).is_file() and not os.access(folder / name, os.R_OK):
+            return (
+                f'{folder / name} can not be read: give it to user '
+                f'{os.geteuid()}, with mode 0400'
+            )
     for number in found:
+        key = folder / str(number)
         try:
-            fernet.Fernet((folder / str(number)).read_bytes())
+            fernet.Fernet(key.read_bytes())
         except OSError as error:
-            return f'{folder / str(number)}: {error.strerror}'
+            return f'{key}: {error.strerror}'
         except ValueError:
-            return f'{folder / str(number)} is no Fernet key'
+            return f'{key} is no Fernet key'
     return None
+
+
+def warning(folder: pathlib.Path) -> str | None:
+    """Say whether other users can read the keys of a folder.
+
+    :param folder: without a problem
+    :returns: one line, or None
+    """
+    everybody = stat.S_IROTH | stat.S_IXOTH
+    if not folder.stat().st_mode & everybody:
+        return None
+    for number in numbers(folder):
+        key = folder / str(number)
+        if key.stat().st_mode & stat.S_IROTH:
+            return (
+                f'{key} can be read by every user: take mode 0400, or 0440 '
+                'with a group of its own'
+            )
+    return None
+
+
+def hashes(folder: pathlib.Path) -> set[str]:
+    """Return what `credential.key_hash` has for each key of a folder."""
+    keys = [(folder / str(number)).read_bytes() for number in numbers(folder)]
+    # What Keystone encrypts with where there are no keys.
+    keys.append(base64.urlsafe_b64encode(bytes(32)))
+    return {hashlib.sha1(key).hexdigest() for key in keys}  # noqa: S324
 
 
 def _rotate(

@@ -189,15 +189,34 @@ def is_bootstrapped(engine: sqlalchemy.engine.Engine) -> bool:
         )
 
 
+def is_in_use(engine: sqlalchemy.engine.Engine) -> bool:
+    """Find out whether a Keystone has worked with this schema before.
+
+    Not every cloud has the endpoint that `is_bootstrapped` looks for.
+    """
+    with engine.connect() as connection:
+        return bool(
+            connection.scalar(
+                sqlalchemy.text(
+                    'SELECT 1 WHERE EXISTS (SELECT 1 FROM endpoint) '
+                    'OR EXISTS (SELECT 1 FROM credential)'
+                )
+            )
+        )
+
+
 def bootstrap(
     settings: settings_module.Settings,
     engine: sqlalchemy.engine.Engine,
     only_if_new: bool = False,
+    before: collections.abc.Callable[[], object] | None = None,
 ) -> None:
     """Create the admin, its project and roles, the service and endpoints.
 
     :param only_if_new: do nothing in a database that was bootstrapped; else
         what differs, such as the password, is set again
+    :param before: called first, if it is done at all; no other replica does
+        it meanwhile
     :raises Problem: when it fails
     """
 
@@ -207,6 +226,8 @@ def bootstrap(
     with locked(engine, 'the bootstrap', needed) as held:
         if held is None:
             return
+        if before:
+            before()
         log.say(f'bootstrapping {database.describe(engine.url)}')
         manage.run(
             ['bootstrap'], {**settings.environ, **settings.bootstrap},

@@ -8,16 +8,22 @@ import sys
 import tempfile
 import typing
 
+import sqlalchemy
+
+from keystone_crdb_image import configuration
+from keystone_crdb_image import credentials
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import evaluation
 from keystone_crdb_image import front
 from keystone_crdb_image import handover
 from keystone_crdb_image import keys
+from keystone_crdb_image import limits
 from keystone_crdb_image import log
 from keystone_crdb_image import schema
 from keystone_crdb_image import settings as settings_module
 from keystone_crdb_image import supervisor
+from keystone_crdb_image import trial
 
 
 def check_port(settings: settings_module.Settings) -> None:
@@ -96,16 +102,13 @@ def prepare(settings: settings_module.Settings) -> None:
 
     :raises Problem: when Keystone could not serve
     """
+    limits.warn(settings.processes)
     check_port(settings)
+    configuration.refuse(settings.environ)
+    if wrong := trial.problem(settings.environ):
+        raise errors.Problem(wrong)
     if settings.evaluation:
         evaluation.prepare(settings)
-    for folder in sorted({
-        settings.fernet_keys, settings.receipt_keys, settings.credential_keys,
-    }):
-        keys.ensure(folder)
-        wrong = keys.problem(folder)
-        if wrong:
-            raise errors.Problem(wrong)
     engine = database.create_engine(settings.database)
     product = database.wait(engine, settings.database_wait)
     log.say(f'{product} at {database.describe(settings.database)}')
@@ -122,7 +125,33 @@ def prepare(settings: settings_module.Settings) -> None:
                 'run the verb db-sync'
             )
     if 'OS_BOOTSTRAP_PASSWORD' in settings.bootstrap:
-        schema.bootstrap(settings, engine, only_if_new=True)
+        # Of replicas that start at once, and share no volume, the one that
+        # bootstraps makes the keys.
+        schema.bootstrap(
+            settings, engine, only_if_new=True,
+            before=lambda: keys.ensure_all(settings),
+        )
+    prepare_keys(settings, engine)
+
+
+def prepare_keys(
+    settings: settings_module.Settings,
+    engine: sqlalchemy.Engine,
+) -> None:
+    """Make keys where none are needed yet, and look at those that are there.
+
+    :raises Problem: when Keystone can't work with them
+    """
+    if not settings.new_keys and schema.is_in_use(engine):
+        keys.refuse_missing(settings, database.describe(engine.url))
+    keys.ensure_all(settings)
+    for folder in keys.folders(settings):
+        if wrong := keys.problem(folder):
+            raise errors.Problem(wrong)
+        if doubt := keys.warning(folder):
+            log.say(doubt)
+    if lost := credentials.lost(engine, settings.credential_keys):
+        log.say(lost)
 
 
 def serve(settings: settings_module.Settings) -> None:

@@ -4,8 +4,10 @@ import time
 
 import fixtures
 from keystone_crdb_image import check
+from keystone_crdb_image import configuration
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
+from keystone_crdb_image import keys
 from keystone_crdb_image import schema
 from keystone_crdb_image import settings
 import sqlalchemy
@@ -84,11 +86,17 @@ class WaitTest(base.TestCase):
             self.assertIn('refuses', str(problem))
             self.assertEqual(0, self.now)
 
-    def test_missing_database_is_waited_for(self):
-        self.answers = [
-            self._error('database "d" does not exist'), 'CockroachDB v25.4.1'
-        ]
-        database.wait(self.engine, 60)
+    def test_database_that_starts_is_waited_for(self):
+        for text in (
+            REFUSED,
+            'could not translate host name "h" to address: Name or service '
+            'not known',
+            'FATAL:  the database system is starting up',
+            'connection timeout expired',
+            'sorry, too many clients already',
+        ):
+            self.answers = [self._error(text), 'CockroachDB v25.4.1']
+            database.wait(self.engine, 60)
 
 
 class ExplainTest(base.TestCase):
@@ -127,6 +135,21 @@ class ExplainTest(base.TestCase):
             ('password authentication failed for user u', 'the user u'),
             ('server does not support SSL, but SSL was required',
              'sslmode=verify-full'),
+            ('authentication rejected by configuration', 'the user u in by'),
+            ('no TLS peer certificates provided', 'see sslcert'),
+            ('u does not have login privilege', 'the user u has to exist'),
+            ('role "u" is not permitted to log in', 'to have LOGIN'),
+            ('role "u" does not exist', 'the user u has to exist'),
+            ('user u does not have CONNECT privilege on database d',
+             'needs CONNECT'),
+            ('database "d" does not exist', 'or create this one'),
+            ('local user with ID 12345 does not exist', 'name a user'),
+            ('invalid port number: "99999"', 'see its port'),
+            ('invalid integer value "x" for connection option "port"',
+             'see its port'),
+            ('invalid sslmode value: "verify"', 'sslmode=verify-full'),
+            ('invalid target_session_attrs value: "x"', 'what follows the ?'),
+            ('received invalid response to SSL negotiation: H', '26257'),
         ):
             said = self._explain(text)
             self.assertTrue(said.startswith(text.split('\n')[0]), said)
@@ -193,36 +216,100 @@ class StateTest(base.TestCase):
 
 
 class CheckTest(base.TestCase):
+    """The verb, where Keystone itself is not installed."""
+
+    def setUp(self):
+        super().setUp()
+        self.findings = configuration.Findings([], [])
+        self.load = None
+        for name, new in (
+            ('configuration.look', lambda environ: self.findings),
+            ('trial.problem', lambda environ: self.load),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(f'keystone_crdb_image.{name}', new)
+            )
+        self.folder = self.path / 'keys'
+
+    def check(self, status, **environ):
+        environ.setdefault(
+            'KEYSTONE_DATABASE_URL', f'sqlite:///{self.path}/db'
+        )
+        for group in ('FERNET_TOKENS', 'FERNET_RECEIPTS', 'CREDENTIAL'):
+            environ[f'OS_{group}__KEY_REPOSITORY'] = str(self.folder)
+        self.assertEqual(status, check.check(settings.read(environ)))
+        return self.output.getvalue()
+
     def test_schema_that_can_not_be_read(self):
         file = self.write('db', 'this is no database')
-        found = settings.read({'KEYSTONE_DATABASE_URL': f'sqlite:///{file}'})
         self.useFixture(
             fixtures.MonkeyPatch(
                 'keystone_crdb_image.database.product', lambda engine: 'SQL'
             )
         )
-        self.assertEqual(1, check.check(found))
-        said = self.output.getvalue()
+        said = self.check(1, KEYSTONE_DATABASE_URL=f'sqlite:///{file}')
         self.assertIn('schema: it can not be read: file is not', said)
         self.assertIn('fernet keys', said)
 
     def test_says_all_that_is_wrong(self):
+        self.findings = configuration.Findings(['one', 'two'], ['three'])
         with socket.socket() as unused:
             unused.bind(('127.0.0.1', 0))
             port = unused.getsockname()[1]
-            found = settings.read(
-                {
-                    'KEYSTONE_DATABASE_URL':
-                    f'cockroachdb+psycopg://u:secret@127.0.0.1:{port}/d',
-                    'OS_FERNET_TOKENS__KEY_REPOSITORY': str(self.path),
-                }
+            said = self.check(
+                1, KEYSTONE_DATABASE_URL=
+                f'cockroachdb+psycopg://u:secret@127.0.0.1:{port}/d',
             )
-            self.assertEqual(1, check.check(found))
-        said = self.output.getvalue()
-        self.assertEqual(5, said.count('FAILED '), said)
+        self.assertEqual(8, said.count('FAILED '), said)
+        for line in ('one', 'two', 'three'):
+            self.assertIn(f'FAILED configuration: {line}\n', said)
         self.assertIn('Connection refused', said)
-        self.assertIn(f'{self.path} has no keys', said)
+        self.assertIn(f'{self.folder} has no keys', said)
         self.assertNotIn('secret', said)
+
+    def test_keystone_that_can_not_be_loaded(self):
+        self.load = 'no such driver'
+        said = self.check(1)
+        self.assertIn('FAILED configuration: no such driver\n', said)
+
+    def test_stored_credentials(self):
+        keys.ensure(self.folder)
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb_image.schema.state',
+                lambda engine: schema.State.CURRENT,
+            )
+        )
+        engine = database.create_engine(
+            sqlalchemy.make_url(f'sqlite:///{self.path}/db')
+        )
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                'CREATE TABLE credential (id TEXT, key_hash TEXT)'
+            )
+            for key_hash in sorted(keys.hashes(self.folder)):
+                connection.exec_driver_sql(
+                    "INSERT INTO credential VALUES ('x', ?)", (key_hash,)
+                )
+        self.assertIn('ok     stored credentials', self.check(0))
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO credential VALUES ('y', 'of another key')"
+            )
+        self.assertIn(
+            'FAILED stored credentials: 1 of 4 stored credentials are '
+            f'encrypted with keys that are not in {self.folder}: mount',
+            self.check(1),
+        )
+
+    def test_keys_that_all_can_read(self):
+        keys.ensure(self.folder)
+        self.folder.chmod(0o755)
+        (self.folder / '1').chmod(0o444)
+        self.assertIn(
+            f'WARN   fernet keys: {self.folder / "1"} can be read by every '
+            'user', self.check(1),
+        )
 
 
 class HostsTest(base.TestCase):

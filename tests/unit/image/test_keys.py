@@ -8,6 +8,7 @@ from cryptography import fernet
 import fixtures
 from keystone_crdb_image import errors
 from keystone_crdb_image import keys
+from keystone_crdb_image import settings
 
 from tests.unit import base
 
@@ -88,6 +89,70 @@ class KeysTest(base.TestCase):
         (self.path / 'state').write_text('a file where the folder should be')
         problem = self.assertRaises(errors.Problem, keys.ensure, self.folder)
         self.assertIn(str(self.folder), str(problem))
+
+    def test_only_numbers_are_keys(self):
+        keys.ensure(self.folder)
+        for name in ('\u00b2', '..data', 'key', '-1x'):
+            (self.folder / name).write_text('no key')
+        self.assertEqual([0, 1], keys.numbers(self.folder))
+        self.assertIsNone(keys.problem(self.folder))
+        # Keystone takes these for keys, and can't rotate them.
+        for name, number in (('01', 1), ('\u0663', 3), ('1_0', 10)):
+            (self.folder / name).write_text('no key')
+            self.assertEqual(
+                f'{self.folder / name} is called like no key: call it '
+                f'{number}',
+                keys.problem(self.folder),
+            )
+            (self.folder / name).unlink()
+
+    def test_file_that_can_not_be_read(self):
+        keys.ensure(self.folder)
+        (self.folder / 'README').write_text('')
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'os.access', lambda path, mode: path.name != 'README'
+            )
+        )
+        self.assertIn(
+            f'{self.folder / "README"} can not be read: give it to user',
+            keys.problem(self.folder),
+        )
+
+    def test_folder_that_is_a_file(self):
+        self.folder.parent.mkdir()
+        self.folder.write_text('')
+        self.assertIn('can not be read (Not a dir', keys.problem(self.folder))
+
+    def test_keys_that_all_can_read(self):
+        keys.ensure(self.folder)
+        self.assertIsNone(keys.warning(self.folder))
+        (self.folder / '0').chmod(0o444)
+        # Nobody else gets as far as the key.
+        self.assertIsNone(keys.warning(self.folder))
+        self.folder.chmod(0o755)
+        self.assertIn(
+            f'{self.folder / "0"} can be read by every user',
+            keys.warning(self.folder),
+        )
+        (self.folder / '0').chmod(0o440)
+        self.assertIsNone(keys.warning(self.folder))
+
+    def test_missing_keys_of_a_database_in_use(self):
+        found = settings.read({
+            f'OS_{group}__KEY_REPOSITORY': str(self.path / group)
+            for group in ('FERNET_TOKENS', 'FERNET_RECEIPTS', 'CREDENTIAL')
+        })
+        self.assertEqual(3, len(keys.folders(found)))
+        keys.ensure_all(found)
+        keys.refuse_missing(found, 'the database')
+        for number in '01':
+            (found.credential_keys / number).unlink()
+        problem = self.assertRaises(
+            errors.Problem, keys.refuse_missing, found, 'the database'
+        )
+        self.assertIn(f'{found.credential_keys} has no keys', str(problem))
+        self.assertIn('KEYSTONE_NEW_KEYS=true', str(problem))
 
     def test_problem(self):
         self.assertIn('has no keys', keys.problem(self.folder))

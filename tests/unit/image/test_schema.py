@@ -31,3 +31,21 @@ class LacksIndexTest(base.TestCase):
 
     def test_none_is_asked_for(self):
         self.assertFalse(schema.lacks_index(self.engine, ()))
+
+
+class IsInUseTest(base.TestCase):
+    def test_endpoint_or_credential(self):
+        for used, statement in (
+            ('endpoint', 'INSERT INTO endpoint VALUES (1)'),
+            ('credential', 'INSERT INTO credential VALUES (1)'),
+        ):
+            engine = database.create_engine(
+                sqlalchemy.make_url(f'sqlite:///{self.path}/{used}')
+            )
+            with engine.begin() as connection:
+                for table in ('endpoint', 'credential'):
+                    connection.exec_driver_sql(f'CREATE TABLE {table} (id)')
+            self.assertFalse(schema.is_in_use(engine))
+            with engine.begin() as connection:
+                connection.exec_driver_sql(statement)
+            self.assertTrue(schema.is_in_use(engine))
