@@ -3,9 +3,13 @@
 
 import argparse
 import collections.abc
+import importlib.metadata
 import os
+import pathlib
+import shutil
 import signal
 import sys
+import traceback
 import types
 import typing
 
@@ -13,11 +17,13 @@ import sqlalchemy
 from sqlalchemy import exc
 
 from keystone_crdb_image import check
+from keystone_crdb_image import configuration
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import evaluation
 from keystone_crdb_image import keys
 from keystone_crdb_image import log
+from keystone_crdb_image import names
 from keystone_crdb_image import schema
 from keystone_crdb_image import serve
 from keystone_crdb_image import settings as settings_module
@@ -43,6 +49,7 @@ def _db_sync(
     settings: settings_module.Settings,
     args: argparse.Namespace,
 ) -> None:
+    configuration.refuse(settings.environ)
     engine = _engine(settings, settings.db_sync_database)
     schema.sync(settings, engine, *args.phase)
 
@@ -58,7 +65,16 @@ def _bootstrap(
             'bootstrap needs KEYSTONE_ADMIN_PASSWORD or '
             'KEYSTONE_ADMIN_PASSWORD_FILE'
         )
-    schema.bootstrap(settings, _engine(settings, settings.database))
+    configuration.refuse(settings.environ)
+    engine = _engine(settings, settings.database)
+    if schema.state(engine) is schema.State.EMPTY:
+        raise errors.Problem('the schema is empty: run the verb db-sync')
+
+    def first() -> None:
+        if not schema.is_in_use(engine):
+            keys.ensure_all(settings)
+
+    schema.bootstrap(settings, engine, before=first)
 
 
 def _check(
@@ -72,18 +88,51 @@ def _rotate_keys(
     settings: settings_module.Settings,
     args: argparse.Namespace,
 ) -> None:
+    configuration.refuse(settings.environ)
     if args.credential:
         keys.rotate_credential_keys(settings)
     else:
         keys.rotate_fernet_keys(settings)
 
 
+def _version() -> str:
+    """Return the image's version, and upstream's."""
+    keystone, oslo_db = (
+        importlib.metadata.version(name) for name in ('keystone', 'oslo.db')
+    )
+    return (
+        f'keystone-crdb {keystone.replace("+", "-")}: '
+        f'Keystone {keystone.partition("+")[0]}, '
+        f'oslo.db {oslo_db.partition("+")[0]}'
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        log.say(f'{message}: see keystone-crdb --help')
+        sys.exit(2)
+
+
+class _Version(argparse.Action):
+    """Print the version, which is looked up only then."""
+
+    def __call__(self, *args: object) -> typing.NoReturn:
+        print(_version())
+        sys.exit()
+
+
 def _parser(
-) -> tuple[argparse.ArgumentParser, collections.abc.Container[str]]:
-    parser = argparse.ArgumentParser(
+) -> tuple[argparse.ArgumentParser, collections.abc.Iterable[str]]:
+    parser = _Parser(
         prog='keystone-crdb',
         description='Anything that is no verb is run as it is, with the '
         'settings in its environment: keystone-crdb keystone-manage doctor.',
+    )
+    parser.add_argument(
+        '--version', action=_Version, nargs=0,
+        help="print the image's version and upstream's",
     )
     verbs = parser.add_subparsers(dest='verb', metavar='VERB', required=True)
 
@@ -110,7 +159,8 @@ def _parser(
     db_sync.set_defaults(phase=[])
     add('bootstrap', _bootstrap, 'create the admin, its roles and the '
         'identity service, or set them right again')
-    add('check', _check, 'say what is wrong with database, schema and keys')
+    add('check', _check, 'say what is wrong with configuration, '
+        'database, schema and keys')
     rotate = add('rotate-keys', _rotate_keys, 'rotate the keys of tokens')
     rotate.add_argument(
         '--credential', action='store_true',
@@ -124,29 +174,60 @@ def _leave(signum: int, frame: types.FrameType | None) -> typing.NoReturn:
     sys.exit(128 + signum)
 
 
+def _run_command(
+    words: list[str],
+    settings: settings_module.Settings,
+    verbs: collections.abc.Iterable[str],
+) -> typing.NoReturn:
+    """Become another command.
+
+    :raises Problem: when there is none of this name
+    """
+    if shutil.which(words[0]) is None:
+        hint = names.nearest(words[0], verbs)
+        raise errors.Problem(
+            f'{words[0]} is no verb and no command of this image'
+            f'{hint or ": see keystone-crdb --help"}'
+        )
+    os.execvpe(words[0], words, settings.environ)  # noqa: S606
+
+
+def _unforeseen(error: Exception) -> str:
+    """Tell of an exception in one line; its text might hold a secret."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f'{pathlib.Path(frame.filename).name}:{frame.lineno}'
+    return (
+        f'unforeseen {type(error).__name__} at {place}: please report it, '
+        'with the traceback that OS_DEFAULT__DEBUG=true shows'
+    )
+
+
 def main() -> int:
     """Run a verb, or become another command.
 
     :returns: exit status
     """
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
     parser, verbs = _parser()
     words = sys.argv[1:] or ['serve']
-    is_verb = words[0] in verbs or words[0] in ('-h', '--help')
+    is_verb = words[0] in verbs or words[0].startswith('-')
     args = parser.parse_args(words) if is_verb else None
     try:
         settings = settings_module.read(dict(os.environ))
-        if args:
-            return args.function(settings, args)
-        os.execvpe(words[0], words, settings.environ)  # noqa: S606
+        if args is None:
+            _run_command(words, settings, verbs)
+        return args.function(settings, args) or 0
     except errors.Problem as problem:
         log.say(str(problem))
     except exc.DBAPIError as error:
         log.say(f'the database failed: {database.reason(error)}')
     except OSError as error:
-        if is_verb:
-            raise
-        log.say(f'{words[0]}: {error.strerror}')
+        log.say(f'{error.filename or words[0]}: {error.strerror or error}')
+    except Exception as error:
+        log.say(_unforeseen(error))
+        if os.environ.get('OS_DEFAULT__DEBUG', '').lower() == 'true':
+            traceback.print_exc()
     return 1
 
 

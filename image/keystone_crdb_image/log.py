@@ -7,6 +7,7 @@ import sys
 def say(text: str) -> None:
     """Print a line.
 
-    :param text: one line, without any secret
+    :param text: without any secret; becomes one line
     """
-    print(f'keystone-crdb: {text}', file=sys.stderr, flush=True)
+    line = ' '.join(text.split())
+    print(f'keystone-crdb: {line}', file=sys.stderr, flush=True)

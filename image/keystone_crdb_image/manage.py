@@ -22,6 +22,7 @@ def _child(
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.environ.clear()
         os.environ.update(environ)
         cli.main(argv=['keystone-manage', *words])
