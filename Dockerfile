@@ -43,7 +43,7 @@ RUN set -eu; \
     useradd --system --uid 42425 --gid 42425 --no-log-init --no-create-home \
         --home-dir /var/lib/keystone --shell /usr/sbin/nologin keystone; \
     install -d -m 0755 /etc/keystone; \
-    install -d -m 0700 -o 42425 -g 42425 /var/lib/keystone
+    install -d -m 0770 -o 42425 -g 0 /var/lib/keystone
 
 FROM base AS builder
 RUN set -eu; \
