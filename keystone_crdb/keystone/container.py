@@ -88,6 +88,60 @@ def apart(
     )
 
 
+class Ended(typing.NamedTuple):
+    """A container that has ended.
+
+    :param status: its exit status
+    :param output: both streams
+    """
+
+    status: int
+    output: str
+
+
+def once(
+    engine: engines.Engine,
+    reference: str,
+    words: collections.abc.Sequence[str] = (),
+    settings: collections.abc.Mapping[str, str] | None = None,
+    options: collections.abc.Sequence[str] = (),
+    limit: float = START_LIMIT,
+) -> Ended:
+    """Run a container to its end.
+
+    :param words: for the image's entrypoint
+    :param settings: its environment
+    :param options: of `run`
+    :param limit: seconds
+    :raises subprocess.TimeoutExpired: when it does not end; it is removed
+    """
+    environ, secrets = apart(settings or {})
+    name = engines.unique_name()
+    with engines.secret_files(secrets) as (mount, names):
+        try:
+            result = subprocess.run(
+                engine.run_command(
+                    reference, name, {**environ, **names}, (*mount, *options),
+                    words,
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=limit,
+            )
+        except subprocess.TimeoutExpired:
+            engine.call('rm', '--force', name)
+            raise
+    # podman complains where systemd can't start the health check.
+    lines = [
+        line
+        for line in result.stdout.splitlines()
+        if not line.startswith('time=')
+    ]
+    return Ended(result.returncode, '\n'.join(lines))
+
+
 class Keystone:
     """A container that can be started and ended again and again.
 

@@ -4,7 +4,6 @@
 import contextlib
 import functools
 import pathlib
-import subprocess
 import uuid
 
 import fixtures
@@ -14,7 +13,6 @@ import sqlalchemy
 import testtools
 
 from keystone_crdb import databases
-from keystone_crdb.images import engine as engines
 from keystone_crdb.images import image
 from keystone_crdb.keystone import container
 from keystone_crdb.keystone import http
@@ -74,27 +72,9 @@ class TestCase(testtools.TestCase):
 
     def once(self, *words, environ=None, options=(), limit=LIMIT):
         """Run a container to its end; return its status and output."""
-        environ, secrets = container.apart(environ or {})
-        name = engines.unique_name()
-        with engines.secret_files(secrets) as (mount, names):
-            result = subprocess.run(
-                engine().run_command(
-                    self.image.reference, name, {**environ, **names},
-                    (*mount, *options), words,
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=limit,
-            )
-        # podman complains where systemd can't start the health check.
-        lines = [
-            line
-            for line in result.stdout.splitlines()
-            if not line.startswith('time=')
-        ]
-        return result.returncode, '\n'.join(lines)
+        return container.once(
+            engine(), self.image.reference, words, environ, options, limit
+        )
 
     @contextlib.contextmanager
     def starting(self, options=(), **settings):

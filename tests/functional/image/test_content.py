@@ -106,7 +106,36 @@ class ContentTest(base.TestCase):
         self.assertEqual(0, status, output)
         self.assertEqual('cockroachdb+psycopg://u@h/d', output)
 
+    def test_version(self):
+        status, output = self.once('--version')
+        self.assertEqual(0, status, output)
+        self.assertRegex(
+            output,
+            r'^keystone-crdb 30\.0\.0-crdb\.\d+: Keystone [\d.]+, '
+            r'oslo\.db [\d.]+$',
+        )
+
+    def test_every_console_script(self):
+        # lockutils-wrapper takes any word for the command that it runs.
+        output = self._shell(
+            'cd /opt/keystone/bin; for file in *; do case $file in '
+            'activate*|Activate*|python*) continue;; '
+            'lockutils-wrapper) words="true";; '
+            '*) words=--help;; esac; '
+            'if ./$file $words > /tmp/said 2>&1 </dev/null; '
+            'then echo "ok $file"; '
+            'else echo "$file: $(tail -n 1 /tmp/said)"; fi; done'
+        )
+        wrong = [
+            line for line in output.splitlines() if not line.startswith('ok ')
+        ]
+        self.assertEqual([], wrong)
+        self.assertLessEqual(
+            {'keystone-crdb', 'keystone-manage', 'keystone-status', 'uwsgi'},
+            set(output.split()),
+        )
+
     def test_unknown_command(self):
         status, output = self.once('no-such-command')
         self.assertEqual(1, status)
-        self.assertIn('no-such-command: No such file', output)
+        self.assertIn('no-such-command is no verb and no command', output)

@@ -8,6 +8,7 @@ from cryptography import fernet
 import fixtures
 import sqlalchemy
 
+from keystone_crdb import process
 from tests.functional.image import base
 
 
@@ -107,10 +108,15 @@ class ProblemTest(base.TestCase):
         for name in ('0', '1'):
             (folder / name).write_bytes(fernet.Fernet.generate_key())
             (folder / name).chmod(0o444)
+        # No number to rotation or to Keystone, though Python calls it a digit.
+        (folder / '\u00b2').write_bytes(b'')
         mounted = '/var/lib/keystone/fernet-keys'
         options = ('--volume', f'{folder}:{mounted}:ro')
         _, output = self.once('check', options=options)
-        self.assertIn(f'ok     fernet keys: 2 in {mounted}', output)
+        self.assertIn(
+            f'WARN   fernet keys: {mounted}/0 can be read by every user',
+            output,
+        )
         line = self._problem('rotate-keys', options=options)
         self.assertIn(f'{mounted} is read-only: rotate where', line)
 
@@ -120,6 +126,44 @@ class ProblemTest(base.TestCase):
             options=('--volume', f'{folder}:/var/lib/keystone:ro')
         )
         self.assertIn('there is no KEYSTONE_DATABASE_URL', line)
+
+    def test_keystone_conf(self):
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        folder.chmod(0o755)
+        for content, said in (
+            (b'[DEFAULT]\nname = \xff\n', 'keystone.conf: it is not UTF-8'),
+            (b'debug = true\n', 'keystone.conf: line 1: Section must be'),
+        ):
+            (folder / 'keystone.conf').write_bytes(content)
+            line = self._problem(
+                options=('--volume', f'{folder}:/etc/keystone:ro,Z')
+            )
+            self.assertIn(said, line)
+
+    def test_interrupted_while_it_waits(self):
+        with self.starting(
+            KEYSTONE_DATABASE_URL='cockroachdb+psycopg://u@127.0.0.1:1/d'
+        ) as keystone:
+
+            def waits():
+                if 'waiting for the database' not in keystone.output():
+                    raise process.NotYet(keystone.output())
+
+            process.wait_until(waits, base.LIMIT)
+            keystone.signal('INT')
+            self.assertEqual(130, keystone.ended(base.LIMIT))
+            self.assertNotIn('Traceback', keystone.output())
+
+    def test_small_memory(self):
+        status, output = self.once(
+            environ={'OS_TOKEN__EXPIRATION': 'x', 'KEYSTONE_PROCESSES': '8'},
+            options=('--memory', '256m'),
+        )
+        self.assertEqual(1, status, output)
+        self.assertIn(
+            '8 processes need about 1230 MB and the memory limit is 268 MB',
+            output,
+        )
 
     def test_settings(self):
         for environ, said in (

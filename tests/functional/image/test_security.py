@@ -209,7 +209,7 @@ class SecurityTest(base.TestCase):
             environ={'KEYSTONE_DATABASE_URL': url, **given},
         )
         self.assertEqual(1, status)
-        self.assertIn('the user keystone may not create it', output)
+        self.assertIn('the schema is empty: run the verb db-sync', output)
         with self.starting(
             options,
             KEYSTONE_DATABASE_URL=url,

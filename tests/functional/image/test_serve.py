@@ -38,7 +38,7 @@ class ServeTest(base.TestCase):
             )
             checked = keystone.run('check')
             self.assertNotIn('FAILED', checked)
-            self.assertEqual(5, checked.count('ok '), checked)
+            self.assertEqual(7, checked.count('ok '), checked)
 
             keystone.run('bootstrap')
             keystone.run('rotate-keys')
@@ -128,6 +128,18 @@ class ServeTest(base.TestCase):
             token = self.token(keystone, password)
             self.assertTrue(self.is_valid(keystone, token))
             self.assertNotIn(password, keystone.output())
+
+    def test_any_user_of_group_0(self):
+        options = ('--user', '1234567:0', *self.volume())
+        with self.serving(options) as keystone:
+            self.assertIn('1234567\n', keystone.run('id', '-u'))
+            self.assertNotIn('FAILED', keystone.run('check'))
+            keystone.run('rotate-keys')
+
+    def test_keystone_status(self):
+        with self.serving() as keystone:
+            found = keystone.run('keystone-status', 'upgrade', 'check')
+        self.assertEqual(3, found.count('Result: Success'), found)
 
     def test_drains_on_sigterm(self):
         with self.serving(
