@@ -23,6 +23,22 @@ class LeaseTestCase(base.TestCase):
 
 
 class LeaseTest(LeaseTestCase):
+    def test_table_that_may_not_be_made(self):
+        refused = exc.ProgrammingError('', {}, Exception('no privilege'))
+        refused.orig.sqlstate = '42501'
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb_image.lease.has_table', lambda engine: False
+            )
+        )
+
+        @sqlalchemy.event.listens_for(self.engine, 'begin')
+        def refuse(connection):
+            raise refused
+
+        problem = self.assertRaises(errors.Problem, self.lease().acquire)
+        self.assertIn('may not create it: run the verb db-', str(problem))
+
     def test_one_at_a_time(self):
         first, second = self.lease(), self.lease()
         self.assertTrue(first.acquire())
