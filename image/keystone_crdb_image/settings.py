@@ -15,6 +15,7 @@ import ipaddress
 import pathlib
 import re
 import typing
+import urllib.parse
 
 from oslo_config import cfg
 import sqlalchemy
@@ -69,6 +70,9 @@ _SECRET = re.compile(
     r'KEYSTONE_(ADMIN_PASSWORD|(DATABASE|DB_SYNC)_(PASSWORD|URL))'
     r'|OS_\w+__\w*(CONNECTION|PASSWORD|SECRET|TRANSPORT_URL)'
 )
+
+#: The largest of all numbers; more seconds or processes are a mistake.
+_MOST = 100_000
 
 #: Names that say where a database is; an evaluation has none of them.
 _DATABASE = re.compile(r'KEYSTONE_(DATABASE|DB)_\w+|OS_DATABASE__\w+')
@@ -173,12 +177,17 @@ def separate(environ: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     )
 
 
-def _refuse_empty(environ: dict[str, str]) -> None:
-    """Refuse settings without a value, which are mistakes of a template.
+def _refuse_no_text(environ: dict[str, str]) -> None:
+    """Refuse settings without a value, and what is not text.
 
     :raises Problem: naming the setting
     """
     for name, value in sorted(environ.items()):
+        if name.startswith(('KEYSTONE_', 'OS_')) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise errors.Problem(f'{name} is not UTF-8 text') from error
         setting = name.removesuffix('_FILE')
         if not value.strip() and (
             setting in NAMES or _SECRET.fullmatch(setting)
@@ -194,9 +203,10 @@ def _number(values: dict[str, str | None], name: str, least: int) -> int:
         number = int(values[name] or '')
     except ValueError:
         number = None
-    if number is None or number < least:
+    if number is None or not least <= number <= _MOST:
         raise errors.Problem(
-            f'{name} is a whole number from {least}, not {values[name]!r}'
+            f'{name} is a whole number from {least} to {_MOST}, not '
+            f'{values[name]!r}'
         )
     return number
 
@@ -227,7 +237,17 @@ def _listen(values: dict[str, str | None]) -> tuple[str, int]:
 def _endpoint(values: dict[str, str | None], name: str, default: str) -> str:
     """Return a URL for the catalog, where a client would find it wrong."""
     url = values[name] or default
-    if not re.match(r'https?://[^/]', url):
+    try:
+        parts = urllib.parse.urlsplit(url)
+        right = (
+            parts.scheme in ('http', 'https')
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not re.search(r'[\s@?#]', url)
+        )
+    except ValueError:
+        right = False
+    if not right:
         raise errors.Problem(
             f'{name} is a URL such as https://keystone.example.org/v3, not '
             f'{url!r}'
@@ -381,7 +401,7 @@ def read(environ: dict[str, str]) -> Settings:
     :param environ: the container's environment
     :raises Problem: naming the setting that is wrong
     """
-    _refuse_empty(environ)
+    _refuse_no_text(environ)
     environ = read_secret_files(environ)
     names.check(environ, NAMES)
     values = {

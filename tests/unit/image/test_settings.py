@@ -232,6 +232,14 @@ class SettingsTest(base.TestCase):
                 )
         settings.read({'OS_CORS__ALLOWED_ORIGIN': ''})
 
+    def test_bytes_that_are_no_text_are_refused(self):
+        value = b'a\xff'.decode(errors='surrogateescape')
+        for name in ('KEYSTONE_DATABASE_PASSWORD', 'OS_LDAP__PASSWORD'):
+            self.assertEqual(
+                f'{name} is not UTF-8 text', self._problem(**{name: value})
+            )
+        settings.read({'LS_COLORS': value, 'KEYSTONE_REGION': 'Z\u00fcrich'})
+
     def test_evaluation_has_no_variable_of_a_database(self):
         for name in (
             'KEYSTONE_DATABASE_PASSWORD',
@@ -256,6 +264,14 @@ class SettingsTest(base.TestCase):
             ('KEYSTONE_INTERNAL_URL', 'keystone:5000/v3'),
             ('KEYSTONE_PROCESSES', '0'),
             ('KEYSTONE_PUBLIC_URL', 'keystone.example.org'),
+            ('KEYSTONE_PUBLIC_URL', 'http:///v3'),
+            ('KEYSTONE_PUBLIC_URL', 'http://h:99999/v3'),
+            ('KEYSTONE_PUBLIC_URL', 'http://h:port/v3'),
+            ('KEYSTONE_PUBLIC_URL', 'http://[h/v3'),
+            ('KEYSTONE_PUBLIC_URL', 'http://h/v3 '),
+            ('KEYSTONE_PUBLIC_URL', 'ftp://h/v3'),
+            ('KEYSTONE_THREADS', '1000000'),
+            ('KEYSTONE_THREADS', '9' * 5000),
             ('KEYSTONE_THREADS', 'x'),
         ):
             problem = self._problem(**database, **{name: value})
