@@ -20,10 +20,13 @@ from keystone_crdb.checks.attack import clients
 from keystone_crdb.checks.attack import hosts
 from keystone_crdb.checks.attack import limits
 from keystone_crdb.checks.attack import parts
+from keystone_crdb.checks.attack import states
 from keystone_crdb.images import image
 
 #: In the order of a run.
-PARTS: tuple[types.ModuleType, ...] = (clients, limits, hosts, caches)
+PARTS: tuple[types.ModuleType, ...] = (
+    clients, limits, hosts, caches, states,
+)  # fmt: skip
 
 
 def name(part: types.ModuleType) -> str:
