@@ -12,6 +12,7 @@
 
 """The values of a statement that failed are not in the exception."""
 
+import fixtures
 from oslo_db import exception as db_exception
 import sqlalchemy
 
@@ -41,3 +42,11 @@ class HiddenParametersTestCase(unit.BaseTestCase):
 
         self.assertIn('FROM missing', str(error))
         self.assertNotIn('a hash', str(error))
+
+    def test_rows(self):
+        log = self.useFixture(fixtures.FakeLogger('sqlalchemy.engine'))
+        with self.engine.connect() as connection:
+            connection.execute(sqlalchemy.text("SELECT 'a ' || 'hash'")).all()
+
+        self.assertIn('SELECT', log.output)
+        self.assertNotIn('a hash', log.output)

@@ -14,6 +14,7 @@
 
 import uuid
 
+from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 from oslo_db.sqlalchemy import engines
 from oslo_db.sqlalchemy import test_fixtures
@@ -86,6 +87,47 @@ class OddValuesMixin(test_fixtures.OpportunisticDBTestMixin):
                         f'{engine.url.drivername}: {statement}: {error!r}',
                     )
             self.assertGreaterEqual(refused, self.REFUSED)
+
+    def test_values_that_no_column_has(self):
+        for engine in self.engines:
+            values = ['a\ud800b', ['x'], {'x': 'y'}]
+            if engine.dialect.name != 'sqlite':
+                values += ['\0', 'a\0b']
+            row = {'id': 'row', 'number': 1}
+            with engine.begin() as connection:
+                connection.execute(_TABLE.insert(), [row])
+            for value in values:
+                literal = sqlalchemy.literal(value, _TABLE.c.id.type)
+                matches = _TABLE.c.id == literal
+                with engine.begin() as connection:
+                    found = connection.execute(
+                        sqlalchemy.select(_TABLE).where(matches)
+                    )
+                    self.assertEqual([], found.all())
+                    deleted = connection.execute(
+                        _TABLE.delete().where(matches)
+                    )
+                    self.assertEqual(0, deleted.rowcount)
+                for statement in (
+                    _TABLE.insert().values(id=literal),
+                    _TABLE.update().values(id=literal),
+                    _TABLE.update().where(matches).values(number=2),
+                ):
+                    error = self._error(engine, statement)
+                    self.assertIsInstance(error, db_exception.DBDataError)
+            with engine.begin() as connection:
+                connection.execute(_TABLE.delete())
+
+    def test_rows_of_one_statement(self):
+        for engine in self.engines:
+            rows = [{'id': 'a'}, {'id': '\ud800'}]
+            with engine.begin() as connection:
+                self.assertRaises(
+                    db_exception.DBDataError,
+                    connection.execute,
+                    _TABLE.insert(),
+                    rows,
+                )
 
     def test_failure(self):
         for engine in self.engines:
