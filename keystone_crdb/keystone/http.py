@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One request to Keystone, and how it ended."""
 
+import collections.abc
 import dataclasses
 import enum
 import http.client
@@ -146,3 +147,43 @@ def user_of_token(url: str, token: str) -> str | None:
     if answer.outcome is not Outcome.DONE:
         return None
     return str(answer.body['token']['user']['name'])
+
+
+class Received(typing.NamedTuple):
+    """An answer as it came.
+
+    :param kind: the header Content-Type, or nothing
+    """
+
+    status: int
+    kind: str
+    content: bytes
+
+
+def exchange(
+    netloc: str,
+    method: str,
+    path: str,
+    headers: collections.abc.Mapping[str, bytes],
+    content: bytes,
+) -> Received:
+    """Send a request of any bytes on a connection of its own.
+
+    :param netloc: host and port
+    :param path: quoted, and with a query
+    :raises OSError: when there is no answer, or what comes is none
+    """
+    connection = http.client.HTTPConnection(netloc, timeout=TIMEOUT)
+    try:
+        connection.putrequest(method, path)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.putheader('Content-Length', str(len(content)))
+        connection.endheaders(content)
+        response = connection.getresponse()
+        kind = response.headers.get('Content-Type', '')
+        return Received(response.status, kind, response.read())
+    except http.client.HTTPException as exc:
+        raise ConnectionError(str(exc) or type(exc).__name__) from exc
+    finally:
+        connection.close()

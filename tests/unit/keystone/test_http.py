@@ -75,3 +75,26 @@ class RequestTest(testtools.TestCase):
             port = listening.getsockname()[1]
         answer = http.request(f'http://127.0.0.1:{port}/v3', 'GET', '/')
         self.assertIs(http.Outcome.UNREACHABLE, answer.outcome)
+
+
+class ExchangeTest(testtools.TestCase):
+    def ask(self, reply):
+        with server(reply) as (url, came):
+            netloc = url.removeprefix('http://').removesuffix('/v3')
+            received = http.exchange(
+                netloc, 'POST', '/a%00', {'X-Auth-Token': b'?'}, b'x'
+            )
+        self.came = came[0]
+        return received
+
+    def test_bytes(self):
+        received = self.ask(
+            b'HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\n\xff'
+        )
+        self.assertEqual((200, 'a/b', b'\xff'), received)
+        self.assertIn('POST /a%00 HTTP/1.1\r\n', self.came)
+        self.assertIn('X-Auth-Token: ?\r\nContent-Length: 1\r\n', self.came)
+
+    def test_no_answer(self):
+        for reply in (b'', b'nonsense\r\n\r\n'):
+            self.assertRaises(OSError, self.ask, reply)
