@@ -21,11 +21,12 @@ from keystone_crdb.checks.attack import hosts
 from keystone_crdb.checks.attack import limits
 from keystone_crdb.checks.attack import parts
 from keystone_crdb.checks.attack import states
+from keystone_crdb.checks.attack import values
 from keystone_crdb.images import image
 
 #: In the order of a run.
 PARTS: tuple[types.ModuleType, ...] = (
-    clients, limits, hosts, caches, states,
+    clients, limits, values, hosts, caches, states,
 )  # fmt: skip
 
 
