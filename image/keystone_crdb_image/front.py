@@ -34,6 +34,9 @@ _QUEUE = 100
 #: Seconds after the limit of a request at which HAProxy gives it up too.
 _GRACE = 5
 
+#: The variables that hold the sockets of `sockets`.
+SOCKETS = ('FRONT_HEALTH', 'FRONT_KEYSTONE')
+
 #: An address that no client has.
 _NOBODY = '255.255.255.255'
 

@@ -26,6 +26,9 @@ MARKER = 'OS_HEALTHCHECK__DISABLE_BY_FILE_PATH'
 #: Seconds that a program may take to end once it has nothing to do.
 _MERCY = 5
 
+#: Seconds between two looks for uWSGI's sockets.
+_POLL = 0.05
+
 
 class Supervisor:
     """The two programs, and what has been asked of them.
@@ -84,13 +87,14 @@ class Supervisor:
         loop.add_signal_handler(
             signal.SIGHUP, workers.send_signal, signal.SIGHUP
         )
+        workers_end = asyncio.ensure_future(workers.wait())
+        # A client that is let in before would get an error.
+        while not (_are_there() or self._asked or workers_end.done()):
+            await asyncio.sleep(_POLL)
         clients = await asyncio.create_subprocess_exec(
             *commands[1], start_new_session=True
         )
-        both = (
-            asyncio.ensure_future(workers.wait()),
-            asyncio.ensure_future(clients.wait()),
-        )
+        both = (workers_end, asyncio.ensure_future(clients.wait()))
         marker = pathlib.Path(os.environ[MARKER])
         try:
             await self._pause(float('inf'), 1, *both)
@@ -115,6 +119,11 @@ class Supervisor:
             return 0
         log.say(f'uWSGI ended with {found[0]}, HAProxy with {found[1]}')
         return 1
+
+
+def _are_there() -> bool:
+    """Tell whether uWSGI has made its sockets."""
+    return all(os.path.exists(os.environ[name]) for name in front.SOCKETS)
 
 
 def _ended(programs: tuple[asyncio.Task[int], ...]) -> bool:

@@ -28,6 +28,8 @@ signal.signal(signal.SIGINT, end)
 signal.signal(signal.SIGHUP, lambda *_: say('server hung up'))
 os.fstat(int(sys.argv[1]))
 say('server up')
+for name in ('FRONT_HEALTH', 'FRONT_KEYSTONE'):
+    open(os.environ[name], 'w').close()
 while True:
     signal.pause()
 """
@@ -72,6 +74,8 @@ class SupervisorTest(testtools.TestCase):
                 'PYTHONPATH': str(paths.ROOT / 'image'),
                 'MARKER': str(self.marker),
                 supervisor.MARKER: str(self.marker),
+                'FRONT_HEALTH': str(folder / 'health'),
+                'FRONT_KEYSTONE': str(folder / 'keystone'),
                 **environ,
             },
             stdout=subprocess.PIPE,
@@ -83,8 +87,8 @@ class SupervisorTest(testtools.TestCase):
         self.addCleanup(process.communicate)
         # What it runs, too, where a test leaves that running.
         self.addCleanup(self.kill, process)
-        lines = {process.stdout.readline() for _ in range(2)}
-        self.assertEqual({'front up\n', 'server up\n'}, lines)
+        lines = [process.stdout.readline() for _ in range(2)]
+        self.assertEqual(['server up\n', 'front up\n'], lines)
         return process
 
     def kill(self, process):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import importlib
 import socket
 import threading
 import time
@@ -121,6 +122,13 @@ class ClientsTest(ServerTest):
 
 class CheckTest(testtools.TestCase):
     def test_parts(self):
-        self.assertEqual((limits,), check._chosen(['limits']))
+        self.assertEqual(['limits'], check._chosen(['limits']))
         self.assertEqual(check.PARTS, check._chosen([]))
         self.assertRaises(errors.Failure, check._chosen, ['nothing'])
+
+    def test_each_part_attacks(self):
+        for name in check.PARTS:
+            part = importlib.import_module(
+                f'keystone_crdb.checks.attack.{name}'
+            )
+            self.assertTrue(callable(part.attack))
