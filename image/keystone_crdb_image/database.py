@@ -65,7 +65,8 @@ _FINAL = (
         'see sslmode{sslmode}',
     ),
     (
-        'invalid (connection option|integer value|port number|\\w+ value)',
+        'invalid (connection option|integer value|port number|\\w+ value)'
+        '|bad value for|definition of service',
         'see its port and what follows the ?',
     ),
     (

@@ -271,7 +271,8 @@ def database_url(
         raise errors.Problem(
             'the database URL is not of the form cockroachdb+psycopg://'
             'USER:PASSWORD@HOST:26257/DATABASE (characters such as @ : / % '
-            'in the password are percent-encoded)'
+            'in the password are percent-encoded; several hosts are written '
+            '.../DATABASE?host=A:26257&host=B:26257)'
         ) from error
     dialect, _, driver = url.drivername.partition('+')
     if dialect == 'cockroachdb':

@@ -5,8 +5,10 @@ No message quotes any part of a URL: a password whose characters were not
 percent-encoded ends up in the host, the port or the database's name.
 """
 
+import collections.abc
 import ipaddress
 import re
+import typing
 
 from psycopg import pq
 import sqlalchemy
@@ -23,26 +25,29 @@ _ENCODE = (
     'them or set KEYSTONE_DATABASE_PASSWORD instead'
 )
 
-#: Words after the ? that are not libpq's.
-_OTHER_OPTIONS = frozenset(
-    {'autocommit', 'dbname', 'plugin', 'prepare_threshold'}
-)
-
 
 def refuse(reason: str) -> errors.Problem:
     """Return the problem of a URL."""
     return errors.Problem(f'the database URL {reason}')
 
 
-def _check_options(found: set[str]) -> None:
-    known = _OTHER_OPTIONS.union(
+def _check_options(
+    options: collections.abc.Mapping[str, typing.Any],
+) -> None:
+    known = {
         option.keyword.decode() for option in pq.Conninfo.get_defaults()
-    )
-    for option in sorted(found - known):
-        raise refuse(
-            'has an option after the ? that libpq does not have'
-            f'{names.nearest(option, known)}'
-        )
+    }
+    for name, value in sorted(options.items()):
+        if name not in known:
+            raise refuse(
+                'has an option after the ? that libpq does not have'
+                f'{names.nearest(name, known)}'
+            )
+        if isinstance(value, tuple):
+            raise refuse(f'has the option {name} more than once')
+        # What follows would be lost, the port among it.
+        if '\0' in str(value):
+            raise refuse('has a NUL character (%00)')
 
 
 def _is_host(text: str) -> bool:
@@ -71,7 +76,7 @@ def check(url: sqlalchemy.URL) -> None:
         raise refuse(
             'does not name its hosts as host=a:26257&host=b:26257'
         ) from error
-    _check_options(set(options))
+    _check_options(options)
     hosts = str(options.get('host', '')).split(',')
     if not (any(hosts) or 'hostaddr' in options):
         raise refuse(

@@ -147,6 +147,8 @@ class ExplainTest(base.TestCase):
             ('invalid port number: "99999"', 'see its port'),
             ('invalid integer value "x" for connection option "port"',
              'see its port'),
+            ("bad value for connect_timeout: 'abc'", 'what follows the ?'),
+            ('definition of service "x" not found', 'what follows the ?'),
             ('invalid sslmode value: "verify"', 'sslmode=verify-full'),
             ('invalid target_session_attrs value: "x"', 'what follows the ?'),
             ('received invalid response to SSL negotiation: H', '26257'),
