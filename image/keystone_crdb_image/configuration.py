@@ -205,11 +205,14 @@ def that_names(file: str, environ: dict[str, str]) -> str | None:
     """
     with parsing.environment(environ):
         options = _Options(environ)
-        for group, name in options.known:
-            value = options.value(group, name)
-            if isinstance(value, str) and value and file.endswith(value):
-                return options.place(group, name)
-    return None
+        found = [
+            (len(value), options.place(group, name))
+            for group, name in options.known
+            if isinstance(value := options.value(group, name), str)
+            and value.strip('/')
+            and (file.endswith(value) or file.startswith(f'{value}/'))
+        ]
+    return max(found)[1] if found else None
 
 
 def refuse(environ: dict[str, str]) -> None:

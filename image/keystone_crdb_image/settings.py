@@ -12,6 +12,7 @@ line holds a secret.
 
 import dataclasses
 import ipaddress
+import os
 import pathlib
 import re
 import typing
@@ -365,6 +366,12 @@ def _configured(
             }
         except cfg.Error as error:
             raise errors.Problem(f'keystone.conf: {error}') from error
+    for (group, name), value in values.items():
+        if name == 'key_repository' and not os.path.isabs(value):
+            raise errors.Problem(
+                f'[{group}] {name} (OS_{group.upper()}__{name.upper()}) is '
+                f'the path of a folder from /, not {value!r}'
+            )
     return values, bool(conf.config_file or conf.config_dir)
 
 

@@ -25,7 +25,7 @@ def _why(error: BaseException, environ: dict[str, str]) -> str:
     if isinstance(error, OSError) and error.filename:
         text = f'{error.filename}: {error.strerror}'
         if option := configuration.that_names(error.filename, environ):
-            text = f'{option} is {text}'
+            text = f'{option} leads to {text}'
     return text
 
 

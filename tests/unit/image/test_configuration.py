@@ -143,4 +143,10 @@ class ConfigurationTest(base.TestCase):
                 '/logs/k.log', {'OS_DEFAULT__LOG_FILE': 'k.log'}
             ),
         )
+        self.assertEqual(
+            'OS_DEFAULT__LOG_FILE',
+            configuration.that_names(
+                '/nowhere/keystone.log', {'OS_DEFAULT__LOG_FILE': '/nowhere'}
+            ),
+        )
         self.assertIsNone(configuration.that_names('/other', {}))

@@ -236,6 +236,13 @@ class SettingsTest(base.TestCase):
                 )
         settings.read({'OS_CORS__ALLOWED_ORIGIN': ''})
 
+    def test_folders_of_keys_are_absolute(self):
+        for value in ('', 'keys', './keys'):
+            self.assertIn(
+                f'is the path of a folder from /, not {value!r}',
+                self._problem(OS_CREDENTIAL__KEY_REPOSITORY=value),
+            )
+
     def test_bytes_that_are_no_text_are_refused(self):
         value = b'a\xff'.decode(errors='surrogateescape')
         for name in ('KEYSTONE_DATABASE_PASSWORD', 'OS_LDAP__PASSWORD'):
