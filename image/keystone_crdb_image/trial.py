@@ -5,6 +5,7 @@ It finds what the types of options do not tell, such as a driver that is not
 there or a log file in a folder that is not.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -29,10 +30,24 @@ def _why(error: BaseException, environ: dict[str, str]) -> str:
     return text
 
 
-def _child(answer: int, environ: dict[str, str]) -> typing.NoReturn:
-    """Load Keystone and end this process, writing what was wrong."""
+def _load() -> None:
+    """Load Keystone and its policies, which the first request would load."""
+    from keystone.common.rbac_enforcer import policy
+    import keystone.conf
     from keystone.server import wsgi
 
+    wsgi.initialize_public_application()
+    policy.get_enforcer().load_rules()
+    # oslo.policy takes the defaults if there is no such file.
+    conf = keystone.conf.CONF
+    place = conf.get_location('policy_file', 'oslo_policy').location
+    file = conf.oslo_policy.policy_file
+    if place.is_user_controlled and not conf.find_file(file):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file)
+
+
+def _child(answer: int, environ: dict[str, str]) -> typing.NoReturn:
+    """Load Keystone and end this process, writing what was wrong."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -43,7 +58,7 @@ def _child(answer: int, environ: dict[str, str]) -> typing.NoReturn:
         sys.argv[1:] = []
         os.environ.clear()
         os.environ.update(environ | _FOLDER)
-        wsgi.initialize_public_application()
+        _load()
         os._exit(0)
     except BaseException as error:
         os.write(answer, _why(error, environ).encode())

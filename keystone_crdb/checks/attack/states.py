@@ -92,6 +92,10 @@ def _states(url: str, folder: pathlib.Path) -> list[State]:
         State('a driver that is not there', 'sqll',
               {'OS_IDENTITY__DRIVER': 'sqll'}),
         State(
+            'a policy file that is not there', 'OS_OSLO_POLICY__POLICY_FILE',
+            {'OS_OSLO_POLICY__POLICY_FILE': '/etc/keystone/none.yaml'},
+        ),
+        State(
             'a log file in a folder that is not there',
             '[DEFAULT] log_file in keystone.conf', {},
             ('--volume', f'{folder}:/etc/keystone:ro,Z'),

@@ -14,16 +14,20 @@ from tests.unit import base
 
 class TrialTest(base.TestCase):
     def problem(self, load, **environ):
-        wsgi = types.ModuleType('keystone.server.wsgi')
-        wsgi.initialize_public_application = load
-        server = types.ModuleType('keystone.server')
-        server.wsgi = wsgi
-        keystone = types.ModuleType('keystone')
-        keystone.server = server
+        keystone, server, wsgi = (
+            types.ModuleType(name)
+            for name in (
+                'keystone', 'keystone.server', 'keystone.server.wsgi',
+            )
+        )
+        keystone.server, server.wsgi = server, wsgi
         modules = {
             module.__name__: module for module in (keystone, server, wsgi)
         }
-        with fixtures.MonkeyPatch('sys.modules', {**sys.modules, **modules}):
+        with (
+            fixtures.MonkeyPatch('sys.modules', {**sys.modules, **modules}),
+            fixtures.MonkeyPatch('keystone_crdb_image.trial._load', load),
+        ):
             return trial.problem(environ)
 
     def test_nothing_is_wrong(self):
