@@ -25,6 +25,9 @@ from keystone_crdb.keystone import container as keystones
 #: Seconds that a request may take.
 LIMIT = 2
 
+#: Seconds after which a cache that is back is used again.
+_RETURN = 8
+
 _START_LIMIT = 20
 
 
@@ -57,7 +60,7 @@ MEMCACHED = {
     'OS_CACHE__BACKEND': 'oslo_cache.memcache_pool',
     'OS_CACHE__MEMCACHE_SERVERS': '127.0.0.1:{port}',
     'OS_CACHE__SOCKET_TIMEOUT': '0.5',
-    'OS_CACHE__MEMCACHE_DEAD_RETRY': '30',
+    'OS_CACHE__MEMCACHE_DEAD_RETRY': '1',
     'OS_CACHE__MEMCACHE_POOL_CONNECTION_GET_TIMEOUT': '1',
     'OS_CACHE__MEMCACHE_POOL_FLUSH_ON_RECONNECT': 'true',
 }
@@ -272,6 +275,8 @@ def away(
         moment = time.monotonic()
         with fault:
             time.sleep(stage.pause)
+        # The clients also notice when it is read again.
+        time.sleep(_RETURN)
     # Revocations are looked for, which a stale cache does not know of.
     found = stages.result(load, moment, note=f'{stage.pause:.0f} s long')
     slowest = max(call.end - call.start for call in load.record.calls)

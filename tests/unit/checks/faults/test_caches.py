@@ -99,6 +99,10 @@ class ServerTest(base.TestCase):
 
 
 class AwayTest(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MockPatchObject(caches, '_RETURN', 0))
+
     def _found(self, seconds=0.1, failed=0):
         load = mock.Mock()
         load.record.calls = [mock.Mock(start=1, end=1 + seconds)]

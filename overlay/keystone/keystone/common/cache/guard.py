@@ -41,7 +41,11 @@ _LOCAL_BACKENDS = (
 )
 
 # After how many seconds a cache that is away is tried again.
-_PAUSE = 5
+_PAUSE = 1
+
+# For how many seconds a cache that is back is written to and not read. Until
+# then, other processes have noticed that it is back, and delete from it again.
+_SETTLE = 5
 
 # How long a call takes at most, if [cache] socket_timeout is longer.
 _MAX_SECONDS = 1
@@ -56,8 +60,9 @@ _FAILURES = 3
 _MAX_STUCK = 8
 
 # What a call does: it reads, or stores what was read elsewhere, or replaces
-# what the cache has, which is stale if the call has no effect.
-_READ, _STORE, _REPLACE = range(3)
+# what the cache has, which is stale if the call has no effect. A region's id
+# is a part of its keys, which are to be deleted.
+_READ, _STORE, _REPLACE, _READ_ID = range(4)
 
 
 class Away(Exception):
@@ -101,8 +106,8 @@ class _Caller:
 class Cache:
     """The servers of the cache, as this process sees them.
 
-    :param invalidate: called before they are used again, if they may have
-                       kept stale values
+    :param invalidate: called before they are used again, because they may
+                       have kept stale values
     """
 
     def __init__(self, invalidate):
@@ -119,11 +124,13 @@ class Cache:
         self._stale = False
         # Waits until the cache is back, and is set while it is away.
         self._watcher = None
+        # Whether it is back, and not read yet.
+        self._settles = False
 
     def call(self, kind, function, *args):
         """Call a method of a backend.
 
-        :param kind: _READ, _STORE or _REPLACE
+        :param kind: _READ, _STORE, _REPLACE or _READ_ID
 
         :returns: the result of the method
         :raises Away: if the cache is away, or the method fails
@@ -139,7 +146,7 @@ class Cache:
             # Some errors are about the value and not about the cache.
             least = limit if kind is _REPLACE else limit / _FAILURES
             seconds = max(seconds, least)
-            if kind is not _READ:
+            if kind in (_STORE, _REPLACE):
                 # It may still be stored, when it is stale.
                 self._stale = True
         if error or seconds > limit * _SLOW:
@@ -156,6 +163,8 @@ class Cache:
     def _is_away(self, kind):
         with self._lock:
             if self._watcher in (None, threading.current_thread()):
+                return False
+            if self._settles and kind in (_REPLACE, _READ_ID):
                 return False
             if kind is _REPLACE:
                 self._stale = True
@@ -182,6 +191,7 @@ class Cache:
 
     def _leave(self, backend, error):
         with self._lock:
+            self._settles = False
             if self._watcher:
                 return
             watcher = threading.Thread(
@@ -207,15 +217,16 @@ class Cache:
             self._lost_seconds = 0
             if not self._is_there(backend):
                 continue
-            if self._stale:
-                LOG.warning('The cache is back, and all of it is invalidated.')
-                self._stale = False
-                self._invalidate()
+            self._stale = False
+            self._settles = True
+            self._invalidate()
+            time.sleep(_SETTLE)
             with self._lock:
+                self._settles = False
                 if not self._stale:
                     self._watcher = None
                     break
-        LOG.warning('The cache is used again.')
+        LOG.warning('The cache is used again, and all of it is invalidated.')
 
     def _is_there(self, backend):
         """Return whether the cache keeps a value.
@@ -244,13 +255,14 @@ class Guard(proxy.ProxyBackend):
     """Makes a call that fails a miss.
 
     :param cache: the Cache that all regions share
-    :param keep: whether a value that is not set leaves a stale one
+    :param ids: whether the values are ids of regions
     """
 
-    def __init__(self, cache, keep=False):
+    def __init__(self, cache, ids=False):
         super().__init__()
         self._cache = cache
-        self._set = _REPLACE if keep else _STORE
+        self._get = _READ_ID if ids else _READ
+        self._set = _REPLACE if ids else _STORE
 
     def _ask(self, kind, missing, function, *args):
         try:
@@ -259,23 +271,23 @@ class Guard(proxy.ProxyBackend):
             return missing
 
     def get(self, key):
-        return self._ask(_READ, api.NO_VALUE, self.proxied.get, key)
+        return self._ask(self._get, api.NO_VALUE, self.proxied.get, key)
 
     def get_serialized(self, key):
         return self._ask(
-            _READ, api.NO_VALUE, self.proxied.get_serialized, key
+            self._get, api.NO_VALUE, self.proxied.get_serialized, key
         )
 
     def get_multi(self, keys):
         keys = list(keys)
         missing = [api.NO_VALUE] * len(keys)
-        return self._ask(_READ, missing, self.proxied.get_multi, keys)
+        return self._ask(self._get, missing, self.proxied.get_multi, keys)
 
     def get_serialized_multi(self, keys):
         keys = list(keys)
         missing = [api.NO_VALUE] * len(keys)
         return self._ask(
-            _READ, missing, self.proxied.get_serialized_multi, keys
+            self._get, missing, self.proxied.get_serialized_multi, keys
         )
 
     def set(self, key, value):
@@ -304,12 +316,12 @@ class Guard(proxy.ProxyBackend):
         return None
 
 
-def protect(region, cache, keep=False):
+def protect(region, cache, ids=False):
     """Let a region go on while its cache is away.
 
     :param region: configured by [cache]
     :param cache: the Cache that all regions share
-    :param keep: whether a value that is not set leaves a stale one
+    :param ids: whether the values are ids of regions
     """
     if CONF.cache.enabled and CONF.cache.backend not in _LOCAL_BACKENDS:
-        region.wrap(Guard(cache, keep))
+        region.wrap(Guard(cache, ids))

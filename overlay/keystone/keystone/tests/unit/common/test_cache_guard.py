@@ -113,6 +113,7 @@ class GuardTestCase(unit.BaseTestCase):
         self.config = self.useFixture(config_fixture.Config(CONF))
         self.config.config(group='cache', socket_timeout=_LIMIT)
         self._patch('_PAUSE', 0.05)
+        self._patch('_SETTLE', 0.05)
         self.server = _Server()
         # A test must not leave threads that wait.
         self.addCleanup(self.server.goes_on.set)
@@ -244,7 +245,7 @@ class GuardTestCase(unit.BaseTestCase):
         self.invalidated.assert_called_once_with()
 
     def test_id_of_a_region_that_is_not_set_is_set_later(self):
-        ids = guard.Guard(self.cache, keep=True).wrap(_Objects(self.server))
+        ids = guard.Guard(self.cache, ids=True).wrap(_Objects(self.server))
         self.server.error = ConnectionRefusedError('away')
         ids.set('region', 'id')
         self.assertFalse(self._is_asked())
@@ -259,27 +260,38 @@ class GuardTestCase(unit.BaseTestCase):
         self._wait_until_asked()
         self.invalidated.assert_called_once_with()
 
-    def test_cache_that_was_only_read_is_not_invalidated(self):
-        self.server.error = ConnectionRefusedError('away')
-        for _ in range(3):
-            self.objects.get('key')
+    def _settling(self, seconds):
+        """Leave the cache, and wait until it is back and not read yet."""
+        self._patch('_SETTLE', seconds)
         self.objects.set('key', 'value')
-        self.server.error = None
-        self._wait_until_asked()
-        self.invalidated.assert_not_called()
-
-    def test_value_that_is_not_deleted_at_the_last_moment(self):
-        def delete():
-            if self.invalidated.call_count == 1:
-                other = threading.Thread(
-                    target=self.objects.delete, args=('key',)
-                )
-                other.start()
-                other.join()
-
-        self.invalidated.side_effect = delete
         self.server.error = ConnectionRefusedError('away')
         self.objects.delete('key')
+        self.server.error = None
+        deadline = time.monotonic() + 10
+        while not self.cache._settles:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_cache_that_is_back_is_written_before_it_is_read(self):
+        ids = guard.Guard(self.cache, ids=True).wrap(self.objects.proxied)
+        self._settling(0.5)
+        self.objects.set('key', 'other')
+        self.assertIs(api.NO_VALUE, self.objects.get('key'))
+        ids.set('region', 'id')
+        self.assertEqual('id', ids.get('region'))
+        self.objects.delete('key')
+        self._wait_until_asked()
+        self.assertEqual('id', self.objects.get('region'))
+        self.assertIs(api.NO_VALUE, self.objects.get('key'))
+        self.invalidated.assert_called_once_with()
+
+    def test_cache_that_fails_again_before_it_is_read(self):
+        self._settling(0.3)
+        self.server.error = ConnectionRefusedError('away')
+        self.objects.delete('key')
+        calls = self.server.calls
+        self.objects.delete('key')
+        self.assertEqual(calls, self.server.calls)
         self.server.error = None
         self._wait_until_asked()
         self.assertEqual(2, self.invalidated.call_count)
@@ -347,6 +359,7 @@ class ProtectTestCase(unit.BaseTestCase):
 
     def test_what_a_cache_kept_while_it_was_away_is_not_read(self):
         self.useFixture(fixtures.MockPatchObject(guard, '_PAUSE', 0.05))
+        self.useFixture(fixtures.MockPatchObject(guard, '_SETTLE', 0.05))
         ids = cache.create_region('ids')
         self.useFixture(
             fixtures.MockPatchObject(
