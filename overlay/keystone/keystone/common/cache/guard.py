@@ -99,8 +99,12 @@ class _Caller:
         try:
             return answer.get(timeout=seconds)
         except queue.Empty:
-            self._calls.put(None)
+            self.end()
             raise
+
+    def end(self):
+        """Let the thread end, once it has nothing to do."""
+        self._calls.put(None)
 
 
 class Cache:
@@ -215,6 +219,10 @@ class Cache:
         while True:
             time.sleep(_PAUSE)
             self._lost_seconds = 0
+            # Clients are their threads' own, and may hold servers for dead.
+            idle, self._idle = self._idle, []
+            for caller in idle:
+                caller.end()
             if not self._is_there(backend):
                 continue
             self._stale = False

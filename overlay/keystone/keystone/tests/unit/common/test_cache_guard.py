@@ -328,6 +328,16 @@ class GuardTestCase(unit.BaseTestCase):
             self.assertFalse(self._is_asked())
         self._wait_until_asked()
 
+    def test_client_of_a_thread_is_new_when_the_cache_is_back(self):
+        self.objects.get('key')
+        (caller,) = self.cache._idle
+        self.server.error = ConnectionRefusedError('away')
+        self.objects.delete('key')
+        self.server.error = None
+        caller.thread.join(10)
+        self.assertFalse(caller.thread.is_alive())
+        self._wait_until_asked()
+
     def test_lock_is_not_in_the_cache(self):
         self.assertIsNone(self.objects.get_mutex('key'))
 
