@@ -12,6 +12,8 @@
 
 """The values of a statement that failed are not in the exception."""
 
+import logging
+
 import fixtures
 from oslo_db import exception as db_exception
 import sqlalchemy
@@ -44,7 +46,9 @@ class HiddenParametersTestCase(unit.BaseTestCase):
         self.assertNotIn('a hash', str(error))
 
     def test_rows(self):
-        log = self.useFixture(fixtures.FakeLogger('sqlalchemy.engine'))
+        log = self.useFixture(
+            fixtures.FakeLogger('sqlalchemy.engine', logging.DEBUG)
+        )
         with self.engine.connect() as connection:
             connection.execute(sqlalchemy.text("SELECT 'a ' || 'hash'")).all()
 
