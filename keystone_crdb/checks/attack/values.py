@@ -14,9 +14,11 @@ import urllib.parse
 import zlib
 
 import hypothesis
+from hypothesis import configuration
 from hypothesis import strategies
 
 from keystone_crdb import console
+from keystone_crdb import paths
 from keystone_crdb.checks.attack import objects
 from keystone_crdb.checks.attack import odd
 from keystone_crdb.checks.attack import parts
@@ -42,6 +44,10 @@ _METHODS = (
 
 #: What Keystone answers with 5xx to any request, odd or not: it isn't set up.
 _NOT_SET_UP = frozenset(['GET /v3/OS-FEDERATION/saml2/metadata'])
+
+
+# It would leave a folder where it is started.
+configuration.set_hypothesis_home_dir(paths.BUILD / 'hypothesis')
 
 
 def judge(request: odd.Request, netloc: str) -> str | None:
