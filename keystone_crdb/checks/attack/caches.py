@@ -18,7 +18,7 @@ _CLIENTS = 4
 
 #: What is tried in CI: what docs/run.rst prints, and a backend that raises
 #: exceptions and has no timeout.
-_SHORT = (caches.PRINTED, caches.PYMEMCACHE)
+_SHORT = (caches.PRINTED,)
 
 
 #: What becomes of a cache.
