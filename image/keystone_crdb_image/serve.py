@@ -45,6 +45,18 @@ def check_port(settings: settings_module.Settings) -> None:
             ) from error
 
 
+def _limit(settings: settings_module.Settings) -> tuple[str, ...]:
+    """Return the options that end a request which takes too long.
+
+    uWSGI has one limit for all threads of a worker, and each request that
+    ends takes it away: another thread that then reads a body adds to none,
+    and uWSGI kills the worker. The front's limit remains for threads.
+    """
+    if settings.threads > 1:
+        return ()
+    return '--harakiri', str(settings.request_limit), '--harakiri-verbose'
+
+
 def server_command(
     settings: settings_module.Settings, handle: int, folder: pathlib.Path
 ) -> list[str]:
@@ -85,8 +97,7 @@ def server_command(
         # An answer that the client does not read leaves the worker at once.
         '--offload-threads', '1',
         '--route-run', 'offload:',
-        '--harakiri', str(settings.request_limit),
-        '--harakiri-verbose',
+        *_limit(settings),
         '--close-on-exec',
         '--ignore-sigpipe',
         '--ignore-write-errors',

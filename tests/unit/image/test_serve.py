@@ -82,3 +82,19 @@ class PrepareTest(base.TestCase):
         problem = self.assertRaises(errors.Problem, serve.prepare, found)
         self.assertEqual('no file', str(problem))
         self.assertEqual([found.environ], calls)
+
+
+class ServerCommandTest(base.TestCase):
+    def command(self, **environ):
+        return serve.server_command(settings.read(environ), 7, self.path)
+
+    def test_workers_and_their_sockets(self):
+        command = ' '.join(self.command(KEYSTONE_PROCESSES='3'))
+        self.assertIn('--map-socket 0:1 ', command)
+        self.assertIn('--map-socket 1:2,3,4 ', command)
+        self.assertIn('--processes 4 ', command)
+        self.assertIn('--safe-fd 7 ', command)
+
+    def test_limit_of_a_request_is_for_workers_of_one_thread(self):
+        self.assertIn('--harakiri', self.command())
+        self.assertNotIn('--harakiri', self.command(KEYSTONE_THREADS='2'))
