@@ -160,6 +160,12 @@ class OddValuesTestCase(test_v3.RestfulTestCase):
             found = self.get(path).result
             self.assertEqual([], found[path[1:].partition('?')[0]])
 
+    def test_long_filter(self):
+        name = 'x' * 256
+        for path in ('users', 'groups', 'projects', 'roles'):
+            self.get(f'/{path}?name__icontains={name}')
+        self.get(f'/users/{self.user_id}/groups?name__icontains={name}')
+
     def test_nul_of_who_logs_in(self):
         self._refuse_nul()
         password = self.user['password']
