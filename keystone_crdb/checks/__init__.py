@@ -101,7 +101,8 @@ CHECKS = (
     ),
     Check('retries', 'checks.retries.check', ('source',), gates=True),
     Check(
-        'functional', needs=('image', 'database'), gates=True, takes=_STESTR,
+        'functional', needs=('image', 'database', 'tools of faults'),
+        gates=True, takes=_STESTR,
         summary='Test the stand-in, the image and the served token.',
     ),
     Check(
@@ -110,10 +111,11 @@ CHECKS = (
     ),
     Check(
         'faults', 'checks.faults.check',
-        ('image', 'database', 'network namespaces'), gates=True,
+        ('image', 'database', 'tools of faults'), gates=True,
     ),
     Check(
-        'attack-short', 'checks.attack.check', ('image', 'database'),
+        'attack-short', 'checks.attack.check',
+        ('image', 'database', 'tools of faults'),
         given=('--short',), gates=True,
         summary='Attack the image in the form that CI has the time for.',
     ),
@@ -126,7 +128,10 @@ CHECKS = (
     Check('keystone', 'checks.suite', ('source', 'database')),
     Check('proof', 'checks.proof', ('source',)),
     Check('tempest', 'checks.tempest', ('image', 'database')),
-    Check('attack', 'checks.attack.check', ('image', 'database')),
+    Check(
+        'attack', 'checks.attack.check',
+        ('image', 'database', 'tools of faults'),
+    ),
     Check('contention', 'checks.contention', ('source', 'database')),
     Check('cold-starts', 'checks.cold_starts', ('source', 'database')),
     Check('listings', 'checks.listings', ('source', 'database')),

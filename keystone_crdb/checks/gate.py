@@ -45,7 +45,7 @@ NEEDS: dict[str, collections.abc.Callable[[argparse.Namespace], object]] = {
     'image': _make_image,
     'test image': lambda args: image.make_test(_engine(args)),
     'database': lambda args: system.require('stand-in'),
-    'network namespaces': lambda args: system.require('faults'),
+    'tools of faults': lambda args: system.require('faults'),
 }
 
 

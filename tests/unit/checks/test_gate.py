@@ -131,7 +131,7 @@ class GateTest(base.TestCase):
             _status, said = self.call(verb)
             for check in listed:
                 self.assertIn(f'\n  {check.name}', said)
-        self.assertIn('needs: image, database, network namespaces\n', said)
+        self.assertIn('needs: image, database, tools of faults\n', said)
         self.assertIn('takes: [--changed-since [REF]] [PATCH ...]\n', said)
 
 
