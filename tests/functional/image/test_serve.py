@@ -162,15 +162,15 @@ class ServeTest(base.TestCase):
             self.assertEqual([], keystone.server_errors())
 
     def test_starts_anew_on_sighup_and_stops_while_it_loads(self):
-        with self.serving() as keystone:
+        with self.serving(KEYSTONE_PROCESSES='2') as keystone:
             for number in (1, 2):
                 keystone.signal('HUP')
                 self._wait_for_log(keystone, '(RE)spawned', number)
                 if number == 1:
                     # With the secrets that the first one was given.
                     keystone.wait()
-            # Both workers of the third start are there.
-            self._wait_for_log(keystone, '(post-fork)...', 6)
+            # All workers of the third start are there.
+            self._wait_for_log(keystone, 'spawned uWSGI worker', 9)
             keystone.signal('TERM')
             self.assertEqual(0, keystone.ended(base.LIMIT))
 
