@@ -77,9 +77,6 @@ _PYMEMCACHE = {
     'OS_CACHE__BACKEND': 'dogpile.cache.pymemcache',
     'OS_CACHE__MEMCACHE_SERVERS': '127.0.0.1:{port}',
 }
-_PYTHON_MEMCACHED = _PYMEMCACHE | {
-    'OS_CACHE__BACKEND': 'dogpile.cache.memcached'
-}
 _REDIS = {
     'OS_CACHE__ENABLED': 'true',
     'OS_CACHE__BACKEND': 'dogpile.cache.redis',
@@ -205,7 +202,6 @@ PYMEMCACHE = Backend('memcached', _PYMEMCACHE)
 BACKENDS = (
     PRINTED,
     PYMEMCACHE,
-    Backend('memcached', _PYTHON_MEMCACHED),
     Backend('redis-server', _REDIS),
     PRINTED_REDIS,
 )
