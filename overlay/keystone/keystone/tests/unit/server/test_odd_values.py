@@ -106,7 +106,9 @@ class OddValuesTestCase(test_v3.RestfulTestCase):
     def _refuse_nul(self):
         self.useFixture(
             fixtures.MockPatchObject(
-                odd_values, '_WITHOUT_NUL', frozenset(['sqlite'])
+                odd_values,
+                '_WITHOUT_NUL',
+                odd_values._WITHOUT_NUL | {'sqlite'},
             )
         )
 
