@@ -98,6 +98,10 @@ def server_command(
         '--offload-threads', '1',
         '--route-run', 'offload:',
         *_limit(settings),
+        # What SIGHUP asks of a worker, which has no request to finish while
+        # it loads Keystone.
+        '--hook-post-fork', 'unix_signal:1 end_me',
+        '--worker-reload-mercy', str(settings.drain),
         '--close-on-exec',
         '--ignore-sigpipe',
         '--ignore-write-errors',
