@@ -6,10 +6,15 @@ must not have one. HAProxy holds as many clients as there are descriptors for,
 and hands on what is complete; haproxy.cfg beside this file says the rest.
 """
 
+from __future__ import annotations
+
 import pathlib
 import resource
+import typing
 
-from keystone_crdb_image import settings as settings_module
+if typing.TYPE_CHECKING:
+    # The supervisor, which stays, has no use for all that this imports.
+    from keystone_crdb_image import settings as settings_module
 
 #: Keystone refuses larger bodies: [oslo_middleware]max_request_body_size.
 LARGEST_BODY = 114688
