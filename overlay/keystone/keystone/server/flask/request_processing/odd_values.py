@@ -23,6 +23,7 @@ import re
 
 import flask
 from flask.json import provider
+import sqlalchemy
 
 from keystone.common.sql import odd_values
 from keystone import exception
@@ -38,6 +39,10 @@ _AUTHENTICATES = re.compile(
     r'|OS-FEDERATION/identity_providers/[^/]+/protocols/[^/]+/auth'
     r'|OS-OAUTH1/(request|access)_token|OS-OAUTH2/token'
     r'|users/[^/]+/password)'
+)
+# How databases refuse NULL in a column that has to have a value
+_NULL = re.compile(
+    'NOT NULL constraint failed|not-null constraint|cannot be null'
 )
 # How JSON, and UTF-8 that is not quite right, write half of a surrogate pair
 _SURROGATE = re.compile(rb'\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]')
@@ -104,6 +109,18 @@ def refuse_surrogates():
     if not odd_values.is_text(json.dumps(body, ensure_ascii=False), nul=True):
         common.set_unenforced_ok()
         raise refused()
+
+
+def is_null(error):
+    """Tell whether a database refused NULL in a column that has a value.
+
+    :param error: an exception of oslo.db or SQLAlchemy
+    :rtype: bool
+    """
+    cause = getattr(error, 'inner_exception', error)
+    return isinstance(cause, sqlalchemy.exc.IntegrityError) and bool(
+        _NULL.search(str(cause))
+    )
 
 
 def refused():

@@ -122,6 +122,22 @@ class OddValuesTestCase(test_v3.RestfulTestCase):
             method='patch',
         )
 
+    def test_null_that_no_column_has(self):
+        path = '/OS-FEDERATION/service_providers/provider'
+        ref = {
+            'auth_url': 'https://example.org/auth',
+            'sp_url': 'https://example.org/sp',
+        }
+        self.put(path, body={'service_provider': ref}, expected_status=201)
+
+        self.patch(
+            path,
+            body={'service_provider': {'relay_state_prefix': None}},
+            expected_status=400,
+        )
+
+        self.assertNotIn('Traceback', self.log.output)
+
     def test_nul_in_an_extra_attribute(self):
         self._refuse_nul()
         ref = unit.new_project_ref(odd='a\0b')
