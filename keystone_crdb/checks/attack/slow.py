@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import contextlib
+import itertools
 import socket
 import threading
 
@@ -22,9 +23,12 @@ Behaviour = collections.abc.Callable[
 ]
 
 
-async def _drip(writer: asyncio.StreamWriter, content: bytes) -> None:
-    for byte in content:
-        writer.write(bytes([byte]))
+async def _drip(
+    writer: asyncio.StreamWriter, pieces: collections.abc.Iterable[bytes]
+) -> None:
+    """Send a piece, and the next one after a pause."""
+    for piece in pieces:
+        writer.write(piece)
         await writer.drain()
         await asyncio.sleep(_PAUSE)
 
@@ -33,7 +37,8 @@ async def slow_header(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str
 ) -> None:
     """A byte of the header each second."""
-    await _drip(writer, b'GET /v3 HTTP/1.1\r\nHost: a\r\nX-A: ' + b'a' * 999)
+    header = b'GET /v3 HTTP/1.1\r\nHost: a\r\nX-A: ' + b'a' * 999
+    await _drip(writer, (bytes([each]) for each in header))
 
 
 async def many_header_lines(
@@ -41,10 +46,7 @@ async def many_header_lines(
 ) -> None:
     """A short line of the header each second."""
     writer.write(b'GET /v3 HTTP/1.1\r\nHost: a\r\n')
-    for number in range(_LONG):
-        writer.write(b'X-%d: a\r\n' % number)
-        await writer.drain()
-        await asyncio.sleep(_PAUSE)
+    await _drip(writer, (b'X-%d: a\r\n' % each for each in itertools.count()))
 
 
 async def slow_body(
@@ -55,7 +57,8 @@ async def slow_body(
         b'POST /v3/auth/tokens HTTP/1.1\r\nHost: a\r\n'
         b'Content-Type: application/json\r\nContent-Length: 9999\r\n\r\n'
     )
-    await _drip(writer, b'{' + b' ' * 9998)
+    body = b'{' + b' ' * 9998
+    await _drip(writer, (bytes([each]) for each in body))
 
 
 async def slow_chunks(
@@ -67,10 +70,7 @@ async def slow_chunks(
         b'Content-Type: application/json\r\n'
         b'Transfer-Encoding: chunked\r\n\r\n'
     )
-    for _ in range(_LONG):
-        writer.write(b'1\r\n \r\n')
-        await writer.drain()
-        await asyncio.sleep(_PAUSE)
+    await _drip(writer, itertools.repeat(b'1\r\n \r\n'))
 
 
 async def idle(
