@@ -48,9 +48,10 @@ def check_port(settings: settings_module.Settings) -> None:
 def _limit(settings: settings_module.Settings) -> tuple[str, ...]:
     """Return the options that end a request which takes too long.
 
-    uWSGI has one limit for all threads of a worker, and each request that
-    ends takes it away: another thread that then reads a body adds to none,
-    and uWSGI kills the worker. The front's limit remains for threads.
+    uWSGI keeps one deadline for all threads of a worker. A request that ends
+    clears it, and a thread that reads a body afterwards sets it to a time in
+    the past, so that uWSGI kills the worker at once. With several threads
+    only the front limits a request.
     """
     if settings.threads > 1:
         return ()
@@ -191,7 +192,7 @@ def become_server(settings: settings_module.Settings) -> typing.NoReturn:
     environ |= front.environ(settings, folder)
     environ['OS_HEALTHCHECK__BACKENDS'] = 'disable_by_file'
     environ[supervisor.MARKER] = str(folder / 'leaving')
-    # uWSGI knows /tmp alone, for bodies that are larger than those above.
+    # uWSGI would take /tmp for the long answers that it keeps in a file.
     environ['TMPDIR'] = tempfile.gettempdir()
     command = [
         sys.executable, '-m', 'keystone_crdb_image.supervisor',

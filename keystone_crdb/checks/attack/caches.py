@@ -16,10 +16,8 @@ _SHORT_PAUSE = 5
 
 _CLIENTS = 4
 
-#: What is tried in CI: what docs/run.rst prints, and a backend that raises
-#: exceptions and has no timeout.
+#: What is tried in CI: what docs/run.rst prints for memcached.
 _SHORT = (caches.PRINTED,)
-
 
 #: What becomes of a cache.
 _FAULTS = {
