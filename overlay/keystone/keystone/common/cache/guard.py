@@ -69,6 +69,26 @@ class Away(Exception):
     """The cache is not asked, or has not answered."""
 
 
+def _innermost(backend):
+    while isinstance(backend, proxy.ProxyBackend):
+        backend = backend.proxied
+    return backend
+
+
+def _silent_failure(backend):
+    """Return why a call may have done nothing although it has ended, or None.
+
+    The client of oslo_cache.memcache_pool raises nothing. It passes over the
+    servers that it holds for dead, so that a value that is to be deleted
+    stays there, or asks others for what belongs to them.
+    """
+    pool = getattr(_innermost(backend), 'client_pool', None)
+    dead = getattr(pool, '_hosts_deaduntil', ())
+    if any(until > time.time() for until in dead):
+        return ConnectionError('a server is held for dead')
+    return None
+
+
 class _Caller:
     """A thread that calls functions for threads that wait for a while."""
 
@@ -145,6 +165,7 @@ class Cache:
         limit = min(CONF.cache.socket_timeout, _MAX_SECONDS)
         start = time.monotonic()
         result, error = self._call(function, args, limit)
+        error = error or _silent_failure(function.__self__)
         seconds = time.monotonic() - start
         if error:
             # Some errors are about the value and not about the cache.
@@ -241,8 +262,7 @@ class Cache:
 
         A client that holds its servers for dead answers as well.
         """
-        while isinstance(backend, proxy.ProxyBackend):
-            backend = backend.proxied
+        backend = _innermost(backend)
         key = f'keystone-{secrets.token_hex(16)}'
         if isinstance(backend, api.BytesBackend):
             value = secrets.token_bytes(16)

@@ -17,6 +17,7 @@ from unittest import mock
 from dogpile.cache import api
 from dogpile.cache.backends import memory
 import fixtures
+from oslo_cache import core
 from oslo_config import fixture as config_fixture
 from oslo_context import context
 
@@ -323,7 +324,7 @@ class GuardTestCase(unit.BaseTestCase):
         self.server.error = ConnectionRefusedError('away')
         self.objects.delete('key')
         self.server.error = None
-        with mock.patch.object(_Objects, 'set'):
+        with mock.patch.object(_Objects, 'set', autospec=True):
             time.sleep(0.3)
             self.assertFalse(self._is_asked())
         self._wait_until_asked()
@@ -400,6 +401,28 @@ class ProtectTestCase(unit.BaseTestCase):
         self.assertIs(api.NO_VALUE, request(region.get, 'key'))
         request(region.set, 'key', 'new')
         self.assertEqual('new', request(region.get, 'key'))
+
+    def test_client_that_fails_in_silence(self):
+        # Where no thread can be started, the next call asks the cache.
+        self.useFixture(
+            fixtures.MockPatchObject(guard.threading, 'Thread')
+        )
+        invalidate = mock.Mock()
+        for backend, is_dead in (
+            ('oslo_cache.memcache_pool', True),
+            ('dogpile.cache.memory', False),
+        ):
+            region = core.create_region().configure(
+                backend, arguments={'url': ['127.0.0.1:9']}
+            )
+            servers = guard.Cache(invalidate)
+            with mock.patch.object(
+                servers, '_call', lambda f, args, limit: (f(*args), None)
+            ):
+                guarded = guard.Guard(servers).wrap(region.actual_backend)
+                guarded.delete('key')
+            self.assertEqual(is_dead, servers._stale, backend)
+            self.assertEqual(is_dead, bool(servers._watcher), backend)
 
     def test_regions_in_memory_are_not(self):
         region = self._region('oslo_cache.dict')
