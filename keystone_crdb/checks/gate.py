@@ -2,6 +2,7 @@
 """Run checks in their tox environments, once what they need is made."""
 
 import argparse
+import collections
 import collections.abc
 import os
 import re
@@ -17,6 +18,9 @@ from keystone_crdb import system
 from keystone_crdb.images import engine
 from keystone_crdb.images import image
 from keystone_crdb.series import sources
+
+#: How many lines of a check that failed are quoted after several were run.
+_QUOTED = 12
 
 #: How the end of a test is counted, by stestr's word for it.
 _VERDICTS = {
@@ -81,10 +85,12 @@ def run(
     """Make what checks need, run them all, and count their tests.
 
     :param words: options, the same for each
-    :raises Failure: naming the checks that failed, or what can't be made
+    :raises Failure: naming the checks that failed, or what can't be made; of
+        several it quotes how the output of each ended
     """
     # Wrong options are to be known before anything is made.
     arguments = {check: check.parse(words) for check in chosen}
+    several = len(arguments) > 1
     system.require('test')
     counts = dict.fromkeys(_VERDICTS.values(), 0)
     failed = []
@@ -92,21 +98,27 @@ def run(
         for need in check.needs:
             NEEDS[need](args)
         with console.step(args.command):
-            if not _run_tox(check.name, words, counts):
+            good, end = _run_tox(check.name, words, counts)
+            if not good:
                 failed.append(args.command)
+                failed += [f'  {line}' for line in end if several]
     if any(counts.values()):
         console.say(', '.join(f'{n} {word}' for word, n in counts.items()))
     if failed:
         raise errors.Failure('failed', details='\n'.join(failed))
 
 
-def _run_tox(name: str, words: list[str], counts: dict[str, int]) -> bool:
+def _run_tox(
+    name: str, words: list[str], counts: dict[str, int]
+) -> tuple[bool, collections.abc.Iterable[str]]:
     """Run one environment, pass its output on and count its verdicts.
 
     Failures in an environment that succeeds are those that a ledger expects.
 
     :param words: for what the environment runs
+    :returns: whether it succeeded, and the last lines of its output
     """
+    end: collections.deque[str] = collections.deque(maxlen=_QUOTED)
     seen = dict.fromkeys(counts, 0)
     with subprocess.Popen(
         [
@@ -123,6 +135,7 @@ def _run_tox(name: str, words: list[str], counts: dict[str, int]) -> bool:
     ) as process:
         for line in process.stdout or ():
             console.say(line.rstrip('\n'))
+            end.append(line.rstrip('\n'))
             verdict = re.match(r' - ([A-Z][A-Za-z ]+): (\d+)$', line)
             if verdict and verdict[1] in _VERDICTS:
                 seen[_VERDICTS[verdict[1]]] += int(verdict[2])
@@ -131,7 +144,7 @@ def _run_tox(name: str, words: list[str], counts: dict[str, int]) -> bool:
         seen['failed as expected'] += seen.pop('failed')
     for word, number in seen.items():
         counts[word] += number
-    return good
+    return good, end
 
 
 def listing(chosen: collections.abc.Iterable[checks.Check]) -> str:

@@ -140,13 +140,14 @@ class Judgement:
         ]
         named = list(WRONG)
         if self.too_many_skips():
-            lines.append(f'at most {self.skips} may be skipped')
             named.append(Verdict.SKIP)
         lines += [
             f'{verdict.value}: {test}'
             for verdict in named
             for test in self.tests(verdict)
         ]
+        if self.too_many_skips():
+            lines.append(f'at most {self.skips} may be skipped')
         return '\n'.join(lines)
 
 

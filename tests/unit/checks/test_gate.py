@@ -81,7 +81,11 @@ class GateTest(base.TestCase):
         self.assertIn(
             f'\n{2 * len(GATES) - 1} passed, 1 failed, 0 skipped', said
         )
-        self.assertIn('failed\n    ./build.sh check unit\n', said)
+        self.assertIn(
+            'failed\n    ./build.sh check unit\n'
+            '       - Passed: 1\n       - Skipped: 0\n       - Failed: 1\n',
+            said,
+        )
         self.assertEqual(len(GATES), len(self.commands))
 
     def test_expected_failures_are_told_apart(self):
