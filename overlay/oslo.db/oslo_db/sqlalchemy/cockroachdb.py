@@ -238,6 +238,8 @@ def send_writes_at_once(dbapi_connection, connection_record):
     COMMIT. One that is lost on its way may then arrive after somebody has
     looked for its rows, so that a DBAmbiguousResult can't be settled.
     """
+    # in autocommit, the setting is one round trip
+    dbapi_connection.autocommit = True
     cursor = dbapi_connection.cursor()
     try:
         cursor.execute('SET kv_transaction_buffered_writes_enabled = off')
@@ -247,11 +249,9 @@ def send_writes_at_once(dbapi_connection, connection_record):
                     getattr(error, 'pgcode', None))
         if sqlstate != '42704':
             raise
-        dbapi_connection.rollback()
-    else:
-        dbapi_connection.commit()
     finally:
         cursor.close()
+    dbapi_connection.autocommit = False
 
 
 # parameters of libpq that asyncpg takes from an address only
