@@ -94,7 +94,9 @@ CHECKS = (
         summary='Test the tools, without a database or a container engine.',
     ),
     Check('series', 'checks.series', ('source',), gates=True),
-    Check('statements', 'checks.statements', ('source',), gates=True),
+    Check(
+        'statements', 'checks.statements', ('source', 'database'), gates=True
+    ),
     Check('oslo.db', 'checks.oslo_db', ('source', 'database'), gates=True),
     Check(
         'postgresql', 'checks.postgresql', ('source', 'database'), gates=True

@@ -3,8 +3,10 @@
 
 The pinned sdists and the patched trees serve the same requests on SQLite, each
 in a process of its own. Each request is sent three times: cold, with the cache
-as it is after a start; again; and warm. The numbers of statements, of
-transactions (those for reading too) and of rows are exact, and
+as it is after a start; again; and warm. Two more processes do the same on a
+database server, behind a relay that counts round trips: stock on PostgreSQL,
+and ours on CockroachDB or what stands in for it. The numbers of statements, of
+transactions (those for reading too), of rows and of round trips are exact, and
 ledger/statements.csv keeps them. The check fails when a number of ours is
 higher than in that file or than stock's, when an answer differs from stock's,
 or when the statements of a listing grow with what it lists. When a number is
@@ -17,13 +19,19 @@ decides about success.
 With --server ours is counted on a database server too, where the numbers have
 to be the same. The check then fails also when the planner scans a table for a
 request that issues or validates a token, or that writes.
+
+With --drivers the round trips of ours are counted with each driver of
+CockroachDB, and printed.
 """
 
 import argparse
 import collections.abc
+import contextlib
 import csv
 import sys
 import typing
+
+import sqlalchemy
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -32,6 +40,7 @@ from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import run_database
 from keystone_crdb.checks import workers
+from keystone_crdb.databases import plain
 from keystone_crdb.keystone import stestr_run
 
 NUMBERS = paths.ROOT / 'ledger' / 'statements.csv'
@@ -45,8 +54,13 @@ Result = dict[str, typing.Any]
 #: A request, the state of the cache, and the numbers.
 Row = tuple[typing.Any, ...]
 
-WHAT = ('statements', 'transactions', 'rows')
+WHAT = ('statements', 'transactions', 'rows', 'round trips')
+#: Of WHAT, none of which may be higher than stock's.
+LIMITED = ('statements', 'transactions', 'round trips')
 HEADS = ('request', 'cache', *(f'stock {name}' for name in WHAT), *WHAT)
+
+#: The drivers of CockroachDB; ledger/statements.csv is of the first one.
+DRIVERS = ('psycopg', 'psycopg2', 'asyncpg')
 
 #: How many of each kind the listings are counted with.
 FEW, MANY = 10, 10_000
@@ -62,11 +76,29 @@ def _pairs(one: Result, other: Result) -> collections.abc.Iterator[Row]:
             yield (name, state), result, other['requests'][name][state]
 
 
+def add_trips(result: Result, served: Result) -> None:
+    """Add the round trips of a worker on a server to another's counts."""
+    for _, here, there in _pairs(result, served):
+        here['counts'].append(there['trips'])
+
+
 def table(stock: Result, ours: Result) -> list[Row]:
     """Return the rows of statements.csv, from the workers' results."""
     return [
         (*key, *theirs['counts'], *result['counts'])
         for key, result, theirs in _pairs(ours, stock)
+    ]
+
+
+def driver_table(results: dict[str, Result]) -> list[Row]:
+    """Return the round trips of each request and state, by driver."""
+    first, *others = (results[driver] for driver in DRIVERS)
+    return [
+        (
+            name, state, result['trips'],
+            *(each['requests'][name][state]['trips'] for each in others),
+        )
+        for (name, state), result, _ in _pairs(first, first)
     ]
 
 
@@ -95,16 +127,20 @@ def _write(rows: list[Row]) -> None:
 
 
 def higher(rows: list[Row]) -> list[str]:
-    """Name what takes more statements or transactions than stock.
+    """Name what takes more than stock of what is LIMITED.
 
     What is sent again may: it reads what the first one kept for itself.
     """
-    return [
-        f'{row[0]}, {row[1]}: {row[5 + i]} {WHAT[i]}, stock {row[2 + i]}'
-        for row in rows
-        for i in range(2)
-        if row[5 + i] > row[2 + i] and row[1] != 'again'
-    ]
+    lines = []
+    for name, state, *numbers in rows:
+        told = dict(zip(HEADS[2:], numbers, strict=True))
+        lines += [
+            f'{name}, {state}: {told[what]} {what}, '
+            f'stock {told[f"stock {what}"]}'
+            for what in LIMITED
+            if told[what] > told[f'stock {what}'] and state != 'again'
+        ]
+    return lines
 
 
 def compare(rows: list[Row], kept: list[Row]) -> tuple[list[str], list[str]]:
@@ -210,30 +246,82 @@ def _on_server(args: argparse.Namespace) -> bool:
     )
 
 
-def _beside_stock(args: argparse.Namespace) -> bool:
-    """Count both, compare, and check or renew the file."""
-    shown: Result = {'texts': True, 'only': args.show} if args.show else {}
+def _show(args: argparse.Namespace) -> bool:
+    """Print the statements of a request."""
     with scratch.folder('trees') as folder:
-        stock_tree = stestr_run.stock_tree(folder / 'stock')
-        our_tree = stestr_run.patched_tree(folder / 'ours')
+        make = {
+            'stock': stestr_run.stock_tree, 'ours': stestr_run.patched_tree,
+        }[args.side]
+        options = {'texts': True, 'only': args.show}
+        task = workers.Task(make(folder), options)
+        result = workers.run(WORKER, {args.side: task})[args.side]
+    sent = result['requests'][args.show][args.state]['statements']
+    for transaction, text, parameters in sent:
+        console.say(f'T{transaction} {text} {parameters}')
+    return True
+
+
+def _by_driver(args: argparse.Namespace) -> bool:
+    """Print the round trips of ours with each driver of CockroachDB."""
+    with (
+        scratch.folder('trees') as folder,
+        databases.start(args.provider) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        console.say(server.describe())
+        tree = stestr_run.patched_tree(folder)
+        tasks = {}
+        for driver in DRIVERS:
+            url = stack.enter_context(server.temporary('statements'))
+            led = sqlalchemy.make_url(url).set(
+                drivername=f'cockroachdb+{driver}'
+            ).render_as_string(hide_password=False)
+            # asyncpg prepares each statement when it is first sent.
+            tasks[driver] = workers.Task(tree, {'rounds': 2}, led)
+        results = workers.run(WORKER, tasks)
+    rows = driver_table(results)
+    console.table(('request', 'cache', *DRIVERS), rows)
+    for number, driver in enumerate(DRIVERS[1:], 3):
+        name, state, *_ = top = max(rows, key=lambda row: row[number] - row[2])
+        console.say(
+            f'{driver}: at most {top[number] - top[2]} more than {DRIVERS[0]}'
+            f', in {name}, {state}'
+        )
+    return True
+
+
+def _count(args: argparse.Namespace) -> tuple[Result, Result]:
+    """Return what the workers of stock and of ours counted."""
+    with (
+        scratch.folder('trees') as folder,
+        databases.start(args.provider) as server,
+        server.temporary('statements') as url,
+        plain.postgresql() as stock_url,
+    ):
+        console.say(server.describe())
+        stock = stestr_run.stock_tree(folder / 'stock')
+        ours = stestr_run.patched_tree(folder / 'ours')
+        timed: Result = {'sessions': True}
         tasks = {
-            'stock': workers.Task(stock_tree, shown),
-            'ours': workers.Task(our_tree, shown or {'sizes': [FEW, MANY]}),
+            'stock': workers.Task(stock, timed),
+            'ours': workers.Task(ours, timed | {'sizes': [FEW, MANY]}),
+            'stock served': workers.Task(stock, url=stock_url),
+            'ours served': workers.Task(ours, url=url),
         }
         results = workers.run(WORKER, tasks)
-    stock, ours = results['stock'], results['ours']
-    if args.show:
-        sent = results[args.side]['requests'][args.show][args.state]
-        for transaction, text, parameters in sent['statements']:
-            console.say(f'T{transaction} {text} {parameters}')
-        return True
+    for name in 'stock', 'ours':
+        add_trips(results[name], results[f'{name} served'])
+    return results['stock'], results['ours']
+
+
+def _beside_stock(args: argparse.Namespace) -> bool:
+    """Count both, compare, and check or renew the file."""
+    stock, ours = _count(args)
     rows = table(stock, ours)
     console.table(HEADS, rows)
-    sums = [sum(row[2 + i] for row in rows) for i in range(6)]
-    console.say(
-        f'all: stock {sums[0]} statements in {sums[1]} transactions, '
-        f'{sums[2]} rows; ours {sums[3]} in {sums[4]}, {sums[5]} rows'
-    )
+    _, _, *columns = zip(*rows, strict=True)
+    sums = zip(HEADS[2:], map(sum, columns), strict=True)
+    console.say(f'all: {", ".join(f"{total} {head}" for head, total in sums)}')
     console.table(
         ('empty session for', 'stock, us', 'ours, us', 'ours / stock'),
         sessions(stock, ours),
@@ -265,9 +353,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--server', action='store_true', help='count on a server too'
     )
+    parser.add_argument(
+        '--drivers', action='store_true',
+        help='count round trips with each driver, and no more',
+    )
     databases.add_argument(parser)
 
 
 def run(args: argparse.Namespace) -> bool:
     """Run this check."""
+    if args.show:
+        return _show(args)
+    if args.drivers:
+        return _by_driver(args)
     return _on_server(args) if args.server else _beside_stock(args)

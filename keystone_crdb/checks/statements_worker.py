@@ -29,6 +29,7 @@ from sqlalchemy.engine import cursor as sa_cursor
 from keystone_crdb.checks import in_process_client as api
 from keystone_crdb.checks import statements_plans as plans
 from keystone_crdb.checks import statements_requests as requests
+from keystone_crdb.checks import statements_wire as wire
 
 #: What the cache is when a request is sent: empty; what the first one has left
 #: there for others; whole.
@@ -134,14 +135,19 @@ def _read(response: typing.Any) -> str:
 class Worker:
     """Sends requests and counts."""
 
-    def __init__(self, world: requests.World, counter: Counter) -> None:
+    def __init__(
+        self, world: requests.World, counter: Counter, way: wire.Way
+    ) -> None:
         self._world = world
         self._counter = counter
+        self._way = way
 
     def _take(self, arguments: api.Json) -> tuple[typing.Any, api.Json]:
         self._counter.take()
-        response = self._world.client(**arguments)
-        return response, self._counter.take()
+        response, trips = self._way.count(
+            functools.partial(self._world.client, **arguments)
+        )
+        return response, self._counter.take() | {'trips': trips}
 
     def _send_cold(self, name: str) -> tuple[typing.Any, api.Json]:
         arguments = self._world.arguments(name)
@@ -166,6 +172,7 @@ class Worker:
                         taken['transactions'],
                         taken['rows'],
                     ],
+                    'trips': taken['trips'],
                     'answer': _read(response),
                 }
                 if texts:
@@ -230,7 +237,8 @@ def _time_sessions() -> dict[str, float]:
 def work(
     folder: pathlib.Path, texts: bool = False, only: str = '',
     sizes: collections.abc.Iterable[int] = (), explain: int = 0,
-    settings: collections.abc.Iterable[str] = (),
+    settings: collections.abc.Iterable[str] = (), sessions: bool = False,
+    rounds: int = 1,
 ) -> api.Json:
     """Serve the tree and measure.
 
@@ -239,22 +247,26 @@ def work(
     :param sizes: with how many more of each kind, in turn, to count listings
     :param explain: with how many of each kind to explain the statements
     :param settings: of the session that explains
+    :param sessions: whether to time empty sessions
+    :param rounds: how often to send all requests, of which the last counts
     """
     if only and only not in requests.REQUESTS:
         sys.exit(f'{only} is none of {", ".join(requests.REQUESTS)}')
+    names = [only] if only else list(requests.REQUESTS)
     _count_ids()
     counter = Counter()
-    worker = Worker(requests.World(api.serve(folder)), counter)
-    names = [only] if only else list(requests.REQUESTS)
-    results = {
-        'sessions': _time_sessions(),
-        'requests': worker.measure(names, texts),
-        'listings': worker.list_with(sizes),
-    }
-    if explain:
-        results['plans'] = worker.explain(explain, settings)
+    with wire.leading() as way:
+        worker = Worker(requests.World(api.serve(folder)), counter, way)
+        results: api.Json = {
+            'sessions': _time_sessions() if sessions else {}
+        }
+        for _ in range(rounds):
+            results['requests'] = worker.measure(names, texts)
+        results['listings'] = worker.list_with(sizes)
+        if explain:
+            results['plans'] = worker.explain(explain, settings)
     return results
 
 
 if __name__ == '__main__':
-    api.answer(work)
+    wire.run(functools.partial(api.answer, work))

@@ -2,12 +2,11 @@
 """The way to the database: a TCP proxy that can be cut."""
 
 import asyncio
-import collections.abc
 import contextlib
 import ssl
 import struct
-import threading
-import typing
+
+from keystone_crdb.checks import relay
 
 #: What a client may send before its startup message, by its code.
 _SSL_REQUEST = 80877103
@@ -17,8 +16,8 @@ _GSSENC_REQUEST = 80877104
 _COMMIT = b'COMMIT\0'
 
 
-class Link:
-    """A proxy on a port of its own, in a thread of its own.
+class Link(relay.Relay):
+    """A proxy that can be cut.
 
     :param host: of the database
     :param port: of the database
@@ -34,81 +33,24 @@ class Link:
         listen: str = '127.0.0.1',
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        super().__init__((host, port), listen)
         self.tls = tls
-        self.port = 0
         #: Cut every Nth COMMIT that passes, and none if this is 0.
         self.cut_every = 0
         self.commits_cut = 0
         #: Keep connections open and accept new ones, and pass nothing on.
         self.silent = False
-        self._target = (host, port)
-        self._listen = listen
         self._commits = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, daemon=True
-        )
-
-    def __enter__(self) -> typing.Self:
-        self._thread.start()
-        self.restore()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.refuse()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _do(
-        self,
-        coroutine: collections.abc.Coroutine[typing.Any, typing.Any, None],
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
-
-    def refuse(self) -> None:
-        """Drop all connections, and refuse new ones."""
-        self._do(self._close())
-
-    def restore(self) -> None:
-        """Listen, after refuse() on the same port again."""
-        self._do(self._open())
-
-    def drop(self) -> None:
-        """Drop all connections that there are."""
-        self._do(self._drop())
-
-    async def _open(self) -> None:
-        self._server = await asyncio.start_server(
-            self._serve, self._listen, self.port
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _close(self) -> None:
-        if self._server:
-            self._server.close()
-        await self._drop()
-
-    async def _drop(self) -> None:
-        for writer in list(self._writers):
-            writer.transport.abort()
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._writers.add(writer)
-        server_writer = None
-        try:
-            if self.silent:
-                while await reader.read(65536):
-                    pass
-                return
-            start = await self._startup(reader, writer)
-            server_reader, server_writer = await asyncio.open_connection(
-                *self._target
-            )
-            self._writers.add(server_writer)
+        if self.silent:
+            while await reader.read(65536):
+                pass
+            return
+        start = await self._startup(reader, writer)
+        async with self._connected() as (server_reader, server_writer):
             server_writer.write(start)
             session = _Session(self, writer, server_writer)
             ways = [
@@ -118,13 +60,6 @@ class Link:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for way in ways:
                 way.cancel()
-        except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
-        finally:
-            for each in (writer, server_writer):
-                if each:
-                    self._writers.discard(each)
-                    each.transport.abort()
 
     async def _startup(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

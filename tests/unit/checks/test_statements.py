@@ -5,15 +5,25 @@ from keystone_crdb.checks import statements
 
 
 def result(
-    answer='200 OK', cold=(5, 3, 7), again=(2, 2, 2), warm=(1, 1, 1)
+    answer='200 OK', cold=(5, 3, 7, 9), again=(2, 2, 2, 4), warm=(1, 1, 1, 2)
 ):
+    states = {'cold': cold, 'again': again, 'warm': warm}
     return {
         'requests': {
             'get': {
-                'cold': {'counts': list(cold), 'answer': answer},
-                'again': {'counts': list(again), 'answer': answer},
-                'warm': {'counts': list(warm), 'answer': answer},
+                state: {'counts': list(counts), 'answer': answer}
+                for state, counts in states.items()
             }
+        }
+    }
+
+
+def served(cold, again, warm):
+    """Return what a worker on a server counted."""
+    states = {'cold': cold, 'again': again, 'warm': warm}
+    return {
+        'requests': {
+            'get': {state: {'trips': trips} for state, trips in states.items()}
         }
     }
 
@@ -23,17 +33,40 @@ class StatementsTest(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.stock = result(cold=(9, 4, 7), again=(1, 1, 1))
+        self.stock = result(cold=(9, 4, 7, 13), again=(1, 1, 1, 2))
         self.rows = statements.table(self.stock, result())
 
     def test_table(self):
         self.assertEqual(
             [
-                ('get', 'cold', 9, 4, 7, 5, 3, 7),
-                ('get', 'again', 1, 1, 1, 2, 2, 2),
-                ('get', 'warm', 1, 1, 1, 1, 1, 1),
+                ('get', 'cold', 9, 4, 7, 13, 5, 3, 7, 9),
+                ('get', 'again', 1, 1, 1, 2, 2, 2, 2, 4),
+                ('get', 'warm', 1, 1, 1, 2, 1, 1, 1, 2),
             ],
             self.rows,
+        )
+        for row in self.rows:
+            self.assertEqual(len(statements.HEADS), len(row))
+
+    def test_trips_of_a_server(self):
+        counted = result(cold=(5, 3, 7), again=(2, 2, 2), warm=(1, 1, 1))
+        statements.add_trips(counted, served(9, 4, 2))
+
+        self.assertEqual(result(), counted)
+
+    def test_trips_by_driver(self):
+        results = {
+            driver: served(9 + more, 4, 2 + more)
+            for more, driver in enumerate(statements.DRIVERS)
+        }
+
+        self.assertEqual(
+            [
+                ('get', 'cold', 9, 10, 11),
+                ('get', 'again', 4, 4, 4),
+                ('get', 'warm', 2, 3, 4),
+            ],
+            statements.driver_table(results),
         )
 
     def test_same(self):
@@ -42,15 +75,21 @@ class StatementsTest(testtools.TestCase):
         self.assertEqual([], statements.different(self.stock, result()))
 
     def test_higher_than_the_file(self):
-        rows = statements.table(self.stock, result(cold=(6, 3, 7)))
+        rows = statements.table(self.stock, result(cold=(6, 3, 7, 10)))
 
         self.assertEqual(
-            (['get, cold: 6 statements, 5 before'], []),
+            (
+                [
+                    'get, cold: 6 statements, 5 before',
+                    'get, cold: 10 round trips, 9 before',
+                ],
+                [],
+            ),
             statements.compare(rows, self.rows),
         )
 
     def test_lower_than_the_file(self):
-        rows = statements.table(self.stock, result(warm=(1, 0, 1)))
+        rows = statements.table(self.stock, result(warm=(1, 0, 1, 2)))
 
         self.assertEqual(
             ([], ['get, warm: 0 transactions, 1 before']),
@@ -59,11 +98,17 @@ class StatementsTest(testtools.TestCase):
 
     def test_stock_is_not_ours(self):
         rows = statements.table(
-            result(cold=(10, 4, 7), again=(1, 1, 1)), result()
+            result(cold=(10, 4, 7, 14), again=(1, 1, 1, 2)), result()
         )
 
         self.assertEqual(
-            ([], ['get, cold: 10 stock statements, 9 before']),
+            (
+                [],
+                [
+                    'get, cold: 10 stock statements, 9 before',
+                    'get, cold: 14 stock round trips, 13 before',
+                ],
+            ),
             statements.compare(rows, self.rows),
         )
 
@@ -78,10 +123,14 @@ class StatementsTest(testtools.TestCase):
         )
 
     def test_higher_than_stock(self):
-        rows = statements.table(self.stock, result(cold=(9, 5, 8)))
+        rows = statements.table(self.stock, result(cold=(9, 5, 8, 14)))
 
         self.assertEqual(
-            ['get, cold: 5 transactions, stock 4'], statements.higher(rows)
+            [
+                'get, cold: 5 transactions, stock 4',
+                'get, cold: 14 round trips, stock 13',
+            ],
+            statements.higher(rows),
         )
 
     def test_different(self):
