@@ -16,6 +16,7 @@ author = 'the keystone-crdb contributors'
 version = release = _pinned.local_version('keystone')
 extensions = [
     'drift', 'evidence', 'openstackdocstheme', 'patches', 'reno.sphinxext',
+    'wan',
 ]  # fmt: skip
 exclude_patterns = ['_ext', '_build']
 templates_path = ['_templates']

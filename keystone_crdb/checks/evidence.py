@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import typing
 
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -26,6 +27,7 @@ KEPT = paths.ROOT / 'validated'
 README = paths.ROOT / 'README.rst'
 
 Figures = collections.abc.Mapping[str, object]
+Rows = collections.abc.Sequence[collections.abc.Mapping[str, typing.Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Result:
         results carried one
     :param clean: whether nothing differed from the commit
     :param digest: of the patches, by series.digest; None where the commit is
+    :param rows: what a chart is made of
     """
 
     command: str
@@ -51,10 +54,11 @@ class Result:
     clean: bool | None
     cpus: int | None
     digest: str | None
+    rows: Rows = ()
 
 
 def write(
-    name: str, database: str, figures: Figures, command: str
+    name: str, database: str, figures: Figures, command: str, rows: Rows = ()
 ) -> pathlib.Path:
     """Write the result of a check.
 
@@ -62,6 +66,7 @@ def write(
     :param database: the database's description of itself, of which the
         address is left out
     :param figures: what was counted, in the order to show
+    :param rows: what a chart is made of
     :returns: the file, in build/reports
     """
     commit, clean = _checkout()
@@ -75,6 +80,7 @@ def write(
         clean=clean,
         cpus=os.cpu_count(),
         digest=digest.of_checkout(paths.ROOT),
+        rows=rows,
     )
     MADE.mkdir(parents=True, exist_ok=True)
     path = MADE / f'{name}.json'

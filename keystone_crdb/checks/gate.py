@@ -43,12 +43,18 @@ def _make_image(args: argparse.Namespace) -> None:
         image.make(_engine(args))
 
 
+def _require_mariadb(args: argparse.Namespace) -> None:
+    if not getattr(args, 'mysql_url', None):
+        system.require('mariadb')
+
+
 #: How each thing that a check may need is made, or installed.
 NEEDS: dict[str, collections.abc.Callable[[argparse.Namespace], object]] = {
     'source': lambda args: sources.make(),
     'image': _make_image,
     'test image': lambda args: image.make_test(_engine(args)),
     'database': lambda args: system.require('stand-in'),
+    'MariaDB': _require_mariadb,
     'tools of faults': lambda args: system.require('faults'),
 }
 

@@ -34,11 +34,11 @@ def run(args: argparse.Namespace) -> bool:
 
     :raises Failure: when PostgreSQL can't be started, or no test passed
     """
-    with plain.postgresql() as url, scratch.folder('suite') as folder:
+    with plain.postgresql() as server, scratch.folder('suite') as folder:
         reports = report.make_folder('suite')
         runner = stestr_run.HostRunner(
             stestr_run.patched_tree(folder), reports, folder,
-            stestr_run.on_databases('sqlite://', url),
+            stestr_run.on_databases('sqlite://', server.url),
         )
         tests = runner.list_tests(args.regexes or [TESTS])
         console.say(f'PostgreSQL: {len(tests)} tests; reports: {reports}')

@@ -16,6 +16,10 @@ if typing.TYPE_CHECKING:
 Target = tuple[str, int] | str
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+#: Those that take an address beside the name of a host.
+_LIBPQ = ('psycopg', 'psycopg2')
+#: Parameters of a URL that name a socket.
+_SOCKETS = ('host', 'unix_socket')
 _PORTS = {'cockroachdb': 26257, 'mysql': 3306, 'postgresql': 5432}
 _CHUNK = 65536
 
@@ -198,23 +202,29 @@ class CountingRelay(Relay):
             writer.write(data)
 
 
+def _target(url: sqlalchemy.URL) -> Target:
+    backend = url.get_backend_name()
+    port = url.port or _PORTS[backend]
+    path = url.query.get('unix_socket')
+    folder = url.query.get('host')
+    if isinstance(path, str):
+        return path
+    return f'{folder}/.s.PGSQL.{port}' if folder else (url.host or '', port)
+
+
 @contextlib.contextmanager
 def before(
     url: sqlalchemy.URL,
 ) -> collections.abc.Iterator[tuple[CountingRelay, sqlalchemy.URL]]:
     """Put a relay before a database.
 
-    :param url: of the database, which may name the folder of a socket
+    :param url: of the database, which may name a socket
     :returns: as context: the relay, and the URL that leads through it
     """
-    backend = url.get_backend_name()
-    port = url.port or _PORTS[backend]
-    folder = url.query.get('host')
-    target: Target = (
-        f'{folder}/.s.PGSQL.{port}' if folder
-        else (url.host or '127.0.0.1', port)
-    )
-    with CountingRelay(target) as way:
-        yield way, url.difference_update_query(['host']).set(
-            host='127.0.0.1', port=way.port
-        )
+    with CountingRelay(_target(url)) as way:
+        led = url.difference_update_query(_SOCKETS).set(port=way.port)
+        if url.host and url.get_driver_name() in _LIBPQ:
+            # The host's name stays, as its certificate is of that name.
+            yield way, led.update_query_dict({'hostaddr': '127.0.0.1'})
+        else:
+            yield way, led.set(host='127.0.0.1')

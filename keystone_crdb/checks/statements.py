@@ -296,7 +296,7 @@ def _count(args: argparse.Namespace) -> tuple[Result, Result]:
         scratch.folder('trees') as folder,
         databases.start(args.provider) as server,
         server.temporary('statements') as url,
-        plain.postgresql() as stock_url,
+        plain.postgresql() as postgresql,
     ):
         console.say(server.describe())
         stock = stestr_run.stock_tree(folder / 'stock')
@@ -305,7 +305,7 @@ def _count(args: argparse.Namespace) -> tuple[Result, Result]:
         tasks = {
             'stock': workers.Task(stock, timed),
             'ours': workers.Task(ours, timed | {'sizes': [FEW, MANY]}),
-            'stock served': workers.Task(stock, url=stock_url),
+            'stock served': workers.Task(stock, url=postgresql.url),
             'ours served': workers.Task(ours, url=url),
         }
         results = workers.run(WORKER, tasks)

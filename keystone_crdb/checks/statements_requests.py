@@ -280,6 +280,22 @@ LISTINGS = (
     'list groups of a user',
 )
 
+#: Of REQUESTS, those whose time is measured on a database that is far away.
+USUAL = (
+    'token: password, project (admin)',
+    'token: password, unscoped',
+    'validate own (admin)',
+    'auth catalog',
+    'list users',
+    'list projects',
+    'list role_assignments',
+    'list assignments with names',
+    'create user',
+    'update user',
+    'delete user',
+    'grant',
+)
+
 #: Requests whose statements must not scan a table: those of every request,
 #: and those whose transactions a scan would set against all other writers.
 HOT = tuple(

@@ -4,6 +4,8 @@
 import asyncio
 import collections.abc
 import contextlib
+import importlib
+import math
 import os
 import typing
 
@@ -29,6 +31,18 @@ def _prepare_nothing(connection: typing.Any, record: object) -> None:
     """
     if hasattr(connection, 'prepare_threshold'):
         connection.prepare_threshold = None
+
+
+def _ping_never() -> None:
+    """Keep our oslo.db from testing a connection that nobody used for long.
+
+    It would do so for the first request after a slow moment of the machine.
+    """
+    with contextlib.suppress(ImportError):
+        first_statement: typing.Any = importlib.import_module(
+            'oslo_db.sqlalchemy.first_statement'
+        )
+        first_statement.PING_AFTER = math.inf
 
 
 class Way:
@@ -74,6 +88,7 @@ def leading() -> collections.abc.Iterator[Way]:
         yield Way(None)
         return
     sqlalchemy.event.listen(sqlalchemy.Pool, 'connect', _prepare_nothing)
+    _ping_never()
     with relay.before(target) as (counting, led):
         os.environ[keystone.DATABASE_URL] = led.render_as_string(
             hide_password=False

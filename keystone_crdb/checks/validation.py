@@ -64,6 +64,7 @@ STEPS = (
     Step('keystone-image'),
     Step('tempest'),
     Step('answers'),
+    Step('wan', ('--rtt', '10', '100')),
     Step('retries', ('--whole', '--stock')),
     Step('soak', ('--think', '6')),
 )

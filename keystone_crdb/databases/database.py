@@ -38,12 +38,18 @@ class Database:
     url: str = dataclasses.field(repr=False)
     source: str = ''
 
+    def name(self) -> str:
+        """Return product and version."""
+        if self.version in self.product:
+            return self.product
+        return f'{self.product} {self.version}'
+
     def describe(self) -> str:
         """Return the line that a run prints first."""
-        name = self.product
-        if self.version not in name:
-            name = f'{name} {self.version}'
-        return f'database: {name}, provider {self.provider} ({self.source})'
+        return (
+            f'database: {self.name()}, provider {self.provider} '
+            f'({self.source})'
+        )
 
     def create_database(self, name: str) -> str:
         """Create an empty database.

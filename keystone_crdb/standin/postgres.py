@@ -91,8 +91,8 @@ def _major(program: pathlib.Path) -> int:
     return int(re.findall(r'\d+', version)[0])
 
 
-def _unprivileged() -> dict[str, typing.Any]:
-    """Return whom subprocess is to run as, since PostgreSQL refuses root."""
+def unprivileged() -> dict[str, typing.Any]:
+    """Return whom subprocess is to run a server as that refuses root."""
     if os.geteuid() != 0:
         return {}
     for name in ('postgres', 'nobody'):
@@ -102,7 +102,7 @@ def _unprivileged() -> dict[str, typing.Any]:
                 'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': [],
             }
     raise errors.Failure(
-        'there is no user postgres or nobody to run PostgreSQL as',
+        'there is no user postgres or nobody to run a server as',
         remedy='add one, or run this as another user than root',
     )
 
@@ -122,7 +122,7 @@ class Cluster:
         self._data = folder / 'data'
         self._log = folder / 'postgres.log'
         self._hba = _HBA_OF_SECURE if secure else _HBA
-        self._run_as = _unprivileged()
+        self._run_as = unprivileged()
 
     def start(self, remember: collections.abc.Callable[[int], object]) -> None:
         """Make the cluster and start it.

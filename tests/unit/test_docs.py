@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import shlex
+from xml.etree import ElementTree
 
 import docutils.core
 import docutils.nodes
@@ -16,6 +17,7 @@ from keystone_crdb import cli
 from keystone_crdb import commands
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb.checks import evidence
 from tests.unit import base
 
 README = base.ROOT / 'README.rst'
@@ -160,3 +162,69 @@ class DriftTest(base.ProjectTestCase):
 
     def test_without_the_sdists(self):
         self.assertIn('./build.sh drift', self.tables())
+
+
+class WanTest(testtools.TestCase):
+    """The chart of the check wan, and its text."""
+
+    def setUp(self):
+        super().setUp()
+        self.extension = extension('wan')
+        self.result = evidence.Result(
+            command='./build.sh check wan',
+            version='30.0.0+crdb.1',
+            database='stand-in (PostgreSQL 15)',
+            date='2026-11-29',
+            figures={},
+            commit=None,
+            clean=None,
+            cpus=2,
+            digest=None,
+            rows=[
+                {
+                    'rtt': rtt, 'request': name, 'cache': cache,
+                    'seconds': {'stock <1>': rtt * 2, 'ours': rtt},
+                    'trips': {'stock <1>': 20, 'ours': 10},
+                }
+                for rtt in (1, 3)
+                for name in ('get', 'list')
+                for cache in ('cold', 'warm')
+            ],
+        )
+
+    def test_bars(self):
+        picture = ElementTree.fromstring(  # noqa: S314
+            self.extension.chart(self.result.rows[:1], 'Seconds')
+        )
+        tag = '{http://www.w3.org/2000/svg}'
+        self.assertEqual('Seconds', picture.find(f'{tag}title').text)
+        self.assertEqual(
+            'get: stock <1> 2.00 s, ours 1.00 s',
+            picture.find(f'{tag}desc').text,
+        )
+        widths = [
+            float(bar.get('width')) for bar in picture.iter(f'{tag}rect')
+        ]
+        # Those of the key, and those of the request.
+        self.assertEqual(widths[0], widths[1])
+        self.assertEqual(widths[2], 2 * widths[3])
+        self.assertIn(
+            'stock <1>', [text.text for text in picture.iter(f'{tag}text')]
+        )
+
+    def test_page_is_of_the_longest_way(self):
+        text = self.extension.page(self.result, 'current')
+        document = docutils.core.publish_doctree(text)
+        tables = list(document.findall(docutils.nodes.table))
+        cells = [
+            cell.astext()
+            for cell in tables[0].findall(docutils.nodes.entry)
+        ]
+        self.assertEqual(
+            ['get', 'cold', '3', '6.00 (20)', '3.00 (10)'], cells[5:10]
+        )
+        self.assertEqual(5 * 5, len(cells))
+        self.assertEqual(
+            2, len(list(document.findall(docutils.nodes.raw)))
+        )
+        self.assertIn('current', document.astext())

@@ -127,41 +127,50 @@ class CountingRelayTest(testtools.TestCase):
 class TargetTest(testtools.TestCase):
     """A relay before the database of a URL."""
 
-    def ask(self, listener, url):
+    def lead(self, listener, url):
+        """Connect by the URL that leads to a listener.
+
+        :returns: that URL, without its port
+        """
         listener.settimeout(10)
         with (
             listener,
             relay.before(sqlalchemy.make_url(url)) as (way, led),
-            socket.create_connection((led.host, led.port)),
+            socket.create_connection(('127.0.0.1', led.port)),
         ):
             listener.accept()[0].close()
             self.assertEqual(way.port, led.port)
             return led.set(port=1).render_as_string(hide_password=False)
 
     def test_port(self):
-        listener = socket.create_server(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-        self.assertEqual(
-            'cockroachdb+psycopg://a:b@127.0.0.1:1/c?sslmode=disable',
-            self.ask(
-                listener,
-                f'cockroachdb+psycopg://a:b@127.0.0.1:{port}/c'
-                '?sslmode=disable',
-            ),
-        )
+        for driver, host, query in (
+            ('cockroachdb+psycopg', 'localhost', 'hostaddr=127.0.0.1&'),
+            ('cockroachdb+asyncpg', '127.0.0.1', ''),
+            ('mysql+pymysql', '127.0.0.1', ''),
+        ):
+            listener = socket.create_server(('127.0.0.1', 0))
+            port = listener.getsockname()[1]
+            self.assertEqual(
+                f'{driver}://a:b@{host}:1/c?{query}sslmode=disable',
+                self.lead(
+                    listener,
+                    f'{driver}://a:b@localhost:{port}/c?sslmode=disable',
+                ),
+            )
 
     def test_socket(self):
         folder = self.useFixture(fixtures.TempDir()).path
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(os.path.join(folder, '.s.PGSQL.5432'))
-        listener.listen()
-        self.assertEqual(
-            'postgresql+psycopg2://a@127.0.0.1:1/c?options=-c',
-            self.ask(
-                listener,
-                f'postgresql+psycopg2://a@/c?host={folder}&options=-c',
-            ),
-        )
+        for driver, query, name in (
+            ('postgresql+psycopg2', f'host={folder}', '.s.PGSQL.5432'),
+            ('mysql+pymysql', f'unix_socket={folder}/mysql', 'mysql'),
+        ):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(os.path.join(folder, name))
+            listener.listen()
+            self.assertEqual(
+                f'{driver}://a@127.0.0.1:1/c?options=-c',
+                self.lead(listener, f'{driver}://a@/c?{query}&options=-c'),
+            )
 
     def test_nobody_listens(self):
         listener = socket.create_server(('127.0.0.1', 0))
@@ -171,7 +180,7 @@ class TargetTest(testtools.TestCase):
         listener.close()
         with (
             relay.before(url) as (_, led),
-            socket.create_connection((led.host, led.port), 10) as client,
+            socket.create_connection(('127.0.0.1', led.port), 10) as client,
         ):
             try:
                 self.assertEqual(b'', client.recv(1))

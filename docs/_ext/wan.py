@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The directive `wan`: a chart of what the check wan measured last.
+
+The chart is of the longest round trip that was measured. A table of the same
+figures stands below it.
+"""
+
+from __future__ import annotations
+
+import typing
+from xml.etree import ElementTree
+
+from docutils import nodes
+from docutils import statemachine
+from docutils.parsers import rst
+
+from keystone_crdb import paths
+from keystone_crdb.checks import evidence
+from keystone_crdb.checks import wan
+from keystone_crdb.series import digest
+
+if typing.TYPE_CHECKING:
+    from sphinx import application
+
+RESULT = evidence.KEPT / 'wan.json'
+MISSING = """\
+.. note::
+
+   No result of this check has been kept yet.
+"""
+
+#: Of the sides in their order; they differ for people who see no red or green.
+COLOURS = ('#e69f00', '#56b4e9', '#009e73')
+#: Pixels: of a bar, between requests, of the names and of the longest bar.
+BAR, GAP, NAMES, LONGEST = 13, 9, 225, 420
+WIDTH = NAMES + LONGEST + 70
+
+
+def chart(rows: wan.Rows, title: str) -> str:
+    """Return a picture, as SVG, with a bar for each request and side.
+
+    :param rows: of one round-trip time and one state of the cache
+    """
+    sides = list(rows[0]['seconds'])
+    step = BAR * len(sides) + GAP
+    top = BAR * (len(sides) + 1) + GAP
+    height = top + step * len(rows)
+    picture = ElementTree.Element(
+        'svg', {
+            'xmlns': 'http://www.w3.org/2000/svg', 'role': 'img',
+            'viewBox': f'0 0 {WIDTH} {height}', 'width': '100%',
+            'font-size': '11', 'font-family': 'sans-serif',
+            'fill': 'currentColor',
+        },
+    )
+    ElementTree.SubElement(picture, 'title').text = title
+    ElementTree.SubElement(picture, 'desc').text = '; '.join(
+        f'{row["request"]}: ' + ', '.join(
+            f'{side} {seconds:.2f} s'
+            for side, seconds in row['seconds'].items()
+        )
+        for row in rows
+    )
+
+    def text(x: float, y: float, words: str, **more: str) -> None:
+        place = {'x': f'{x:g}', 'y': f'{y:g}', **more}
+        ElementTree.SubElement(picture, 'text', place).text = words
+
+    def bar(x: float, y: float, width: float, number: int) -> None:
+        ElementTree.SubElement(
+            picture, 'rect', {
+                'x': f'{x:g}', 'y': f'{y:g}', 'width': f'{width:g}',
+                'height': str(BAR - 1), 'fill': COLOURS[number],
+            },
+        )
+
+    for number, side in enumerate(sides):
+        bar(NAMES, BAR * number, BAR, number)
+        text(NAMES + BAR + 5, BAR * (number + 1) - 3, side)
+    most = max(max(row['seconds'].values()) for row in rows) or 1
+    for place, row in enumerate(rows):
+        y = top + step * place
+        text(
+            NAMES - 6, y + BAR * len(sides) / 2 + 4, row['request'],
+            **{'text-anchor': 'end'},
+        )
+        for number, seconds in enumerate(row['seconds'].values()):
+            width = seconds / most * LONGEST
+            bar(NAMES, y + BAR * number, width, number)
+            text(
+                NAMES + width + 4, y + BAR * (number + 1) - 3,
+                f'{seconds:.2f} s',
+            )
+    return ElementTree.tostring(picture, encoding='unicode')
+
+
+def page(result: evidence.Result, state: str) -> str:
+    """Return the text that stands in the place of the directive.
+
+    :param state: whether the result is of today's patches
+    """
+    longest = max(row['rtt'] for row in result.rows)
+    rows = [dict(row) for row in result.rows if row['rtt'] == longest]
+    lines = [
+        f'Measured on {result.date} with {result.version} by '
+        f'``{result.command}``; {state}.', '',
+    ]
+    for cache in 'cold', 'warm':
+        title = (
+            f'Seconds of each request with {longest:g} ms to the database '
+            f'and back, {cache}'
+        )
+        chosen = [row for row in rows if row['cache'] == cache]
+        lines += [
+            f'{title}:', '', '.. raw:: html', '',
+            f'   {chart(chosen, title)}', '',
+        ]
+    lines += [
+        f'The same figures, with the number of round trips, with {longest:g} '
+        'ms:', '',
+        '.. list-table::', '   :header-rows: 1', '',
+    ]
+    for first, *others in (wan.heads(rows), *wan.table(rows)):
+        lines.append(f'   * - {first}')
+        lines += [f'     - {cell}' for cell in others]
+    return '\n'.join(lines)
+
+
+class Wan(rst.Directive):
+    """The charts and the table."""
+
+    def run(self) -> list[nodes.Node]:
+        environment = self.state.document.settings.env
+        for path in (RESULT, paths.PINS):
+            environment.note_dependency(str(path))
+        text = MISSING
+        if RESULT.exists():
+            result = evidence.read(RESULT)
+            today = digest.of_checkout(paths.ROOT)
+            text = page(result, evidence.state(result, today))
+        parent = nodes.Element()
+        self.state.nested_parse(
+            statemachine.StringList(text.splitlines(), 'wan'),
+            self.content_offset, parent,
+        )
+        return parent.children
+
+
+def setup(app: application.Sphinx) -> dict[str, bool]:
+    """Add the directive."""
+    app.add_directive('wan', Wan)
+    return {'parallel_read_safe': True}

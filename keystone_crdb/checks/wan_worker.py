@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serve requests in this process, and time them on a database far away."""
+
+import collections.abc
+import functools
+import pathlib
+import time
+import typing
+
+from keystone_crdb.checks import in_process_client as api
+from keystone_crdb.checks import statements_requests as requests
+from keystone_crdb.checks import statements_wire as wire
+
+#: As statements_worker.STATES, and whether it is measured.
+_STATES = (('cold', True), ('again', False), ('warm', True))
+
+
+def _measure(
+    world: requests.World, way: wire.Way, name: str, delay: float
+) -> dict[str, tuple[float, int]]:
+    """Return seconds and round trips of a request, by state."""
+    prepared = [world.arguments(name) for _ in _STATES]
+    api.forget()
+    results = {}
+    for (state, is_measured), arguments in zip(_STATES, prepared, strict=True):
+        send = functools.partial(world.client, **arguments)
+        if not is_measured:
+            send()
+            continue
+        with way.delayed(delay):
+            start = time.monotonic()
+            response, trips = way.count(send)
+            results[state] = time.monotonic() - start, trips
+        if response.status_code >= 400:
+            raise RuntimeError(f'{name}: {response.get_data(True)}')
+    return results
+
+
+def work(
+    folder: pathlib.Path, delays: collections.abc.Iterable[float],
+    everything: bool,
+) -> list[dict[str, typing.Any]]:
+    """Serve the tree and measure.
+
+    :param delays: milliseconds of a round trip
+    :param everything: whether to send all requests
+    """
+    names = list(requests.REQUESTS) if everything else requests.USUAL
+    with wire.leading() as way:
+        world = requests.World(api.serve(folder))
+        return [
+            {
+                'rtt': delay, 'request': name, 'cache': state,
+                'seconds': round(seconds, 4), 'trips': trips,
+            }
+            for delay in delays
+            for name in names
+            for state, (seconds, trips) in _measure(
+                world, way, name, delay / 1000
+            ).items()
+        ]
+
+
+if __name__ == '__main__':
+    wire.run(functools.partial(api.answer, work))
