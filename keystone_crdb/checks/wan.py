@@ -31,7 +31,10 @@ Rows = list[dict[str, typing.Any]]
 
 
 def merge(results: dict[str, Rows]) -> Rows:
-    """Return one row for all sides, of seconds and of trips by side."""
+    """Return one row for all sides, of seconds and of trips by side.
+
+    They are in the order of the round-trip times.
+    """
     rows: Rows = []
     for each in zip(*results.values(), strict=True):
         first = each[0]
@@ -47,7 +50,7 @@ def merge(results: dict[str, Rows]) -> Rows:
                 for what in ('seconds', 'trips')
             }
         )
-    return rows
+    return sorted(rows, key=lambda row: row['rtt'])
 
 
 def heads(rows: Rows) -> list[str]:

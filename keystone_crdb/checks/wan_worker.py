@@ -48,13 +48,15 @@ def work(
     names = list(requests.REQUESTS) if everything else requests.USUAL
     with wire.leading() as way:
         world = requests.World(api.serve(folder))
+        # What a request writes is found by those after it: each request is
+        # sent with all delays before the next one.
         return [
             {
                 'rtt': delay, 'request': name, 'cache': state,
                 'seconds': round(seconds, 4), 'trips': trips,
             }
-            for delay in delays
             for name in names
+            for delay in delays
             for state, (seconds, trips) in _measure(
                 world, way, name, delay / 1000
             ).items()

@@ -15,8 +15,8 @@ def worker_rows(factor, *names, trips=10):
             'rtt': rtt, 'request': name, 'cache': cache,
             'seconds': rtt * factor, 'trips': trips,
         }
-        for rtt in (10, 100.5)
         for name in names or ('get', 'list')
+        for rtt in (10, 100.5)
         for cache in ('cold', 'warm')
     ]
 
@@ -42,6 +42,10 @@ class WanTest(testtools.TestCase):
                 'trips': {'stock on PostgreSQL': 20, 'ours': 10},
             },
             self.rows[0],
+        )
+        self.assertEqual(
+            ['get', 'get', 'list', 'list'] * 2,
+            [row['request'] for row in self.rows],
         )
 
     def test_merge_of_different_requests(self):
