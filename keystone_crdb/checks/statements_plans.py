@@ -84,19 +84,22 @@ def _fill_associations(world: statements_requests.World, rows: int) -> None:
     """Add rows, after fill(), to other tables that tokens are looked up in."""
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     before = now - datetime.timedelta(hours=1)
-    provider = {'idp_id': 'idp', 'protocol_id': 'openid'}
 
     def make(
-        number: int, user: str, project: str, role: str,
+        number: int, user: str, project: str, group: str, role: str,
         application_credential: str, **_: str,
     ) -> api.Rows:
-        if number == 0:
-            yield 'identity_provider', {
-                'id': 'idp', 'enabled': True, 'domain_id': world.domain,
-            }
-            yield 'federation_protocol', {
-                'id': 'openid', 'idp_id': 'idp', 'mapping_id': 'mapping',
-            }
+        provider = f'idp-{number}'
+        yield 'identity_provider', {
+            'id': provider, 'enabled': True, 'domain_id': world.domain,
+        }
+        yield 'federation_protocol', {
+            'id': 'openid', 'idp_id': provider, 'mapping_id': 'mapping',
+        }
+        yield 'expiring_user_group_membership', {
+            'user_id': user, 'group_id': group, 'idp_id': provider,
+            'last_verified': before,
+        }
         yield 'project_endpoint', {
             'endpoint_id': f'endpoint-{number}',
             'project_id': f'project-{number}',
@@ -108,7 +111,8 @@ def _fill_associations(world: statements_requests.World, rows: int) -> None:
             'name': f'nonlocal-{number}',
         }
         yield 'federated_user', {
-            'user_id': user, 'unique_id': f'federated-{number}', **provider,
+            'user_id': user, 'unique_id': f'federated-{number}',
+            'idp_id': provider, 'protocol_id': 'openid',
         }
         yield 'application_credential', {
             'id': application_credential, 'name': f'many-{number}',

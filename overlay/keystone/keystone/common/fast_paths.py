@@ -109,6 +109,7 @@ FAST_PATHS = {
         'identity_api': ('get_user_by_name', 'get_user', '_get_user'),
         'shadow_users_api': ('get_federated_objects',),
     },
+    'list_groups_for_user': {'identity_api': ('get_user', '_get_user')},
     # keystone.identity.core.Manager
     'authenticate': {
         'identity_api': ('authenticate', '_get_user'),

@@ -13,10 +13,12 @@
 """How many statements, in how many transactions, an operation takes."""
 
 import contextlib
+import datetime
 import uuid
 
 import fixtures
 from oslo_context import context as oslo_context
+from oslo_utils import timeutils
 import sqlalchemy
 
 from keystone import assignment
@@ -266,24 +268,6 @@ class UserExistsTests(StatementsTestCase):
     def _of_password(self):
         return [text for text in self.statements if 'password' in text]
 
-    def test_list_groups_for_user(self):
-        groups = self.assertTakes(
-            3,
-            1,
-            self.driver.list_groups_for_user,
-            self.user_foo['id'],
-            driver_hints.Hints(),
-        )
-
-        self.assertEqual([], groups)
-        self.assertEqual([], self._of_password())
-        self.assertRaises(
-            exception.UserNotFound,
-            self.driver.list_groups_for_user,
-            uuid.uuid4().hex,
-            driver_hints.Hints(),
-        )
-
     def test_membership(self):
         self.assertTakes(
             4,
@@ -308,6 +292,136 @@ class UserExistsTests(StatementsTestCase):
             self.assertRaises(
                 exception.UserNotFound, method, uuid.uuid4().hex, self.group_id
             )
+
+
+class GroupsOfUserTests(StatementsTestCase):
+    """A user's groups are read with one statement."""
+
+    def setUp(self):
+        super().setUp()
+        self.driver = PROVIDERS.identity_api.driver
+        self.user_id = self.user_foo['id']
+        self.groups = []
+        for _ in range(4):
+            group = unit.new_group_ref(
+                self.user_foo['domain_id'], description=None
+            )
+            self.groups.append(self.driver.create_group(group['id'], group))
+
+    def _join(self, *numbers):
+        for number in numbers:
+            self.driver.add_user_to_group(
+                self.user_id, self.groups[number]['id']
+            )
+
+    def _verify(self, number, minutes_ago, ttl=None):
+        """Have an identity provider say that the user is in a group.
+
+        :returns: when the membership expires
+        """
+        verified = timeutils.utcnow().replace(microsecond=0)
+        verified -= datetime.timedelta(minutes=minutes_ago)
+        idp_id = uuid.uuid4().hex
+        PROVIDERS.federation_api.create_idp(
+            idp_id,
+            unit.new_identity_provider_ref(
+                idp_id=idp_id, authorization_ttl=ttl
+            ),
+        )
+        with sql.session_for_write() as session:
+            session.add(
+                identity_model.ExpiringUserGroupMembership(
+                    user_id=self.user_id,
+                    group_id=self.groups[number]['id'],
+                    idp_id=idp_id,
+                    last_verified=verified,
+                )
+            )
+        return verified + datetime.timedelta(minutes=ttl or 10)
+
+    def _list(self, limit=None, **filters):
+        hints = driver_hints.Hints()
+        for name, value in filters.items():
+            hints.add_filter(name, value)
+        if limit:
+            hints.set_limit(limit)
+        return sorted(
+            self.driver.list_groups_for_user(self.user_id, hints),
+            key=self._key,
+        )
+
+    @staticmethod
+    def _key(group):
+        return group['id'], str(group.get('membership_expires_at'))
+
+    def test_groups(self):
+        self._join(0, 1)
+
+        self.assertEqual(
+            sorted(self.groups[:2], key=self._key),
+            self.assertTakes(1, 1, self._list),
+        )
+
+    def test_no_group(self):
+        self.assertEqual([], self.assertTakes(1, 1, self._list))
+
+    def test_no_user(self):
+        self.user_id = uuid.uuid4().hex
+
+        self.assertRaises(exception.UserNotFound, self._list)
+
+    def test_user_is_not_read(self):
+        self._list()
+
+        self.assertNotIn('password', self.statements[-1])
+
+    def test_expiring_groups(self):
+        self.config_fixture.config(
+            group='federation', default_authorization_ttl=10
+        )
+        self._join(0)
+        expiring = [
+            {
+                **self.groups[number],
+                'membership_expires_at': self._verify(number, *args),
+            }
+            for number, *args in ((0, 5), (1, 5), (1, 15, 20))
+        ]
+        self._verify(2, 15)
+        self._verify(3, 5, 3)
+
+        self.assertEqual(
+            sorted([self.groups[0], *expiring], key=self._key),
+            self.assertTakes(1, 1, self._list),
+        )
+
+    def test_filter(self):
+        self._join(0, 1)
+
+        groups = self.assertTakes(
+            1, 1, self._list, name=self.groups[1]['name']
+        )
+
+        self.assertEqual([self.groups[1]], groups)
+        self.assertEqual([], self._list(name='x' * 65))
+        self.user_id = uuid.uuid4().hex
+        self.assertRaises(exception.UserNotFound, self._list, name='x')
+
+    def test_limit(self):
+        self._join(0, 1, 2)
+
+        groups = self._list(2)
+
+        self.assertEqual(2, len(groups))
+        self.assertTrue(all(group in self.groups for group in groups))
+
+    def test_limit_with_expiring_groups(self):
+        self._join(0, 1)
+        self._verify(2, 0, 10)
+
+        self.assertEqual(
+            sorted(self.groups[:2], key=self._key), self._list(2)
+        )
 
 
 class ProjectTests(StatementsTestCase):
