@@ -113,7 +113,7 @@ FAST_PATHS = {
     # keystone.identity.core.Manager
     'authenticate': {
         'identity_api': ('authenticate', '_get_user'),
-        'shadow_users_api': ('get_user', '_get_user'),
+        'shadow_users_api': ('get_user', '_get_user', 'set_last_active_at'),
     },
     'get_groups': {'identity_api': ('get_group', '_get_group')},
     'get_users': {

@@ -45,6 +45,7 @@ PROVIDERS = provider_api.ProviderAPIs
 # What a SQL driver has for a fast path only, and nobody overrides.
 ONLY_FOR_FAST_PATHS = {
     '_assert_user_exists',
+    '_authenticate',
     '_denormalize_role',
     '_get_allowed_values',
     '_get_user_by_name',
@@ -52,6 +53,7 @@ ONLY_FOR_FAST_PATHS = {
     '_list_role_assignments_by_filters',
     '_list_services_for_catalog',
     '_with_federated_objects',
+    'authenticate_with_last_active_at',
     'get_project_with_domain',
     'get_user_by_name_with_federated_objects',
     'get_user_with_federated_objects',
