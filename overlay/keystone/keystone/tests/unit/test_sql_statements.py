@@ -923,6 +923,87 @@ class RoleTests(StatementsTestCase):
         )
 
 
+class ApplicationCredentialTests(StatementsTestCase):
+    """A credential comes with its roles and access rules."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.application_credential_api
+        self.user_id = self.user_foo['id']
+        self.created = []
+        for _ in range(2):
+            ref = unit.new_application_credential_ref(secret='secret')
+            roles = [unit.new_role_ref() for _ in range(3)]
+            for role in roles:
+                PROVIDERS.role_api.create_role(role['id'], role)
+            rules = [
+                {
+                    'id': uuid.uuid4().hex,
+                    'service': 'identity',
+                    'path': f'/{uuid.uuid4().hex}',
+                    'method': 'GET',
+                }
+                for _ in range(2)
+            ]
+            self.api.driver.create_application_credential(
+                {
+                    **ref,
+                    'user_id': self.user_id,
+                    'project_id': self.project_bar['id'],
+                },
+                roles,
+                rules,
+            )
+            self.created.append((ref['id'], roles, rules))
+        self.forget()
+
+    @staticmethod
+    def _key(ref):
+        return ref['id']
+
+    def assertCreated(self, refs):
+        refs = {ref['id']: ref for ref in refs}
+        self.assertEqual({id_ for id_, _, _ in self.created}, set(refs))
+        for id_, roles, rules in self.created:
+            self.assertEqual(
+                sorted(role['id'] for role in roles),
+                sorted(role['id'] for role in refs[id_]['roles']),
+            )
+            self.assertEqual(
+                sorted(rules, key=self._key),
+                sorted(refs[id_]['access_rules'], key=self._key),
+            )
+
+    def test_credential(self):
+        self.assertCreated(
+            self.assertTakes(
+                1, 1, self.api.driver.get_application_credential, id_
+            )
+            for id_, _, _ in self.created
+        )
+
+    def test_credentials_of_user(self):
+        self.assertCreated(
+            self.assertTakes(
+                1,
+                1,
+                self.api.driver.list_application_credentials_for_user,
+                self.user_id,
+                driver_hints.Hints(),
+            )
+        )
+
+    def test_credential_with_names_of_roles(self):
+        id_, roles, _ = self.created[0]
+
+        ref = self.assertTakes(2, 2, self.api.get_application_credential, id_)
+
+        self.assertEqual(
+            sorted(role['name'] for role in roles),
+            sorted(role['name'] for role in ref['roles']),
+        )
+
+
 class EffectiveAssignmentTests(StatementsTestCase):
     """Direct, inherited and group assignments are read at once."""
 
