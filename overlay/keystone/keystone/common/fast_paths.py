@@ -101,6 +101,9 @@ FAST_PATHS = {
     },
     # keystone.identity.backends.sql.Identity
     '_assert_user_exists': {'identity_api': ('get_user', '_get_user')},
+    'check_user_in_group': {
+        'identity_api': ('get_user', '_get_user', 'get_group', '_get_group')
+    },
     'get_user_with_federated_objects': {
         'identity_api': ('get_user', '_get_user'),
         'shadow_users_api': ('get_federated_objects',),

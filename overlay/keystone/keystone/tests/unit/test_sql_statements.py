@@ -279,7 +279,7 @@ class UserExistsTests(StatementsTestCase):
         )
         self.assertEqual([], self._of_password())
         self.assertTakes(
-            3,
+            1,
             1,
             self.driver.check_user_in_group,
             self.user_foo['id'],
@@ -293,6 +293,21 @@ class UserExistsTests(StatementsTestCase):
             self.assertRaises(
                 exception.UserNotFound, method, uuid.uuid4().hex, self.group_id
             )
+            self.assertRaises(
+                exception.GroupNotFound,
+                method,
+                self.user_foo['id'],
+                uuid.uuid4().hex,
+            )
+
+    def test_no_membership(self):
+        self.assertRaises(
+            exception.NotFound,
+            self.driver.check_user_in_group,
+            self.user_foo['id'],
+            self.group_id,
+        )
+        self.assertEqual([], self._of_password())
 
 
 class GroupsOfUserTests(StatementsTestCase):
