@@ -1265,9 +1265,9 @@ class NamesTests(StatementsTestCase):
             self._assign()
         self.forget()
 
-        # assignments of projects and of the system; users, groups, projects,
-        # roles, domains
-        refs = self.assertTakes(7, 7, self._names)
+        # assignments of projects and of the system; users, groups, roles,
+        # projects with domains
+        refs = self.assertTakes(6, 6, self._names)
 
         for ref in refs:
             for key in 'user', 'group', 'project', 'role', 'domain':
@@ -1281,7 +1281,7 @@ class NamesTests(StatementsTestCase):
             self.config_fixture.config(group=group, caching=False)
         self.forget()
 
-        self.assertTakes(7, 7, self._names)
+        self.assertTakes(6, 6, self._names)
 
     def test_what_is_in_the_cache_is_not_read(self):
         self._assign()
@@ -1315,8 +1315,8 @@ class NamesTests(StatementsTestCase):
         with self.another_request():
             commands = self._commands(self._names)
 
-        # users, groups, projects, roles, domains
-        self.assertEqual(['get_multi'] * 5, commands)
+        # users, groups, roles, projects with domains
+        self.assertEqual(['get_multi'] * 4, commands)
 
     def test_cache_is_asked_for_many_in_portions(self):
         self.useFixture(
