@@ -114,9 +114,27 @@ def _fill_associations(world: statements_requests.World, rows: int) -> None:
             'user_id': user, 'unique_id': f'federated-{number}',
             'idp_id': provider, 'protocol_id': 'openid',
         }
+        # Beyond the ids that the requests were given.
+        internal_id = rows + number
         yield 'application_credential', {
-            'id': application_credential, 'name': f'many-{number}',
-            'secret_hash': '', 'user_id': user,
+            'internal_id': internal_id, 'id': application_credential,
+            'name': f'many-{number}', 'secret_hash': '', 'user_id': user,
+        }
+        yield 'application_credential_role', {
+            'application_credential_id': internal_id, 'role_id': role,
+        }
+        yield 'access_rule', {
+            'id': internal_id, 'external_id': f'rule-{number}',
+            'user_id': user, 'service': 'identity', 'path': '/v3',
+            'method': 'GET',
+        }
+        yield 'application_credential_access_rule', {
+            'application_credential_id': internal_id,
+            'access_rule_id': internal_id,
+        }
+        yield 'system_assignment', {
+            'type': 'UserSystem', 'actor_id': user, 'target_id': 'system',
+            'role_id': role, 'inherited': False,
         }
         yield 'implied_role', {
             'prior_role_id': role, 'implied_role_id': world.roles['reader'],

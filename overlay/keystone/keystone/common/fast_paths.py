@@ -64,6 +64,9 @@ FAST_PATHS = {
     'list_role_assignments_by_filters': {
         'assignment_api': ('list_role_assignments',)
     },
+    'list_system_grants_of_actors': {
+        'assignment_api': ('list_system_grants',)
+    },
     # keystone.assignment.core.RoleManager
     'get_roles': {
         'role_api': ('get_role', '_get_role', 'list_roles_from_ids')

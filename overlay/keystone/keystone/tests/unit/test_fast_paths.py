@@ -60,6 +60,7 @@ ONLY_FOR_FAST_PATHS = {
     'list_groups_from_ids',
     'list_role_assignments_by_filters',
     'list_roles_and_implied',
+    'list_system_grants_of_actors',
     'list_users_from_ids',
 }
 
@@ -249,6 +250,9 @@ class OverriddenMethodsTests(FastPathsTestCase):
         grant(
             self.roles[3], group_id=self.group_id, project_id=self.projects[2]
         )
+        assignments = PROVIDERS.assignment_api
+        assignments.create_system_grant_for_user(self.user_id, self.roles[0])
+        assignments.create_system_grant_for_group(self.group_id, self.roles[2])
         service = unit.new_service_ref()
         PROVIDERS.catalog_api.create_service(service['id'], service)
         for interface in 'public', 'internal':
@@ -275,6 +279,7 @@ class OverriddenMethodsTests(FastPathsTestCase):
             {'project_id': self.projects[0]},
             {'project_id': self.projects[2]},
             {'domain_id': self.domain_id},
+            {'system': 'all'},
         ):
             with self.subTest(scope=scope):
                 self.assertSameAsWithoutFastPaths(

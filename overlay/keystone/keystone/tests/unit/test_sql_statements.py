@@ -938,6 +938,92 @@ class RoleTests(StatementsTestCase):
         )
 
 
+class SystemRolesTests(StatementsTestCase):
+    """The roles of a user and of its groups on the system are read at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.assignment_api
+        self.user_id = self.user_foo['id']
+        self.roles = []
+        for _ in range(4):
+            role = unit.new_role_ref()
+            PROVIDERS.role_api.create_role(role['id'], role)
+            self.roles.append(role['id'])
+        self.groups = []
+        for _ in range(3):
+            group = PROVIDERS.identity_api.create_group(
+                unit.new_group_ref(domain_id=self.user_foo['domain_id'])
+            )
+            PROVIDERS.identity_api.add_user_to_group(self.user_id, group['id'])
+            self.groups.append(group['id'])
+        self.api.create_system_grant_for_user(self.user_id, self.roles[0])
+        for group_id, role_id in zip(self.groups, self.roles):
+            self.api.create_system_grant_for_group(group_id, role_id)
+        PROVIDERS.role_api.create_implied_role(self.roles[2], self.roles[3])
+        self.forget()
+
+    def _numbers(self):
+        return sorted(
+            self.roles.index(role_id)
+            for role_id in self.api.get_roles_for_user_and_system(self.user_id)
+        )
+
+    def test_roles(self):
+        # groups, grants, roles
+        self.assertEqual(
+            [0, 0, 1, 2, 3], self.assertTakes(3, 3, self._numbers)
+        )
+        self.assertTakes(0, 0, self._numbers)
+
+    def test_grants_that_change(self):
+        self._numbers()
+
+        self.api.delete_system_grant_for_user(self.user_id, self.roles[0])
+        self.assertEqual([0, 1, 2, 3], self._numbers())
+        self.api.delete_system_grant_for_group(self.groups[1], self.roles[1])
+        self.assertEqual([0, 2, 3], self._numbers())
+        PROVIDERS.identity_api.remove_user_from_group(
+            self.user_id, self.groups[2]
+        )
+        self.assertEqual([0], self._numbers())
+        PROVIDERS.role_api.delete_role(self.roles[0])
+        self.assertEqual([], self._numbers())
+
+    def test_grant_of_another_kind_of_actor(self):
+        for assignment_type in 'UserSystem', 'GroupSystem':
+            for actor_id in self.user_id, self.groups[0]:
+                self.api.driver.create_system_grant(
+                    self.roles[3], actor_id, 'system', assignment_type, False
+                )
+        self.forget()
+
+        self.assertEqual([0, 0, 1, 2, 3, 3, 3], self._numbers())
+
+    def test_grant_of_a_role_that_is_gone(self):
+        PROVIDERS.role_api.driver.delete_role(self.roles[0])
+
+        self.assertEqual([1, 2, 3], self._numbers())
+
+    def test_driver_without_the_method(self):
+        actors = {'UserSystem': [self.user_id], 'GroupSystem': self.groups}
+        driver = self.api.driver
+
+        def result(method):
+            return sorted(
+                sorted(grant.items())
+                for grant in method(driver, actors, 'system')
+            )
+
+        expected = result(
+            assignment_base.AssignmentDriverBase.list_system_grants_of_actors
+        )
+        self.assertEqual(4, len(expected))
+        self.assertEqual(
+            expected, result(type(driver).list_system_grants_of_actors)
+        )
+
+
 class ApplicationCredentialTests(StatementsTestCase):
     """A credential comes with its roles and access rules."""
 
