@@ -572,6 +572,50 @@ class ProjectTests(StatementsTestCase):
         self.assertTakes(1, 1, self.api.get_domain, self.domain_id)
 
 
+class ProjectsByTagsTests(StatementsTestCase):
+    """Projects with tags are found with as many statements as one is."""
+
+    def setUp(self):
+        super().setUp()
+        self.tags = {}
+        for tags in ['a'], ['a', 'b'], ['b', 'c'], ['a', 'b', 'c'], ['A']:
+            project = unit.new_project_ref(
+                domain_id=self.project_bar['domain_id'], tags=tags
+            )
+            PROVIDERS.resource_api.create_project(project['id'], project)
+            self.tags[project['id']] = ''.join(tags)
+
+    def _found(self, **filters):
+        projects = PROVIDERS.resource_api.driver.list_projects_by_tags(
+            {name.replace('_', '-'): value for name, value in filters.items()}
+        )
+        return sorted(
+            self.tags[project['id']]
+            for project in projects
+            if project['id'] in self.tags
+        )
+
+    def test_tags(self):
+        for tags, expected in (
+            ('a', ['a', 'ab', 'abc']),
+            ('b,a', ['ab', 'abc']),
+            ('a,a', ['a', 'ab', 'abc']),
+        ):
+            self.assertEqual(
+                expected, self.assertTakes(2, 1, self._found, tags=tags)
+            )
+        self.assertEqual([], self.assertTakes(1, 1, self._found, tags='a,d'))
+
+    def test_not_tags(self):
+        self.assertEqual(
+            ['A', 'a', 'bc'],
+            self.assertTakes(3, 1, self._found, not_tags='a,b'),
+        )
+
+    def test_tags_and_not_tags(self):
+        self.assertEqual(['ab'], self._found(tags='a,b', not_tags='c'))
+
+
 class ProjectTestsWithBytes(ProjectTests):
     """It is no other with a cache that stores bytes, as Redis does."""
 
