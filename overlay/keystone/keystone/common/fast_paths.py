@@ -116,6 +116,7 @@ FAST_PATHS = {
         'shadow_users_api': ('get_federated_objects',),
     },
     'list_groups_for_user': {'identity_api': ('get_user', '_get_user')},
+    'list_users_in_group': {'identity_api': ('get_group', '_get_group')},
     # keystone.identity.core.Manager
     'authenticate': {
         'identity_api': ('authenticate', '_get_user'),

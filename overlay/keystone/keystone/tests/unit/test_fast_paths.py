@@ -414,6 +414,7 @@ class OverriddenMethodsTests(FastPathsTestCase):
             ),
             lambda: api.list_groups_for_user(foo['id']),
             lambda: api.check_user_in_group(foo['id'], self.group_id),
+            lambda: api.list_users_in_group(self.group_id),
             lambda: api.driver.add_user_to_group(foo['id'], self.group_id),
         ):
             self.assertSameAsWithoutFastPaths(case)

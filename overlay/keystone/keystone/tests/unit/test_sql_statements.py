@@ -441,6 +441,44 @@ class GroupsOfUserTests(StatementsTestCase):
         )
 
 
+class UsersOfGroupTests(StatementsTestCase):
+    """A group that has users is not looked for besides."""
+
+    def setUp(self):
+        super().setUp()
+        self.driver = PROVIDERS.identity_api.driver
+        group = unit.new_group_ref(self.user_foo['domain_id'])
+        self.group_id = self.driver.create_group(group['id'], group)['id']
+
+    def _list(self, **filters):
+        hints = driver_hints.Hints()
+        for name, value in filters.items():
+            hints.add_filter(name, value)
+        return [
+            user['id']
+            for user in self.driver.list_users_in_group(self.group_id, hints)
+        ]
+
+    def test_users(self):
+        self.driver.add_user_to_group(self.user_foo['id'], self.group_id)
+
+        self.assertEqual(
+            [self.user_foo['id']], self.assertTakes(1, 1, self._list)
+        )
+        self.assertEqual(
+            [], self.assertTakes(2, 1, self._list, name=uuid.uuid4().hex)
+        )
+
+    def test_no_users(self):
+        self.assertEqual([], self.assertTakes(2, 1, self._list))
+
+    def test_no_group(self):
+        self.group_id = uuid.uuid4().hex
+
+        self.assertRaises(exception.GroupNotFound, self._list)
+        self.assertRaises(exception.GroupNotFound, self._list, name='x')
+
+
 class ProjectTests(StatementsTestCase):
     """A project comes with its domain, and is read once."""
 
