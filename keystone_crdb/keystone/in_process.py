@@ -8,6 +8,7 @@ dogpile's plain memory backend returns shared objects.
 
 import os
 import pathlib
+import sqlite3
 import sys
 import wsgiref.types
 
@@ -19,6 +20,7 @@ from keystone.conf import CONF
 from keystone.server import backends
 from keystone.server.flask import application
 from keystone.server.flask import core as flask_core
+import sqlalchemy
 
 from keystone_crdb import keystone
 
@@ -41,6 +43,12 @@ password_hash_rounds = 4
 """
 
 
+def _heed_foreign_keys(connection: object, _: object) -> None:
+    """Have SQLite do so, as all servers do."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute('PRAGMA foreign_keys = ON')
+
+
 def serve(
     folder: pathlib.Path, password: str, endpoint: str = 'https://keystone/v3',
     is_made: bool = False,
@@ -59,6 +67,9 @@ def serve(
     escaped = url.replace('$', '$$')
     path.write_text(_CONFIGURATION.format(folder=folder, url=escaped))
     server.configure(config_files=[path])
+    sqlalchemy.event.listen(
+        sqlalchemy.engine.Engine, 'connect', _heed_foreign_keys
+    )
     # oslo.log would have what ends this process in its log alone.
     sys.excepthook = sys.__excepthook__
     for group in 'fernet_tokens', 'credential':

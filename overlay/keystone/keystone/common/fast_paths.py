@@ -107,6 +107,7 @@ FAST_PATHS = {
     'check_user_in_group': {
         'identity_api': ('get_user', '_get_user', 'get_group', '_get_group')
     },
+    '_get_user_to_delete': {'identity_api': ('_get_user',)},
     'get_user_with_federated_objects': {
         'identity_api': ('get_user', '_get_user'),
         'shadow_users_api': ('get_federated_objects',),

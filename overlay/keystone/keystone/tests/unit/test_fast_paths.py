@@ -50,6 +50,7 @@ ONLY_FOR_FAST_PATHS = {
     '_get_allowed_values',
     '_get_user_by_name',
     '_get_user_to_authenticate',
+    '_get_user_to_delete',
     '_list_role_assignments_by_filters',
     '_list_services_for_catalog',
     '_with_federated_objects',

@@ -196,29 +196,56 @@ class OptionsTests(StatementsTestCase):
 
 
 class DeleteUserTests(StatementsTestCase):
-    def _count(self, *models):
-        with sql.session_for_read() as session:
-            return [session.query(each).count() for each in models]
+    """What belongs to a user is deleted without being read."""
 
-    def test_user_is_read_once(self):
-        models = (
-            identity_model.User,
-            identity_model.LocalUser,
-            identity_model.Password,
+    def setUp(self):
+        super().setUp()
+        self.driver = PROVIDERS.identity_api.driver
+        self.driver.update_user(
+            self.user_foo['id'], {'options': {'lock_password': True}}
         )
-        before = self._count(*models)
+        group = unit.new_group_ref(domain_id=self.user_foo['domain_id'])
+        self.driver.create_group(group['id'], group)
+        self.driver.add_user_to_group(self.user_foo['id'], group['id'])
+        self.before = self._count()
 
-        self.statements.clear()
-        PROVIDERS.identity_api.driver.delete_user(self.user_foo['id'])
+    def _count(self):
+        with sql.session_for_read() as session:
+            return [
+                session.query(each).count()
+                for each in (
+                    identity_model.User,
+                    identity_model.LocalUser,
+                    identity_model.Password,
+                    identity_model.UserOption,
+                    identity_model.UserGroupMembership,
+                )
+            ]
 
-        read = [
-            text
-            for text in self.statements
-            if text.startswith('SELECT') and 'password' in text
-        ]
-        self.assertEqual(1, len(read), read)
-        self.assertEqual(
-            [number - 1 for number in before], self._count(*models)
+    def assertDeleted(self):
+        self.assertEqual([n - 1 for n in self.before], self._count())
+
+    def test_user_is_not_read(self):
+        # the lock, two kinds of memberships, and the user
+        self.assertTakes(4, 1, self.driver.delete_user, self.user_foo['id'])
+
+        self.assertDeleted()
+
+    def test_without_foreign_keys(self):
+        with sql.session_for_read() as session:
+            engine = session.get_bind()
+        if engine.dialect.name != 'sqlite':
+            self.skipTest('only SQLite does not heed them')
+        with contextlib.closing(engine.raw_connection()) as connection:
+            connection.execute('PRAGMA foreign_keys = OFF')
+
+        self.driver.delete_user(self.user_foo['id'])
+
+        self.assertDeleted()
+
+    def test_no_user(self):
+        self.assertRaises(
+            exception.UserNotFound, self.driver.delete_user, 'gone'
         )
 
 
