@@ -36,6 +36,7 @@ SQL_DRIVERS = {
     'resource_api': 'keystone.resource.backends.sql.Resource',
     'role_api': 'keystone.assignment.role_backends.sql.Role',
     'shadow_users_api': 'keystone.identity.shadow_backends.sql.ShadowUsers',
+    'trust_api': 'keystone.trust.backends.sql.Trust',
 }
 
 # By the name of the method that takes the fast path: the methods whose work
@@ -118,6 +119,10 @@ FAST_PATHS = {
     },
     'list_groups_for_user': {'identity_api': ('get_user', '_get_user')},
     'list_users_in_group': {'identity_api': ('get_group', '_get_group')},
+    'update_user_with_federated_objects': {
+        'identity_api': ('update_user', '_get_user'),
+        'shadow_users_api': ('get_federated_objects',),
+    },
     # keystone.identity.core.Manager
     'authenticate': {
         'identity_api': ('authenticate', '_get_user'),
@@ -145,6 +150,14 @@ FAST_PATHS = {
     },
     'list_project_parent_ids': {
         'resource_api': ('get_project', '_get_project', 'list_project_parents')
+    },
+    # keystone.trust.backends.sql.Trust
+    'delete_trusts_for_user': {
+        'trust_api': (
+            'list_trusts_for_trustee',
+            'list_trusts_for_trustor',
+            'delete_trust',
+        )
     },
 }
 

@@ -53,8 +53,10 @@ ONLY_FOR_FAST_PATHS = {
     '_get_user_to_delete',
     '_list_role_assignments_by_filters',
     '_list_services_for_catalog',
+    '_update_user',
     '_with_federated_objects',
     'authenticate_with_last_active_at',
+    'delete_trusts_for_user',
     'get_project_with_domain',
     'get_user_by_name_with_federated_objects',
     'get_user_with_federated_objects',
@@ -63,6 +65,7 @@ ONLY_FOR_FAST_PATHS = {
     'list_roles_and_implied',
     'list_system_grants_of_actors',
     'list_users_from_ids',
+    'update_user_with_federated_objects',
 }
 
 
@@ -413,6 +416,7 @@ class OverriddenMethodsTests(FastPathsTestCase):
             lambda: api.authenticate(
                 user_id=foo['id'], password=foo['password']
             ),
+            lambda: api.update_user(foo['id'], {'description': 'new'}),
             lambda: api.list_groups_for_user(foo['id']),
             lambda: api.check_user_in_group(foo['id'], self.group_id),
             lambda: api.list_users_in_group(self.group_id),

@@ -249,6 +249,101 @@ class DeleteUserTests(StatementsTestCase):
         )
 
 
+class UpdateTests(StatementsTestCase):
+    """Only what changes is written."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.identity_api
+        self.user_id = self.user_foo['id']
+        self.api.update_user(
+            self.user_id,
+            {
+                'options': {
+                    'lock_password': True,
+                    'multi_factor_auth_rules': [['password', 'totp']],
+                }
+            },
+        )
+
+    def test_options(self):
+        # the lock, the row, and what changes
+        user = self.assertTakes(
+            3, 1, self.api.driver.update_user, self.user_id, {'email': 'new'}
+        )
+
+        self.assertEqual(
+            {
+                'lock_password': True,
+                'multi_factor_auth_rules': [['password', 'totp']],
+            },
+            user['options'],
+        )
+        for changed in {'lock_password': False}, {'lock_password': None}:
+            self.assertTakes(
+                3,
+                1,
+                self.api.driver.update_user,
+                self.user_id,
+                {'options': changed},
+            )
+            user = self.api.driver.get_user(self.user_id)
+            self.assertEqual(
+                changed['lock_password'], user['options'].get('lock_password')
+            )
+
+    def test_user(self):
+        self.api.get_user(self.user_id)
+
+        user = self.assertTakes(
+            3, 1, self.api.update_user, self.user_id, {'email': 'new'}
+        )
+
+        self.assertEqual('new', user['email'])
+
+
+class TrustsOfUserTests(StatementsTestCase):
+    """Trusts of a user are deleted at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.trust_api
+
+    def _trust(self, trustor, trustee):
+        trust = unit.new_trust_ref(
+            trustor['id'], trustee['id'], project_id=self.project_bar['id']
+        )
+        self.api.create_trust(trust['id'], trust, roles=[])
+        return trust['id']
+
+    def _delete(self, statements, transactions):
+        self.assertTakes(
+            statements,
+            transactions,
+            self.api.driver.delete_trusts_for_user,
+            self.user_foo['id'],
+        )
+
+    def _trusts(self):
+        return [trust['id'] for trust in self.api.list_trusts()]
+
+    def test_trusts(self):
+        self._trust(self.user_foo, self.user_two)
+        self._trust(self.user_two, self.user_foo)
+        other = self._trust(self.user_two, self.user_two)
+
+        self._delete(2, 2)
+
+        self.assertEqual([other], self._trusts())
+
+    def test_no_trusts(self):
+        other = self._trust(self.user_two, self.user_two)
+
+        self._delete(1, 1)
+
+        self.assertEqual([other], self._trusts())
+
+
 class DeleteNothingTests(StatementsTestCase):
     """Where there is nothing to delete, nothing is deleted."""
 
@@ -727,6 +822,16 @@ class UserTests(StatementsTestCase):
         self.forget()
 
         user = self.assertTakes(1, 1, self.api.get_user, self.user_id)
+
+        self.assertEqual(
+            PROVIDERS.shadow_users_api.get_federated_objects(self.user_id),
+            user['federated'],
+        )
+
+    def test_updated_user(self):
+        self._federate()
+
+        user = self.api.update_user(self.user_id, {'email': 'new'})
 
         self.assertEqual(
             PROVIDERS.shadow_users_api.get_federated_objects(self.user_id),
