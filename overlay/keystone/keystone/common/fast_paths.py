@@ -62,6 +62,20 @@ FAST_PATHS = {
         )
     },
     # keystone.assignment.backends.sql.Assignment
+    'delete_all_group_assignments': {
+        'assignment_api': (
+            'delete_group_assignments',
+            'list_system_grants',
+            'delete_system_grant',
+        )
+    },
+    'delete_all_user_assignments': {
+        'assignment_api': (
+            'delete_user_assignments',
+            'list_system_grants',
+            'delete_system_grant',
+        )
+    },
     'list_role_assignments_by_filters': {
         'assignment_api': ('list_role_assignments',)
     },

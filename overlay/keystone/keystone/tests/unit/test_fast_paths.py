@@ -46,6 +46,7 @@ PROVIDERS = provider_api.ProviderAPIs
 ONLY_FOR_FAST_PATHS = {
     '_assert_user_exists',
     '_authenticate',
+    '_delete_all_of_actor',
     '_denormalize_role',
     '_get_allowed_values',
     '_get_user_by_name',
@@ -56,6 +57,8 @@ ONLY_FOR_FAST_PATHS = {
     '_update_user',
     '_with_federated_objects',
     'authenticate_with_last_active_at',
+    'delete_all_group_assignments',
+    'delete_all_user_assignments',
     'delete_trusts_for_user',
     'get_project_with_domain',
     'get_user_by_name_with_federated_objects',
@@ -429,6 +432,10 @@ class OverriddenMethodsTests(FastPathsTestCase):
         credentials = PROVIDERS.credential_api
         application_credentials = PROVIDERS.application_credential_api
         for case in (
+            lambda: PROVIDERS.assignment_api.delete_user_assignments(user_id),
+            lambda: PROVIDERS.assignment_api.delete_group_assignments(
+                self.group_id
+            ),
             lambda: credentials.delete_credentials_for_user(user_id),
             lambda: credentials.delete_credentials_for_project(project_id),
             lambda: (

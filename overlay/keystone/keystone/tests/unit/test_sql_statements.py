@@ -344,6 +344,52 @@ class TrustsOfUserTests(StatementsTestCase):
         self.assertEqual([other], self._trusts())
 
 
+class AssignmentsOfActorTests(StatementsTestCase):
+    """All assignments of a user or a group are deleted at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.assignment_api
+        self.role_id = self.role_member['id']
+
+    def test_user(self):
+        user_id, other_id = self.user_foo['id'], self.user_two['id']
+        project_id = self.project_bar['id']
+        for each in user_id, other_id:
+            self.api.create_grant(
+                self.role_id, user_id=each, project_id=project_id
+            )
+            self.api.create_system_grant_for_user(each, self.role_id)
+
+        # a look, and one of each kind
+        self.assertTakes(3, 2, self.api.delete_user_assignments, user_id)
+
+        self.assertEqual([], self.api.list_role_assignments(user_id=user_id))
+        self.assertEqual([], self.api.list_system_grants_for_user(user_id))
+        self.assertTrue(self.api.list_system_grants_for_user(other_id))
+        self.assertTrue(
+            self.api.list_role_assignments(
+                user_id=other_id, project_id=project_id
+            )
+        )
+        self.assertTakes(1, 1, self.api.delete_user_assignments, user_id)
+
+    def test_group(self):
+        group_id = uuid.uuid4().hex
+        driver = self.api.driver
+        driver.create_grant(
+            self.role_id,
+            group_id=group_id,
+            domain_id=self.project_bar['domain_id'],
+        )
+
+        self.assertTakes(2, 2, self.api.delete_group_assignments, group_id)
+
+        self.assertEqual(
+            [], driver.list_role_assignments(group_ids=[group_id])
+        )
+
+
 class DeleteNothingTests(StatementsTestCase):
     """Where there is nothing to delete, nothing is deleted."""
 

@@ -298,6 +298,8 @@ OPERATIONS: dict = {
         ('delete_domain_assignments', 'd1'),
         ('delete_user_assignments', 'u1'),
         ('delete_group_assignments', 'g1'),
+        ('delete_all_user_assignments', 'u1'),
+        ('delete_all_group_assignments', 'g1'),
         ('create_system_grant', 'r2', 'u1', 'system', _SYSTEM, False),
         ('delete_system_grant', 'r1', 'u1', 'system', False),
     ),
@@ -520,6 +522,7 @@ OPERATIONS: dict = {
         ('consume_use', 't1'),
         ('delete_trust', 't1'),
         ('delete_trusts_for_project', 'p1'),
+        ('delete_trusts_for_user', 'u1'),
         ('flush_expired_and_soft_deleted_trusts', None, None, None, NOW),
     ),
 }  # fmt: skip
@@ -892,7 +895,9 @@ class CompletenessTestCase(unit.BaseTestCase):
         '_create_application_credential',
         '_apply_limits_to_list',
         '_create_password_expires_query',
+        '_delete_all_of_actor',
         '_update_query_with_federated_statements',
+        '_update_user',
     }
 
     def test_every_method(self):
