@@ -34,6 +34,7 @@ from keystone.common import sql
 from keystone import exception
 from keystone.identity.backends import sql as identity_sql
 from keystone.identity.backends import sql_model as identity_model
+from keystone.identity.mapping_backends import mapping
 from keystone.resource.backends import base as resource_base
 from keystone.resource.backends import sql as resource_sql
 from keystone.tests import unit
@@ -423,6 +424,36 @@ class DeleteNothingTests(StatementsTestCase):
         self.assertTakes(
             1, 1, manager._delete_access_rules_for_user, self.user_foo['id']
         )
+
+
+class LookBeforeDeletingTests(StatementsTestCase):
+    """What nothing is to be deleted from is only read."""
+
+    def test_nothing(self):
+        for delete in (
+            PROVIDERS.id_mapping_api.driver.delete_id_mapping,
+            PROVIDERS.identity_api.driver.unset_default_project_id,
+            PROVIDERS.catalog_api.driver.delete_association_by_project,
+            PROVIDERS.catalog_api.driver.delete_endpoint_group_association_by_project,
+            PROVIDERS.unified_limit_api.driver.delete_limits_for_project,
+        ):
+            self.assertTakes(1, 1, delete, uuid.uuid4().hex)
+            (text,) = self.statements
+            self.assertTrue(text.startswith('SELECT'), text)
+
+    def test_something(self):
+        driver = PROVIDERS.id_mapping_api.driver
+        public_id = driver.create_id_mapping(
+            {
+                'domain_id': self.user_foo['domain_id'],
+                'local_id': uuid.uuid4().hex,
+                'entity_type': mapping.EntityType.USER,
+            }
+        )
+
+        self.assertTakes(2, 2, driver.delete_id_mapping, public_id)
+
+        self.assertIsNone(driver.get_id_mapping(public_id))
 
 
 class UserExistsTests(StatementsTestCase):

@@ -160,7 +160,7 @@ class IdentityRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = identity_sql.Identity
     arguments = {
         'create_user': ('user', {}),
-        'update_user': ('user', {}),
+        '_update_user': ('user', {}),
         'change_password': ('user', 'secret'),
     }
 
