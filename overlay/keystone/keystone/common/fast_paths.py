@@ -123,6 +123,9 @@ FAST_PATHS = {
         'identity_api': ('get_user', '_get_user', 'get_group', '_get_group')
     },
     '_get_user_to_delete': {'identity_api': ('_get_user',)},
+    '_is_member': {
+        'identity_api': ('get_group', '_get_group', 'get_user', '_get_user')
+    },
     'get_user_with_federated_objects': {
         'identity_api': ('get_user', '_get_user'),
         'shadow_users_api': ('get_federated_objects',),

@@ -52,6 +52,7 @@ ONLY_FOR_FAST_PATHS = {
     '_get_user_by_name',
     '_get_user_to_authenticate',
     '_get_user_to_delete',
+    '_is_member',
     '_list_role_assignments_by_filters',
     '_list_services_for_catalog',
     '_update_user',

@@ -426,6 +426,47 @@ class DeleteNothingTests(StatementsTestCase):
         )
 
 
+class DeleteGroupTests(StatementsTestCase):
+    """Only if a group has roles are its users read to delete it."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = PROVIDERS.identity_api
+        group = self.api.create_group(
+            unit.new_group_ref(domain_id=self.user_foo['domain_id'])
+        )
+        self.group_id = group['id']
+        self.api.add_user_to_group(self.user_foo['id'], self.group_id)
+        self.list_users = self.useFixture(
+            fixtures.MockPatchObject(
+                self.api,
+                'list_users_in_group',
+                wraps=self.api.list_users_in_group,
+            )
+        ).mock
+
+    def test_without_roles(self):
+        self.api.delete_group(self.group_id)
+
+        self.list_users.assert_not_called()
+        self.assertRaises(
+            exception.GroupNotFound, self.api.delete_group, self.group_id
+        )
+
+    def test_with_roles(self):
+        PROVIDERS.assignment_api.create_grant(
+            self.role_member['id'],
+            group_id=self.group_id,
+            project_id=self.project_bar['id'],
+        )
+
+        self.api.delete_group(self.group_id)
+
+        self.list_users.assert_called_once()
+        (event,) = PROVIDERS.revoke_api.list_events()
+        self.assertEqual(self.user_foo['id'], event.user_id)
+
+
 class LookBeforeDeletingTests(StatementsTestCase):
     """What nothing is to be deleted from is only read."""
 
@@ -470,7 +511,7 @@ class UserExistsTests(StatementsTestCase):
 
     def test_membership(self):
         self.assertTakes(
-            4,
+            2,
             1,
             self.driver.add_user_to_group,
             self.user_foo['id'],
