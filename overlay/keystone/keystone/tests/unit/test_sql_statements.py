@@ -346,7 +346,7 @@ class TrustsOfUserTests(StatementsTestCase):
 
 
 class AssignmentsOfActorTests(StatementsTestCase):
-    """All assignments of a user or a group are deleted at once."""
+    """All assignments of a user, a group or a role are deleted at once."""
 
     def setUp(self):
         super().setUp()
@@ -374,6 +374,11 @@ class AssignmentsOfActorTests(StatementsTestCase):
             )
         )
         self.assertTakes(1, 1, self.api.delete_user_assignments, user_id)
+
+    def test_role(self):
+        self.assertTakes(
+            2, 1, self.api.driver.delete_role_assignments, self.role_id
+        )
 
     def test_group(self):
         group_id = uuid.uuid4().hex
