@@ -69,6 +69,23 @@ CONNECTION_LOST = _DRIVER + (
     r"connection not open|connection socket closed|"
     r"(?:the )?(?:underlying )?connection (?:already|is) (?:closed|lost))")
 
+# 22023 is about the values of a query, and about what a schema change is told
+_SCHEMA_CHANGE = re.compile(
+    r'\s*(?:ALTER|COMMENT|CREATE|DROP|TRUNCATE)\b', re.IGNORECASE)
+_STORAGE_PARAMETER = re.compile(
+    _DRIVER + r'(?:"\w+" [^"]*\b(?:re)?set\b|'
+    r'[^"\']*\b(?:storage|zone config) parameter\b)')
+
+
+def is_schema_change_refused(error):
+    """Whether an invalid parameter (22023) is one of a schema change.
+
+    :type error: :class:`sqlalchemy.exc.DBAPIError`
+    :rtype: bool
+    """
+    return bool(_SCHEMA_CHANGE.match(error.statement or '') or
+                _STORAGE_PARAMETER.match(error.args[0]))
+
 
 # NOTE: in the DETAIL of an error the values of a key are SQL literals. They
 # are joined by "," when an index tells them and by ", " when a query does

@@ -14,8 +14,9 @@
 
 cockroachdb_errors.json holds what a CockroachDB answered, or answers according
 to its source, and the exception that is wanted: one line for each kind of
-answer by each driver. A server of PostgreSQL's protocol gives the answers
-again, so that the drivers raise what they raise.
+answer by each driver. cockroachdb_newer_errors.json holds what later releases
+answer according to their documentation and tests. A server of PostgreSQL's
+protocol gives the answers again, so that the drivers raise what they raise.
 """
 
 import asyncio
@@ -67,9 +68,13 @@ def _complete(observation):
     return {**_DEFAULTS, **observation} if 'id' in observation else observation
 
 
-with open(os.path.join(os.path.dirname(__file__),
-                       'cockroachdb_errors.json')) as stream:
-    OBSERVATIONS = json.load(stream, object_hook=_complete)
+def _load(name):
+    with open(os.path.join(os.path.dirname(__file__), name)) as stream:
+        return json.load(stream, object_hook=_complete)
+
+
+OBSERVATIONS = [*_load('cockroachdb_errors.json'),
+                *_load('cockroachdb_newer_errors.json')]
 
 _AMBIGUOUS = ('DBAmbiguousResult',
               'an ambiguous result is visible as such to the caller')
@@ -90,6 +95,11 @@ DECIDED_OTHERWISE = {
     'class-of-58C01-innerconn': _OTHER_NODE,
     'lock-nowait': _NOWAIT,
     'lock-nowait-intent': _NOWAIT,
+    'new-license-throttled': (
+        'DBLicenseThrottled', 'it passes when another transaction ends'),
+    'new-nowait': _NOWAIT,
+    'new-nowait-doc': _NOWAIT,
+    'new-range-lost-quorum': _DATA_UNAVAILABLE,
     'src-ambiguous-v21-query-txn': _AMBIGUOUS,
     'src-ambiguous-v23': _AMBIGUOUS,
     'src-inbox-communication': _OTHER_NODE,
@@ -129,19 +139,21 @@ class TranslationTestCase(test_base.BaseTestCase):
             f'cockroachdb+{driver}', username='keystone', host=self.host,
             port=self.server.port, database='keystone', query=query)
 
-    def _refuse_connections(self):
-        """Make the port one that nobody listens on."""
+    def _closed_port(self):
+        """Return a port that nobody listens on."""
         bound = socket.socket()
         self.addCleanup(bound.close)
         bound.bind(('127.0.0.1', 0))
-        self.server.port = bound.getsockname()[1]
+        return bound.getsockname()[1]
 
-    def _engine(self, driver, **query):
-        engine = sqlalchemy.create_engine(
-            self._url(driver, **query), _initialize=False)
+    def _engine_at(self, url):
+        engine = sqlalchemy.create_engine(url, _initialize=False)
         exc_filters.register_engine(engine)
         self.addCleanup(engine.dispose)
         return engine
+
+    def _engine(self, driver, **query):
+        return self._engine_at(self._url(driver, **query))
 
     def _fail(self, observation):
         """Make the server give an answer again.
@@ -284,6 +296,37 @@ class TestTranslationAtConnect(testscenarios.WithScenarios,
             importlib.import_module(module), name)(self.observation['str'])
 
 
+class TestTranslationOfRefusals(testscenarios.WithScenarios,
+                                TranslationTestCase):
+    """What a server answers to a client that connects."""
+
+    scenarios = _scenarios(
+        observation for observation in OBSERVATIONS
+        if 'answer' in observation)
+
+    def setUp(self):
+        super().setUp()
+        self.server.on_startup = pgwire.error_response(
+            S='ERROR', **self.observation['answer'])
+
+    def _assert_translated(self, url):
+        engine = self._engine_at(url)
+        self._assert_expected(
+            self.observation, self.assertRaises(ERRORS, engine.connect))
+
+    def test_translation(self):
+        self._assert_translated(self._url(self.driver, sslmode='disable'))
+
+    def test_with_a_host_that_is_away(self):
+        away = self._closed_port()
+        for ports in ((self.server.port, away), (away, self.server.port)):
+            self._assert_translated(sqlalchemy.URL.create(
+                f'cockroachdb+{self.driver}', username='keystone',
+                database='keystone', query={
+                    'host': [f'127.0.0.1:{port}' for port in ports],
+                    'sslmode': 'disable'}))
+
+
 @asyncio_facade.async_transaction_context_provider
 class Context:
     pass
@@ -340,7 +383,7 @@ class TestConnect(testscenarios.WithScenarios, EngineTestCase):
         self._connect(sslmode='disable')
 
     def test_refused(self):
-        self._refuse_connections()
+        self.server.port = self._closed_port()
         self.assertRaises(exception.DBConnectionError, self._connect)
 
     def test_draining(self):
@@ -615,6 +658,9 @@ class TestPool(testscenarios.WithScenarios, EngineTestCase):
              exception.DBDeadlock),
             ('58C00', 'replica unavailable: (n3,s3):3 unable to serve request '
                       'to r10: lost quorum', exception.DBDataUnavailable),
+            ('XXC02', 'No license installed. The maximum number of '
+                      'concurrently open transactions has been reached.',
+             exception.DBLicenseThrottled),
         ):
             connections = self._use_pool()
             self._fail(sqlstate, message)

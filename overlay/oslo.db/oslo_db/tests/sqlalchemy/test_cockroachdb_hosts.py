@@ -177,6 +177,24 @@ class TestHosts(testscenarios.WithScenarios, HostsTestCase):
                 exception.DBConnectionError, self._connect, engine)
             self.assertEqual(2, str(error).count(f"port: '{port}'"))
 
+    def test_client_that_a_host_rejects(self):
+        """What the other host says does not make it worth another try."""
+        bound = socket.socket()
+        self.addCleanup(bound.close)
+        bound.bind(('127.0.0.1', 0))
+        away = bound.getsockname()[1]
+        for message in (
+            'authentication rejected by configuration',
+            'no server.host_based_authentication.configuration entry for '
+            'host "10.0.0.9", user "keystone"',
+        ):
+            self.server.on_startup = pgwire.error_response(
+                S='ERROR', C='28000', M=message)
+            for ports in ((away, self.server.port), (self.server.port, away)):
+                self.assertRaises(
+                    sqlalchemy.exc.OperationalError, self._connect,
+                    self._create_engine(self._url(*ports)))
+
     def test_silent_host_alone(self):
         start = time.monotonic()
         self.assertRaises(
