@@ -13,6 +13,8 @@ from keystone_crdb_image import credentials
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import keys
+from keystone_crdb_image import license as license_module
+from keystone_crdb_image import release
 from keystone_crdb_image import schema
 from keystone_crdb_image import settings as settings_module
 from keystone_crdb_image import trial
@@ -57,9 +59,27 @@ def _configuration(
 def _database(engine: sqlalchemy.Engine) -> Result:
     title = f'database {database.describe(engine.url)}'
     try:
-        return Result(title, database.product(engine))
+        product = database.product(engine)
+        if doubt := release.warning(product):
+            return Result(title, doubt, 'WARN')
+        return Result(title, product)
     except (exc.SQLAlchemyError, AssertionError) as error:
         return _failed(title, database.explain(error, engine.url))
+
+
+def _license(engine: sqlalchemy.Engine) -> Result:
+    title = 'license'
+    try:
+        doubt = license_module.warning(engine)
+    except exc.DBAPIError as error:
+        return Result(
+            title,
+            f'it is not known: {database.reason(error)} (grant the user '
+            'VIEWCLUSTERSETTING for this check, or run it as an administrator)'
+        )
+    if doubt:
+        return Result(title, doubt, 'WARN')
+    return Result(title, 'no warning')
 
 
 def _schema(engine: sqlalchemy.Engine) -> Result:
@@ -100,7 +120,9 @@ def _results(
     engine = database.create_engine(settings.database)
     reached = _database(engine)
     yield reached
-    usable = reached.word == 'ok'
+    usable = reached.word != 'FAILED'
+    if usable and 'CockroachDB' in reached.found:
+        yield _license(engine)
     if usable:
         at = _schema(engine)
         yield at
