@@ -169,7 +169,10 @@ def _execute(method, cursor, statement, *args):
             raise
         LOG.debug('A connection was dead, and another one takes its place: '
                   '%s', error)
-        context.cursor = _connect_again(context, error)
+        try:
+            context.cursor = _connect_again(context, error)
+        except context.dialect.loaded_dbapi.Error as failure:
+            raise error from failure
         _send(method, context.cursor, statement, parameters, context)
     if context.execution_options.get(READS_ONLY):
         connection.record_info[_UNTOUCHED] = True

@@ -46,6 +46,7 @@ from oslo_db.sqlalchemy import asyncio_facade
 from oslo_db.sqlalchemy import cockroachdb
 from oslo_db.sqlalchemy import engines
 from oslo_db.sqlalchemy import exc_filters
+from oslo_db.sqlalchemy import first_statement
 from oslo_db.tests import base as test_base
 from oslo_db.tests.sqlalchemy import base as db_test_base
 from oslo_db.tests.sqlalchemy import pgwire
@@ -701,10 +702,21 @@ class TestPool(testscenarios.WithScenarios, EngineTestCase):
 
     def test_drained_while_idle(self):
         """A pool finds out before it hands the connection on."""
+        self.useFixture(fixtures.MockPatchObject(
+            first_statement, 'PING_AFTER', 0))
         first = self._driver_connection()
         self.server.close_connections(pgwire.error_response(
             S='ERROR', C='57P01', M='server is shutting down'))
         self.assertIsNot(first, self._driver_connection())
+
+    def test_drained_at_first_statement(self):
+        """Another connection takes its place, and nobody notices."""
+        first = self._driver_connection()
+        self.server.close_connections(pgwire.error_response(
+            S='ERROR', C='57P01', M='server is shutting down'))
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql('SELECT 1')
+            self.assertIsNot(first, connection.connection.driver_connection)
 
     def test_drained(self):
         """A connection that was told to go is not used again."""
