@@ -52,11 +52,11 @@ class LockVersionsMixin(test_fixtures.OpportunisticDBTestMixin):
         self.engine = enginefacade.writer.get_engine()
 
     def _limit(self, name):
-        """Let a timeout of 0.2 s apply to each connection to come."""
+        """Let a timeout of 0.5 s apply to each connection to come."""
 
         def limit(connection, record):
             cursor = connection.cursor()
-            cursor.execute(f"SET {name} = '200ms'")
+            cursor.execute(f"SET {name} = '500ms'")
             connection.commit()
 
         with self.engine.connect() as connection:
@@ -71,7 +71,7 @@ class LockVersionsMixin(test_fixtures.OpportunisticDBTestMixin):
         self.engine.dispose()
 
     def _hold_and_wait(self):
-        """Let one hold the lock and another wait, for longer than 0.2 s."""
+        """Let one hold the lock and another wait, for longer than 0.5 s."""
         held = threading.Event()
         failures = []
 
@@ -79,7 +79,7 @@ class LockVersionsMixin(test_fixtures.OpportunisticDBTestMixin):
             try:
                 with upgrades._lock_versions(self.engine):
                     held.set()
-                    time.sleep(0.6)
+                    time.sleep(1.2)
             except Exception as e:
                 failures.append(e)
             finally:
