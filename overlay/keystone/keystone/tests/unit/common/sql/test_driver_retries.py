@@ -74,7 +74,7 @@ class DriverRetriesMixin:
                 )
             )
 
-    def _open_session(self):
+    def _open_session(self, consistent=False):
         self.attempts += 1
         if self.attempts < 3:
             raise db_exception.DBDeadlock()
@@ -160,6 +160,7 @@ class IdentityRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = identity_sql.Identity
     arguments = {
         'create_user': ('user', {}),
+        'update_user': ('user', {}),
         '_update_user': ('user', {}),
         'change_password': ('user', 'secret'),
     }
