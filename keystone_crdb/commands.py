@@ -15,6 +15,7 @@ USAGE = 2
 MOVED = 3
 CONFLICTS = 4
 INTERRUPTED = 130
+UNREAD = 141
 
 #: What each exit status means, whichever the command.
 STATUSES = {
@@ -25,6 +26,7 @@ STATUSES = {
     'itself',
     CONFLICTS: 'drift: patches conflict, or a function is unprotected',
     INTERRUPTED: 'interrupted; the same command goes on from there',
+    UNREAD: 'what read the output, such as head, has ended',
 }
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from importlib import metadata
+import os
 import re
 import subprocess
 import sys
@@ -54,6 +55,21 @@ class CliTest(base.TestCase):
                 self.assertIn(f'      {check.title()}\n', said)
             for status, meaning in commands.STATUSES.items():
                 self.assertRegex(said, f'\n  {status} +{meaning}\n')
+
+    def test_output_that_nobody_reads(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            ended = subprocess.run(
+                [sys.executable, '-m', 'keystone_crdb', 'help'],
+                cwd=paths.ROOT, stdout=writer, stderr=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            os.close(writer)
+        self.assertEqual(
+            (commands.UNREAD, ''), (ended.returncode, ended.stderr)
+        )
 
     def test_every_verb_has_help(self):
         for verb in cli.VERBS:
