@@ -48,7 +48,7 @@ class StatementsTestCase(test_backend_sql.SqlTests):
 
     def setUp(self):
         super().setUp()
-        with sql.session_for_read() as session:
+        with sql.session_for_write() as session:
             engine = session.get_bind()
         self.statements = []
         self.parameters = []
@@ -233,7 +233,7 @@ class DeleteUserTests(StatementsTestCase):
         self.assertDeleted()
 
     def test_without_foreign_keys(self):
-        with sql.session_for_read() as session:
+        with sql.session_for_write() as session:
             engine = session.get_bind()
         if engine.dialect.name != 'sqlite':
             self.skipTest('only SQLite does not heed them')

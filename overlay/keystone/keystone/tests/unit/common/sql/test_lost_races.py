@@ -325,7 +325,7 @@ class LockTestCase(test_backend_sql.SqlTests):
 
     def assertLocks(self, table, method, *args):
         """Assert that the first statement of a driver's method locks rows."""
-        with sql.session_for_read() as session:
+        with sql.session_for_write() as session:
             engine = session.get_bind()
         locks = []
 

@@ -67,7 +67,7 @@ class ManyTests(test_backend_sql.SqlTests):
 
     def setUp(self):
         super().setUp()
-        with sql.session_for_read() as session:
+        with sql.session_for_write() as session:
             engine = session.get_bind()
         # It logs arguments of what is cached, and a log of megabytes is more
         # than subunit takes.
