@@ -367,14 +367,19 @@ class TestSilence(HostsTestCase):
             connection.exec_driver_sql('SELECT 2')
             self.server.delay = 0
 
-    def test_ping(self):
-        """A pool gives its connection up, and makes another one elsewhere."""
+    def _create_pooling_engine(self):
+        """Return an engine that keeps connections, and its second server."""
         other = self.useFixture(pgwire.FailingServer())
         engine = engines.create_engine(
             self._url(self.server.port, other.port), max_retries=0,
             connection_check_after=0.3, _engine_target=functools.partial(
                 engines._create_engine, _initialize=False))
         self.addCleanup(engine.dispose)
+        return engine, other
+
+    def test_ping(self):
+        """A pool gives its connection up, and makes another one elsewhere."""
+        engine, other = self._create_pooling_engine()
         with engine.connect():
             pass
         self.useFixture(fixtures.MockPatchObject(
@@ -388,12 +393,7 @@ class TestSilence(HostsTestCase):
 
     def test_first_statement(self):
         """It is sent again on a connection to another node."""
-        other = self.useFixture(pgwire.FailingServer())
-        engine = engines.create_engine(
-            self._url(self.server.port, other.port), max_retries=0,
-            connection_check_after=0.3, _engine_target=functools.partial(
-                engines._create_engine, _initialize=False))
-        self.addCleanup(engine.dispose)
+        engine, other = self._create_pooling_engine()
         with engine.connect() as connection:
             self.server.silent = True
             connection.exec_driver_sql('SELECT 1')
