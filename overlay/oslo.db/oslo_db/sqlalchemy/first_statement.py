@@ -19,6 +19,11 @@ idle for a while. If one turns out to be dead at the first statement, another
 one takes its place and the statement is sent again: nothing of the
 transaction had been done. psycopg2 and asyncpg have no way to send BEGIN
 together with a statement that has parameters.
+
+A connection with the option READS_ONLY has its driver in autocommit while it
+is used. SQLAlchemy would do that as well, by the isolation level AUTOCOMMIT,
+but would then ask the server each time that it puts the level back, because
+psycopg2 keeps the level in a variable of the server.
 """
 
 import functools
@@ -37,31 +42,42 @@ DIALECTS = ('cockroachdb', 'postgresql')
 # Seconds that a connection may be idle and is used without a ping.
 PING_AFTER = 2
 
-# The option of a connection in autocommit which sends nothing but reads, so
-# that each of its statements can be sent again.
+# The option of a connection which sends nothing but reads, each of which
+# stands by itself and can be sent again.
 READS_ONLY = 'oslo_db_reads_only'
 
 # What the pool's record of a connection says: nothing of its transaction has
-# been done; the driver is in autocommit because BEGIN is sent here; when the
-# connection was last used.
+# been done; the driver is in autocommit because BEGIN is sent here, or is not
+# sent at all; when the connection was last used.
 _UNTOUCHED = 'oslo_db_untouched'
-_BEGUN = 'oslo_db_begun'
+_AUTOCOMMIT = 'oslo_db_autocommit'
 _LAST_USED = 'oslo_db_last_used'
 
 
 def _restore_driver(dbapi_connection, info):
     """Let the driver send BEGIN by itself, as it does by default."""
-    begun = info.pop(_BEGUN, False)
-    if begun and dbapi_connection and not dbapi_connection.closed:
+    autocommit = info.pop(_AUTOCOMMIT, False)
+    # the adapter of asyncpg has no attribute `closed`, and sends nothing
+    if (autocommit and dbapi_connection and
+            not getattr(dbapi_connection, 'closed', False)):
         dbapi_connection.autocommit = False
+
+
+def _let_reads_stand_by_themselves(dbapi_connection, info):
+    if not dbapi_connection.autocommit:
+        dbapi_connection.autocommit = True
+        info[_AUTOCOMMIT] = True
 
 
 def _begin(connection):
     info = connection.connection.record_info
     # a connection that is detached from the pool has none
     if info is not None:
-        _restore_driver(connection.connection.dbapi_connection, info)
+        dbapi_connection = connection.connection.dbapi_connection
+        _restore_driver(dbapi_connection, info)
         info[_UNTOUCHED] = True
+        if connection.get_execution_options().get(READS_ONLY):
+            _let_reads_stand_by_themselves(dbapi_connection, info)
 
 
 def _checkin(dbapi_connection, connection_record):
@@ -111,7 +127,7 @@ def _send(method, cursor, statement, parameters, context):
         begin = f'BEGIN ISOLATION LEVEL {level}'
     # or else psycopg would send a BEGIN of its own, and wait for its answer
     connection.autocommit = True
-    context.root_connection.connection.record_info[_BEGUN] = True
+    context.root_connection.connection.record_info[_AUTOCOMMIT] = True
     with connection.pipeline():
         connection.execute(begin)
         getattr(context.dialect, method)(
@@ -125,16 +141,13 @@ def _connect_again(context, error):
     """
     fairy = context.root_connection.connection
     record = fairy._connection_record
-    # what resets the isolation level when the connection is returned
-    callbacks = list(record.finalize_callback)
     record.invalidate(error)
     # those that are as old are dead as well, or will be soon
     context.engine.pool._invalidate(fairy, error, _checkin=False)
     fairy.dbapi_connection = record.get_connection()
     if context.execution_options.get(READS_ONLY):
-        record.finalize_callback.extend(callbacks)
-        context.dialect.set_isolation_level(
-            fairy.dbapi_connection, 'AUTOCOMMIT')
+        _let_reads_stand_by_themselves(
+            fairy.dbapi_connection, fairy.record_info)
     return context.create_default_cursor()
 
 

@@ -126,11 +126,12 @@ class _FirstStatementTests:
         read()
 
     def test_dead_connection_in_autocommit(self):
-        for option, survives in (False, False), (True, True):
+        for options, survives in (
+            ({'isolation_level': 'AUTOCOMMIT'}, False),
+            ({first_statement.READS_ONLY: True}, True),
+        ):
             self._kill_pooled()
-            target = self.target.execution_options(
-                isolation_level='AUTOCOMMIT',
-                **{first_statement.READS_ONLY: option})
+            target = self.target.execution_options(**options)
 
             def read_two():
                 with target.connect() as conn:
@@ -145,6 +146,16 @@ class _FirstStatementTests:
                 self.assertRaises(exception.DBConnectionError, read_two)
         with self.target.begin() as conn:
             self.assertFalse(conn.connection.dbapi_connection.autocommit)
+
+    def test_reads_only(self):
+        target = self.target.execution_options(
+            **{first_statement.READS_ONLY: True})
+        for _ in range(2):
+            with target.connect() as conn:
+                self.assertEqual(1, conn.scalar(_ONE))
+                self.assertTrue(conn.connection.dbapi_connection.autocommit)
+            with self.target.begin() as conn:
+                self.assertFalse(conn.connection.dbapi_connection.autocommit)
 
     def test_error_of_first_statement(self):
         with self.target.begin() as conn:
@@ -229,6 +240,14 @@ class _PsycopgTests(_FirstStatementTests):
                 self.assertEqual(before + 1, self._trips())
                 conn.commit()
                 self.assertEqual(before + 2, self._trips())
+
+    def test_reads_only_are_one_round_trip(self):
+        target = self.target.execution_options(
+            **{first_statement.READS_ONLY: True})
+        with target.connect() as conn:
+            self._trace(conn)
+            conn.execute(_ONE)
+        self.assertEqual(1, self._trips())
 
     def test_isolation_level(self):
         target = self.target.execution_options(

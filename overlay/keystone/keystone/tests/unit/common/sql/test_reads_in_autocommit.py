@@ -38,7 +38,7 @@ class ReadsInAutocommitTestCase(test_backend_sql.SqlTests):
     def assertAutocommit(self, expected, session):
         options = session.get_bind().get_execution_options()
         self.assertEqual(
-            expected, options.get('isolation_level') == 'AUTOCOMMIT'
+            expected, options.get(first_statement.READS_ONLY, False)
         )
 
     def test_session_for_read(self):
