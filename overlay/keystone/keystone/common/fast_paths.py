@@ -34,6 +34,7 @@ SQL_DRIVERS = {
     'credential_api': 'keystone.credential.backends.sql.Credential',
     'identity_api': 'keystone.identity.backends.sql.Identity',
     'resource_api': 'keystone.resource.backends.sql.Resource',
+    'revoke_api': 'keystone.revoke.backends.sql.Revoke',
     'role_api': 'keystone.assignment.role_backends.sql.Role',
     'shadow_users_api': 'keystone.identity.shadow_backends.sql.ShadowUsers',
     'trust_api': 'keystone.trust.backends.sql.Trust',
@@ -168,6 +169,8 @@ FAST_PATHS = {
     'list_project_parent_ids': {
         'resource_api': ('get_project', '_get_project', 'list_project_parents')
     },
+    # keystone.revoke.backends.sql.Revoke
+    'revoke_all': {'revoke_api': ('revoke',)},
     # keystone.trust.backends.sql.Trust
     'delete_trusts_for_user': {
         'trust_api': (

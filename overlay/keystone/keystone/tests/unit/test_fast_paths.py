@@ -55,6 +55,8 @@ ONLY_FOR_FAST_PATHS = {
     '_is_member',
     '_list_role_assignments_by_filters',
     '_list_services_for_catalog',
+    '_revoke',
+    '_store_events',
     '_update_user',
     '_with_federated_objects',
     'authenticate_with_last_active_at',
@@ -69,6 +71,7 @@ ONLY_FOR_FAST_PATHS = {
     'list_roles_and_implied',
     'list_system_grants_of_actors',
     'list_users_from_ids',
+    'revoke_all',
     'update_user_with_federated_objects',
 }
 

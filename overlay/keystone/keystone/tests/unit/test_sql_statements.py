@@ -471,6 +471,29 @@ class DeleteGroupTests(StatementsTestCase):
         (event,) = PROVIDERS.revoke_api.list_events()
         self.assertEqual(self.user_foo['id'], event.user_id)
 
+    def test_revocation_events_at_once(self):
+        user_ids = {self.user_foo['id'], self.user_two['id']}
+        self.api.add_user_to_group(self.user_two['id'], self.group_id)
+        PROVIDERS.assignment_api.create_grant(
+            self.role_member['id'],
+            group_id=self.group_id,
+            project_id=self.project_bar['id'],
+        )
+        driver = PROVIDERS.revoke_api.driver
+        store = self.useFixture(
+            fixtures.MockPatchObject(
+                driver, '_store_events', wraps=driver._store_events
+            )
+        ).mock
+
+        self.api.delete_group(self.group_id)
+
+        store.assert_called_once()
+        self.assertEqual(
+            user_ids,
+            {event.user_id for event in PROVIDERS.revoke_api.list_events()},
+        )
+
 
 class LookBeforeDeletingTests(StatementsTestCase):
     """What nothing is to be deleted from is only read."""

@@ -211,9 +211,13 @@ class DomainConfigRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
 
 class RevokeRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):
     driver_class = revoke_sql.Revoke
-    arguments = dict.fromkeys(
-        ['revoke', '_store_event'], (revoke_model.RevokeEvent(),)
-    )
+    arguments = {
+        'revoke': (revoke_model.RevokeEvent(),),
+        **dict.fromkeys(
+            ['revoke_all', '_revoke', '_store_events'],
+            ([revoke_model.RevokeEvent()],),
+        ),
+    }
 
 
 class TrustRetriesTestCase(DriverRetriesMixin, unit.BaseTestCase):

@@ -512,8 +512,11 @@ OPERATIONS: dict = {
     revoke_sql.Revoke: (
         ('revoke', revoke_model.RevokeEvent(
             user_id='u1', issued_before=NOW, revoked_at=NOW)),
-        ('_store_event', revoke_model.RevokeEvent(
-            user_id='u1', issued_before=NOW, revoked_at=NOW)),
+        *((method, [
+            revoke_model.RevokeEvent(
+                user_id=user, issued_before=NOW, revoked_at=NOW)
+            for user in ('u1', 'u2')])
+          for method in ('revoke_all', '_store_events')),
         ('_prune_expired_events',),
     ),
     trust_sql.Trust: (
