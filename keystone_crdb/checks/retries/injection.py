@@ -6,6 +6,8 @@ module. It raises a failure where the driver would raise it, from a cursor's
 execute or a connection's commit, so that the error handling of SQLAlchemy and
 of oslo.db, the pool and enginefacade all take part. The transaction is then
 lost, and any further statement of it is refused (25P02), as by a real server.
+A session in autocommit fails the test if it sends a second statement that
+SECOND_STATEMENTS does not allow.
 
 Only transactions of enginefacade fail, by its using() or by its decorators,
 but not those that a test opens itself: a session that is opened, or a
@@ -37,8 +39,8 @@ import typing
 
 MODES = ('commit', 'statement', 'random')
 
-#: File and line.
-Place = tuple[str, int]
+#: File, line, and name of the function.
+Place = tuple[str, int, str]
 
 _COUNTS = 'counts statements, of which a transaction run again has more'
 _OWN = 'keystone.tests.unit.common.sql'
@@ -54,6 +56,22 @@ SPARED = {
     'keystone.tests.unit.test_sql_statements.': _COUNTS,
     'keystone.tests.unit.test_revoke.FernetSqlRevokeTests.'
     'test_expired_events_are_looked_for_when_due': _COUNTS,
+}
+
+_PORTIONS = 'reads by more IDs than one statement takes'
+_EXISTS = 'tells which of user and group does not exist'
+#: Functions that may send a second statement in a session for reading that is
+#: in autocommit, and why it need not agree with the first one.
+SECOND_STATEMENTS = {
+    '_list_role_assignments_by_filters': _PORTIONS,
+    'check_user_in_group': _EXISTS,
+    'list_groups_from_ids': _PORTIONS,
+    'list_project_ids_from_domain_ids': _PORTIONS,
+    'list_projects_from_ids': _PORTIONS,
+    'list_roles_and_implied': _PORTIONS,
+    'list_roles_from_ids': _PORTIONS,
+    'list_users_from_ids': _PORTIONS,
+    'list_users_in_group': _EXISTS,
 }
 
 #: Environment of the processes: mode, seed, and folder for the counts.
@@ -81,9 +99,11 @@ class _Transaction:
 
     :param place: file and line that opened it: what runs it again is there.
         None: it is spared
+    :param autocommit: whether its statements need not agree with each other
     """
 
     place: Place | None
+    autocommit: bool = False
     statements: int = 0
     lost: bool = False
 
@@ -117,19 +137,20 @@ class Injector:
     @contextlib.contextmanager
     def session(
         self, session: contextlib.AbstractContextManager[object],
-        place: Place | None,
+        place: Place | None, autocommit: bool = False,
     ) -> collections.abc.Iterator[object]:
         """Cover a session; one inside another is part of its transaction.
 
         :param session: what enginefacade opens
         :param place: file and line that opened it, or None to spare it
+        :param autocommit: whether each of its statements stands by itself
         """
         if self._current is not None:
             with session as opened:
                 yield opened
             return
         current = self._thread.transaction = _Transaction(
-            None if self._spare_test else place
+            None if self._spare_test else place, autocommit
         )
         try:
             with session as opened:
@@ -144,6 +165,7 @@ class Injector:
         current = self._take(dbapi)
         if current:
             current.statements += 1
+            _check_stands_by_itself(current)
             if self.mode == 'random' or (
                 self.mode == 'statement' and current.statements == 1
             ):
@@ -176,6 +198,20 @@ class Injector:
         self.injected += 1
         current.lost = True
         raise _driver_error(dbapi, 'SerializationFailure', '40001')
+
+
+def _check_stands_by_itself(current: _Transaction) -> None:
+    """Fail at a second statement that has to agree with the first one."""
+    if not current.autocommit or current.statements == 1:
+        return
+    assert current.place is not None
+    file, line, function = current.place
+    if function not in SECOND_STATEMENTS:
+        raise AssertionError(
+            f'{file}:{line}: {function} sends a second statement in a '
+            'session for reading that is in autocommit. It has to pass '
+            'consistent=True if both must see the same state.'
+        )
 
 
 def _driver_error(
@@ -216,7 +252,7 @@ def _opened_at(package: str) -> Place | None:
             if path.startswith(os.path.join(package, 'tests') + os.sep):
                 return None
             line = decorated.co_firstlineno if decorated else frame.f_lineno
-            return path, line
+            return path, line, (decorated or frame.f_code).co_name
         frame = frame.f_back
     return None
 
@@ -231,7 +267,10 @@ def _cover(manager: typing.Any, injector: Injector, package: str) -> None:
     def covered_scope(
         self: object, context: object
     ) -> contextlib.AbstractContextManager[object]:
-        return injector.session(scope(self, context), _opened_at(package))
+        return injector.session(
+            scope(self, context), _opened_at(package),
+            getattr(self, '_autocommit', False),
+        )
 
     manager._transaction_scope = covered_scope
 

@@ -14,7 +14,7 @@ import testtools
 
 from keystone_crdb.checks.retries import injection
 
-PLACE = ('driver.py', 1)
+PLACE = ('driver.py', 1, 'get')
 
 
 class InjectorTestCase(testtools.TestCase):
@@ -65,7 +65,7 @@ class InjectorTestCase(testtools.TestCase):
 
     def test_two_transactions_of_one_operation(self):
         injector = self.injector('commit')
-        places = [('driver.py', 1), ('driver.py', 5)]
+        places = [('driver.py', 1, 'get'), ('driver.py', 5, 'get')]
         attempts = 0
         while True:
             attempts += 1
@@ -76,6 +76,21 @@ class InjectorTestCase(testtools.TestCase):
 
         # the first fails, then the second, then the first that is run again
         self.assertEqual(4, attempts)
+
+    def test_second_statement_in_autocommit(self):
+        def read_twice(function, autocommit):
+            injector = self.injector('commit')
+            with injector.session(
+                contextlib.nullcontext(), ('driver.py', 1, function),
+                autocommit,
+            ):
+                injector.statement(sqlite3)
+                injector.statement(sqlite3)
+
+        read_twice('get', False)
+        read_twice(next(iter(injection.SECOND_STATEMENTS)), True)
+        error = self.assertRaises(AssertionError, read_twice, 'get', True)
+        self.assertIn('driver.py:1: get sends a second', str(error))
 
     def test_random(self):
         injector = self.injector('random', seed='1')
@@ -248,7 +263,7 @@ class CoverTestCase(testtools.TestCase):
             ENGINEFACADE, '/oslo_db/facade.py', __name__=injection._FACADE
         )['Manager']
         injector = mock.Mock()
-        injector.session.side_effect = lambda session, place: session
+        injector.session.side_effect = lambda session, *args: session
         injection._cover(manager, injector, self.package)
         get = self._define(
             driver, f'{self.package}/{path}', reader=manager(), traced=traced
@@ -258,13 +273,13 @@ class CoverTestCase(testtools.TestCase):
 
     def test_using(self):
         self.assertEqual(
-            [('/keystone/trust/sql.py', 3)],
+            [('/keystone/trust/sql.py', 3, 'get')],
             self._places(USING, 'trust/sql.py', 'tests/test_trust.py'),
         )
 
     def test_decorator(self):
         self.assertEqual(
-            [('/keystone/trust/sql.py', 2)],
+            [('/keystone/trust/sql.py', 2, 'get')],
             self._places(DECORATED, 'trust/sql.py', 'tests/test_trust.py'),
         )
 
@@ -300,7 +315,7 @@ class OpenedAtTestCase(testtools.TestCase):
 
     def test_driver(self):
         self.assertEqual(
-            (f'{self.package}/trust/backends/sql.py', 2),
+            (f'{self.package}/trust/backends/sql.py', 2, 'run'),
             self._call(
                 'tests/unit/test_trust.py',
                 'trust/core.py',
@@ -311,7 +326,7 @@ class OpenedAtTestCase(testtools.TestCase):
 
     def test_decorated(self):
         self.assertEqual(
-            (f'{self.package}/trust/core.py', 2),
+            (f'{self.package}/trust/core.py', 2, 'run'),
             self._call('trust/core.py', 'common/sql/retry.py'),
         )
 
