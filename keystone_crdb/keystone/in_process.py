@@ -15,6 +15,7 @@ import wsgiref.types
 from keystone import server
 from keystone.cmd import bootstrap
 from keystone.common import fernet_utils
+from keystone.common import sql
 from keystone.common.sql import upgrades
 from keystone.conf import CONF
 from keystone.server import backends
@@ -95,3 +96,7 @@ def _make(password: str, endpoint: str) -> None:
     bootstrapper.public_url = endpoint
     bootstrapper.region_id = 'south'
     bootstrapper.bootstrap()
+    # A server meets no connection whose isolation level the sync has set.
+    with sql.session_for_write() as session:
+        engine = session.get_bind()
+    engine.dispose()
