@@ -65,9 +65,11 @@ _EXISTS = 'tells which of user and group does not exist'
 SECOND_STATEMENTS = {
     '_list_role_assignments_by_filters': _PORTIONS,
     'check_user_in_group': _EXISTS,
+    'list_groups_for_user': _EXISTS,
     'list_groups_from_ids': _PORTIONS,
     'list_project_ids_from_domain_ids': _PORTIONS,
     'list_projects_from_ids': _PORTIONS,
+    'list_registered_limits': 'counts what its limit leaves out',
     'list_roles_and_implied': _PORTIONS,
     'list_roles_from_ids': _PORTIONS,
     'list_users_from_ids': _PORTIONS,
