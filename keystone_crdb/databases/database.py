@@ -30,6 +30,7 @@ class Database:
     :param url: SQLAlchemy URL of an administrator's connection; it may have
         a password, so it is not for printing
     :param source: where it came from, for people
+    :param imitated: the release of CockroachDB that the stand-in imitates
     """
 
     provider: str
@@ -37,6 +38,7 @@ class Database:
     version: str
     url: str = dataclasses.field(repr=False)
     source: str = ''
+    imitated: str = ''
 
     def name(self) -> str:
         """Return product and version."""
@@ -46,10 +48,10 @@ class Database:
 
     def describe(self) -> str:
         """Return the line that a run prints first."""
-        return (
-            f'database: {self.name()}, provider {self.provider} '
-            f'({self.source})'
-        )
+        name = self.name()
+        if self.imitated:
+            name = f'{name} imitating release {self.imitated}'
+        return f'database: {name}, provider {self.provider} ({self.source})'
 
     def create_database(self, name: str) -> str:
         """Create an empty database.

@@ -28,6 +28,7 @@ from keystone_crdb.databases import database
 from keystone_crdb.images import base
 from keystone_crdb.images import engine
 from keystone_crdb.standin import postgres
+from keystone_crdb.standin import releases
 
 if typing.TYPE_CHECKING:
     import sqlalchemy
@@ -215,7 +216,11 @@ def container(
 def standin(
     image: str, certs: pathlib.Path | None = None
 ) -> collections.abc.Iterator[database.Database]:
-    """Start the stand-in; root gets PostgreSQL installed for it."""
+    """Start the stand-in; root gets PostgreSQL installed for it.
+
+    It imitates the release that KEYSTONE_CRDB_STANDIN_RELEASE names.
+    """
+    release = releases.chosen()
     try:
         postgres.find_programs()
     except errors.Failure:
@@ -239,6 +244,7 @@ def standin(
                 provider='standin',
                 product=product.removeprefix('keystone-crdb '),
                 version=product.rpartition(' ')[2].rstrip(')'),
+                imitated=release.name,
                 url=found.render_as_string(hide_password=False),
                 source=database.address(found),
             )

@@ -23,6 +23,7 @@ from keystone_crdb import scratch
 from keystone_crdb.standin import constraints
 from keystone_crdb.standin import postgres
 from keystone_crdb.standin import proxy
+from keystone_crdb.standin import releases
 from keystone_crdb.standin import tls
 
 _run_loop: collections.abc.Callable[..., None] = asyncio.run
@@ -50,7 +51,7 @@ def _query(certs: pathlib.Path | None) -> str:
 
 async def _serve(
     cluster: postgres.Cluster, url_file: pathlib.Path,
-    certs: pathlib.Path | None,
+    release: releases.Release, certs: pathlib.Path | None,
 ) -> None:
     """Run the proxy until the end is asked for.
 
@@ -69,7 +70,7 @@ async def _serve(
     server = proxy.Proxy(
         str(cluster.socket),
         constraints.Catalog(cluster.socket_folder, postgres.USER),
-        tls.context(certs) if certs else None,
+        release, tls.context(certs) if certs else None,
     )
     port = await server.start()
     partial = url_file.with_suffix('.partial')
@@ -110,10 +111,17 @@ def main() -> int:
 def _run(args: argparse.Namespace) -> None:
     logging.basicConfig(format='%(asctime)s %(levelname)s %(message)s')
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    cluster = postgres.Cluster(args.scratch, bool(args.certs_dir))
+    release = releases.chosen()
+    cluster = postgres.Cluster(
+        args.scratch, bool(args.certs_dir), release.settings()
+    )
     try:
         cluster.start(lambda pid: scratch.remember_process(args.scratch, pid))
-        _run_loop(_serve(cluster, args.listening_url_file, args.certs_dir))
+        _run_loop(
+            _serve(
+                cluster, args.listening_url_file, release, args.certs_dir
+            )
+        )
     finally:
         cluster.stop()
 

@@ -112,10 +112,15 @@ class Cluster:
 
     :param folder: made by the caller, empty
     :param secure: whether users show the proxy who they are
+    :param imitated: settings of the release that is imitated
     """
 
-    def __init__(self, folder: pathlib.Path, secure: bool = False) -> None:
+    def __init__(
+        self, folder: pathlib.Path, secure: bool = False,
+        imitated: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self._imitated = imitated or {}
         self.socket_folder = folder / 'socket'
         self.socket = self.socket_folder / f'.s.PGSQL.{_PORT}'
         self._process: subprocess.Popen[bytes] | None = None
@@ -156,7 +161,7 @@ class Cluster:
             if made.returncode:
                 raise self._failure('initdb failed')
             (self._data / 'pg_hba.conf').write_text(self._hba)
-            settings = _SETTINGS | {
+            settings = _SETTINGS | self._imitated | {
                 'unix_socket_directories': str(self.socket_folder)
             }
             self._process = subprocess.Popen(

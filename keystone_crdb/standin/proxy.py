@@ -14,8 +14,10 @@ import ssl
 import typing
 
 from keystone_crdb.standin import constraints
+from keystone_crdb.standin import releases
 from keystone_crdb.standin import reword
 from keystone_crdb.standin import rewrite
+from keystone_crdb.standin import settle
 from keystone_crdb.standin import tls
 from keystone_crdb.standin import wire
 
@@ -24,7 +26,9 @@ LOG = logging.getLogger(__name__)
 #: CockroachDB's database for a client that names none.
 DEFAULT_DATABASE = 'defaultdb'
 
-_FROM_CLIENT = frozenset((wire.QUERY, wire.PARSE, wire.BIND))
+_FROM_CLIENT = frozenset((wire.QUERY, wire.PARSE, wire.BIND, wire.SYNC))
+# What begins no transaction.
+_HARMLESS = frozenset((wire.PARSE, wire.SYNC))
 _FROM_SERVER = frozenset((wire.ERROR_RESPONSE, wire.READY_FOR_QUERY))
 _MAX_PREPARED = 1000
 _TEXT_OID = b'\0\0\0\x19'
@@ -33,7 +37,6 @@ _BEGIN = wire.message(wire.QUERY, b'BEGIN\0')
 _BEGUN = wire.message(wire.COMMAND_COMPLETE, b'BEGIN\0') + wire.message(
     wire.READY_FOR_QUERY, b'T'
 )
-_IDLE = wire.message(wire.READY_FOR_QUERY, b'I')
 
 
 class _Half(asyncio.Protocol):
@@ -81,16 +84,23 @@ class _Half(asyncio.Protocol):
             self.peer.transport.resume_reading()
 
 
-class _Client(_Half):
+class Client(_Half):
     """A client's connection."""
 
-    peer: _Server | None = None
+    peer: Server | None = None
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.database = DEFAULT_DATABASE
         self.statement = b''
         self._begun = False
+        # Whether nothing has been executed since all was answered.
+        self._clean = True
+        # What is held back until the transaction is settled.
+        self._held: collections.deque[tuple[int | None, bytes]] | None = None
+        self._skipping = False
+        # Whether the transaction was settled for what will be bound next.
+        self._settled = False
         self._prepared: dict[bytes, bytes] = {}
         self._startup = b''
         self._task: asyncio.Future[None] | None = None
@@ -120,26 +130,104 @@ class _Client(_Half):
             self._take_startup()
             return
         pieces = self._splitter.feed(data)
-        if self.peer.idle and pieces == [(wire.QUERY, _BEGIN)]:
+        if self._held is not None:
+            self._held.extend(pieces)
+        else:
+            self._take(pieces)
+
+    def _take(self, pieces: list[tuple[int | None, bytes]]) -> None:
+        """Send pieces on to the server, each in its turn."""
+        server = self._server()
+        if server.idle:
+            self._clean = True
+        if server.idle and pieces == [(wire.QUERY, _BEGIN)]:
             # Nothing can be wrong with it, and each second statement is one:
             # PostgreSQL gets it with the first of its transaction.
             self._begun = True
-            self.peer.idle = False
+            self._clean = False
+            server.idle = False
             self.transport.write(_BEGUN)
             return
-        # In one piece: PostgreSQL is to wake up once.
-        message = b''.join(
-            piece if kind is None else self._handle(kind, piece)
-            for kind, piece in pieces
+        ready: list[bytes] = []
+        for place, (kind, piece) in enumerate(pieces):
+            if self._skipping:
+                self._skip(kind)
+                continue
+            message = piece if kind is None else self._handle(kind, piece)
+            if self._has_to_settle(kind):
+                self._send(ready)
+                self._held = collections.deque(pieces[place + 1:])
+                self._settling = asyncio.ensure_future(
+                    self._settle(kind, message)
+                )
+                return
+            self._clean = self._clean and kind in _HARMLESS
+            ready.append(message)
+        self._send(ready)
+
+    def _server(self) -> Server:
+        """Return the other half, which is there once statements are."""
+        assert self.peer is not None
+        return self.peer
+
+    def take_begin(self) -> bool:
+        """Say whether a BEGIN was not sent on yet; it is up to the caller."""
+        begun, self._begun = self._begun, False
+        return begun
+
+    def _skip(self, kind: int | None) -> None:
+        """Drop what follows an error, up to the Sync."""
+        if kind == wire.SYNC:
+            self._skipping = False
+            self._answer_ready()
+
+    def _answer_ready(self) -> None:
+        server = self._server()
+        server.failed = False
+        self.transport.write(
+            wire.message(wire.READY_FOR_QUERY, server.status)
         )
+
+    def _has_to_settle(self, kind: int | None) -> bool:
+        """Say whether a statement changes the schema in a transaction."""
+        if kind == wire.BIND and self._settled:
+            self._settled = False
+            return False
+        if (
+            kind not in (wire.BIND, wire.PARSE, wire.QUERY)
+            or self._clean
+            or not settle.is_schema_change(self.statement)
+        ):
+            return False
+        # To settle it takes simple queries, which forget the statement that
+        # has no name: that one is settled for before it is parsed.
+        self._settled = kind == wire.PARSE
+        return True
+
+    async def _settle(self, kind: int | None, message: bytes) -> None:
+        """Settle the transaction, and send on what was held back."""
+        if await settle.settle(self, self._server()):
+            self._clean = False
+            self._send([message])
+        elif kind == wire.QUERY:
+            self._answer_ready()
+        else:
+            self._skipping = True
+        held, self._held = self._held, None
+        self._take(list(held or ()))
+
+    def _send(self, messages: list[bytes]) -> None:
+        """Send messages in one piece: PostgreSQL is to wake up once."""
+        server = self._server()
+        message = b''.join(messages)
         if not message:
             return
         if self._begun:
             self._begun = False
-            self.peer.answered_begin = True
+            server.answered_begin = True
             message = _BEGIN + message
-        self.peer.idle = False
-        self.peer.transport.write(message)
+        server.idle = False
+        server.transport.write(message)
 
     def _take_startup(self) -> None:
         if self._task is not None:
@@ -167,11 +255,11 @@ class _Client(_Half):
             self._task = asyncio.ensure_future(connecting)
             return
 
-    async def _open(self) -> _Server | None:
+    async def _open(self) -> Server | None:
         loop = asyncio.get_running_loop()
         try:
             _, server = await loop.create_unix_connection(
-                lambda: _Server(self), self.proxy.socket
+                lambda: Server(self), self.proxy.socket
             )
         except OSError as exc:
             LOG.error('PostgreSQL is not there: %s', exc)
@@ -225,6 +313,7 @@ class _Client(_Half):
         if server is None:
             return
         self.database = parameters.setdefault('database', self.database)
+        rewrite.rename_variables(parameters, self.proxy.release.variables)
         server.transport.write(wire.startup_message(startup, parameters))
         self.peer = server
         self.transport.resume_reading()
@@ -234,13 +323,15 @@ class _Client(_Half):
     def _handle(self, kind: int, message: bytes) -> bytes:
         """Return what to send on in the place of a message."""
         body = message[5:]
+        if kind == wire.SYNC:
+            return message
         if kind == wire.BIND:
             _, name, _ = wire.strings(body, 2)
             self.statement = self._prepared.get(name, self.statement)
             return message
         if kind == wire.QUERY:
             self.statement, rest = wire.strings(body, 1)
-            rewritten = rewrite.rewrite(self.statement)
+            rewritten = self._rewrite()
             if rewritten is self.statement:
                 return message
             return wire.message(kind, rewritten + b'\0' + rest)
@@ -248,12 +339,16 @@ class _Client(_Half):
         self._prepared[name] = self.statement
         if len(self._prepared) > _MAX_PREPARED:
             del self._prepared[next(iter(self._prepared))]
-        rewritten = rewrite.rewrite(self.statement)
+        rewritten = self._rewrite()
         if rewritten is self.statement and _TEXT_OID not in types:
             return message
         return wire.message(
             kind, b'\0'.join((name, rewritten, _untyped(types)))
         )
+
+
+    def _rewrite(self) -> bytes:
+        return rewrite.rewrite(self.statement, self.proxy.release.variables)
 
 
 def _untyped(types: bytes) -> bytes:
@@ -271,15 +366,23 @@ def _untyped(types: bytes) -> bytes:
     )
 
 
-class _Server(_Half):
+class Server(_Half):
     """A client's connection to PostgreSQL."""
 
-    peer: _Client
+    peer: Client
 
-    def __init__(self, client: _Client) -> None:
+    def __init__(self, client: Client) -> None:
         self.peer = client
         #: Whether it has answered everything and is in no transaction.
         self.idle = False
+        #: The state of the transaction when it last was ready.
+        self.status = wire.IDLE
+        #: Whether an error has come since the client was told all is ready.
+        self.failed = False
+        # What it has answered to the proxy, and who waits for it.
+        self._answer: list[bytes] = []
+        self._asked: asyncio.Future[bytes] | None = None
+        self._for_client = False
         #: Whether the client has the next answer, to BEGIN, already.
         self.answered_begin = False
         self._splitter = wire.Splitter(_FROM_SERVER)
@@ -288,6 +391,34 @@ class _Server(_Half):
         )
         self._rewording: asyncio.Future[None] | None = None
         self._lost = False
+
+    async def ask(self, message: bytes, for_client: bool = False) -> bytes:
+        """Send a message that the client has not sent.
+
+        :param for_client: whether what comes before ReadyForQuery, which
+            ends the answer, is the client's
+        :returns: the answer without errors, which are the client's always
+        """
+        self._answer = []
+        self._for_client = for_client
+        self._asked = asyncio.get_running_loop().create_future()
+        self.idle = False
+        self.transport.write(message)
+        return await self._asked
+
+    def _take_answer(self, kind: int | None, piece: bytes) -> bytes:
+        """Take a piece of an answer to the proxy.
+
+        :returns: what of it is the client's
+        """
+        if kind == wire.READY_FOR_QUERY and self._asked:
+            self._asked.set_result(b''.join(self._answer))
+            self._asked = None
+        elif self._for_client:
+            return piece
+        else:
+            self._answer.append(piece)
+        return b''
 
     def receive(self, data: bytes) -> None:
         self._pieces.extend(self._splitter.feed(data))
@@ -299,7 +430,10 @@ class _Server(_Half):
         ready = []
         while self._pieces:
             kind, piece = self._pieces.popleft()
+            if kind == wire.READY_FOR_QUERY:
+                self.status = piece[-1:]
             if kind == wire.ERROR_RESPONSE:
+                self.failed = True
                 fields = wire.parse_error(piece)
                 if reword.needs_constraint(fields):
                     self.transport.pause_reading()
@@ -311,7 +445,13 @@ class _Server(_Half):
             elif self.answered_begin:
                 self.answered_begin = kind != wire.READY_FOR_QUERY
             else:
-                self.idle = piece == _IDLE
+                self.idle = (
+                    kind == wire.READY_FOR_QUERY and self.status == wire.IDLE
+                )
+                if self._asked:
+                    piece = self._take_answer(kind, piece)
+                elif kind == wire.READY_FOR_QUERY:
+                    self.failed = False
                 ready.append(piece)
         if ready:
             self.peer.transport.write(b''.join(ready))
@@ -338,6 +478,7 @@ class _Server(_Half):
             statement=client.statement.decode(errors='replace'),
             database=client.database,
             constraint=constraint,
+            release=client.proxy.release,
         )
         try:
             fields = reword.reword(fields, context)
@@ -348,6 +489,9 @@ class _Server(_Half):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        if self._asked:
+            self._asked.cancel()
+            self._asked = None
         if self._rewording is None:
             super().connection_lost(exc)
 
@@ -357,24 +501,27 @@ class Proxy:
 
     :param socket: PostgreSQL's
     :param catalog: to look up constraints in
+    :param release: that is imitated
     :param context: of TLS; each client then needs its user's certificate
     """
 
     def __init__(
         self, socket: str, catalog: constraints.Catalog,
+        release: releases.Release,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = socket
         self.catalog = catalog
+        self.release = release
         self.context = context
-        self.clients: set[_Client] = set()
+        self.clients: set[Client] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
         """Listen on a free port of 127.0.0.1, and return it."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Client(self), '127.0.0.1', 0
+            lambda: Client(self), '127.0.0.1', 0
         )
         return self._server.sockets[0].getsockname()[1]
 

@@ -16,12 +16,10 @@ import typing
 
 from keystone_crdb.standin import constraints
 from keystone_crdb.standin import literals
-
-#: Release whose texts were recorded.
-RELEASE = 'v21.2'
+from keystone_crdb.standin import releases
 
 _RETRY_REFERENCE = (
-    f'See: https://www.cockroachlabs.com/docs/{RELEASE}/'
+    'See: https://www.cockroachlabs.com/docs/v{}/'
     'transaction-retry-error-reference.html'
 )
 
@@ -36,11 +34,13 @@ class Context:
     :param statement: text of the client's last statement
     :param database: name of the session's database
     :param constraint: what was violated, or None if it is not known
+    :param release: in whose words
     """
 
     statement: str = ''
     database: str = ''
     constraint: constraints.Constraint | None = None
+    release: releases.Release = releases.ALL[releases.NEWEST]
 
 
 def needs_constraint(fields: Fields) -> bool:
@@ -147,6 +147,22 @@ def _text(sqlstate: str, pattern: str, message: str, **fields: str) -> None:
     )
 
 
+# What a release restricts.
+
+
+@_rule('42P01', r'relation "(?:crdb_internal|system)\.')
+def _internals(error: _Error) -> Fields | None:
+    if not error.context.release.restricts_internals:
+        return None
+    return {
+        'C': '42501',
+        'M': 'Access to crdb_internal and system is restricted.',
+        'H': 'These interfaces are unsupported in production. To proceed, set '
+        'the session variable allow_unsafe_internals = true (not '
+        'recommended), or contact Cockroach Labs for a supported alternative.',
+    }
+
+
 # Names.
 
 _text('42P01', '(?:table|view|sequence|relation) "(.*)" does not exist',
@@ -176,14 +192,18 @@ _text('42710', 'constraint "(.*)" for relation "(.*)" already exists',
 @_rule('42P07', 'relation "(.*)" already exists')
 def _relation_exists(error: _Error) -> Fields:
     if error.says(r'IF\s+NOT\s+EXISTS'):
-        return _write_too_old()
+        return _write_too_old(error)
     name = f'{error.context.database}.public.{error[1]}'
     return {'M': f'relation "{name}" already exists'}
 
 
-@_rule('42710', 'type ".*" already exists')
-def _row_type_exists(error: _Error) -> Fields | None:
-    return _write_too_old() if error.says(r'IF\s+NOT\s+EXISTS') else None
+@_rule('42710', 'type "(.*)" already exists')
+def _type_exists(error: _Error) -> Fields:
+    if error.says(r'IF\s+NOT\s+EXISTS'):
+        return _write_too_old(error)
+    # Tables and types share their names on CockroachDB too.
+    name = f'{error.context.database}.public.{error[1]}'
+    return {'M': f'type "{name}" already exists'}
 
 
 # Values.
@@ -300,7 +320,7 @@ _text('23514', 'check constraint "(.*)" of relation ".*" is violated',
 @_rule('23505', 'could not create unique index "(.*)"')
 def _duplicate(error: _Error) -> Fields:
     if error.fields.get('s') == 'pg_catalog':
-        return _write_too_old()
+        return _write_too_old(error)
     message = f'duplicate key value violates unique constraint "{error[1]}"'
     if error[0].startswith('could'):
         message = f'failed to ingest index entries during backfill: {message}'
@@ -411,45 +431,51 @@ _text('57014', 'canceling statement due to statement timeout',
 _text('57P01', 'terminating connection .*', 'server is shutting down')
 
 
-def _restart(cause: str, status: str = 'PENDING', anchor: str = '') -> Fields:
+def _restart(
+    error: _Error, cause: str, status: str = 'PENDING', anchor: str = ''
+) -> Fields:
     """Return a serialization failure, its identifiers invented."""
     now = time.time()
     timestamp = f'{now:.9f},0'
+    reference = _RETRY_REFERENCE.format(error.context.release.name)
     return {
         'C': '40001',
         'M': 'restart transaction: TransactionRetryWithProtoRefreshError: '
         f'{cause}: "sql txn" meta={{id={secrets.token_hex(4)} '
-        'key=/Table/106/1/1/0 pri=0.01000000 epo=0 '
+        'key=/Table/106/1/1/0 iso=Serializable pri=0.01000000 epo=0 '
         f'ts={timestamp} min={timestamp} seq=1}} lock=true stat={status} '
         f'rts={timestamp} wto=false gul={now + 0.5:.9f},0',
-        'H': _RETRY_REFERENCE + anchor,
+        'H': reference + anchor,
     }
 
 
 @_rule('40001', 'could not serialize access due to concurrent')
 # Two schema changes at once meet in PostgreSQL's catalogue.
 @_rule('XX000', 'tuple concurrently (?:updated|deleted)')
-def _write_too_old(*_: object) -> Fields:
+def _write_too_old(error: _Error) -> Fields:
     now = time.time()
     return _restart(
-        f'WriteTooOldError: write at timestamp {now - 0.001:.9f},0 too old; '
-        f'wrote at {now:.9f},1'
+        error,
+        'WriteTooOldError: write for key /Table/106/1/1/0 at timestamp '
+        f'{now - 0.001:.9f},0 too old; must write at or above {now:.9f},1',
     )
 
 
 @_rule('40001', 'could not serialize access due to read/write')
-def _refresh_failed(*_: object) -> Fields:
+def _refresh_failed(error: _Error) -> Fields:
     return _restart(
-        'TransactionRetryError: retry txn '
-        '(RETRY_SERIALIZABLE - failed preemptive refresh)',
+        error,
+        'TransactionRetryError: retry txn (RETRY_SERIALIZABLE - failed '
+        'preemptive refresh due to encountered recently written committed '
+        f'value /Table/106/1/1/0 @{time.time():.9f},0)',
         anchor='#retry_serializable',
     )
 
 
 @_rule('40P01', 'deadlock detected')
-def _deadlock(*_: object) -> Fields:
+def _deadlock(error: _Error) -> Fields:
     return _restart(
-        'TransactionAbortedError(ABORT_REASON_PUSHER_ABORTED)',
+        error, 'TransactionAbortedError(ABORT_REASON_PUSHER_ABORTED)',
         'ABORTED', '#abort_reason_pusher_aborted',
     )
 

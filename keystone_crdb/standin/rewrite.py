@@ -5,6 +5,7 @@ What depends on the catalogue or on the transaction is not done here but in
 template.sql, by PostgreSQL itself.
 """
 
+import collections.abc
 import re
 
 _FLAGS = re.IGNORECASE | re.DOTALL
@@ -41,29 +42,120 @@ def _boolean(found: bytes | None) -> bytes:
     return b'true' if found else b'false'
 
 
-# Names of types that mean 8 bytes, and what must not be taken for one.
+_SHOW_CLUSTER_SETTING = _pattern(
+    rb'SHOW CLUSTER SETTING (?P<name>[\w.]+)'
+)
+_SHOW_CREATE_TABLE = _pattern(
+    rb'SHOW CREATE (?:TABLE )?(?P<table>QUALIFIED)'
+)
+_SET_SCHEMA_LOCKED = _pattern(
+    rb'ALTER TABLE (?:IF EXISTS )?(?P<table>QUALIFIED) '
+    rb'SET\s*\(\s*schema_locked\s*=\s*(?P<value>\w+)\s*\)'
+)
+_RESET_SCHEMA_LOCKED = _pattern(
+    rb'ALTER TABLE (?:IF EXISTS )?(?P<table>QUALIFIED) '
+    rb'RESET\s*\(\s*schema_locked\s*\)'
+)
+
+_MAY_HAVE_VARIABLE = re.compile(
+    _GAP + rb'*(?:SET|SHOW|RESET|ALTER' + _GAP
+    + rb'+(?:DATABASE|ROLE|USER))\b', _FLAGS,
+)
+_FUNCTIONS = (b'set_config(', b'current_setting(')
+_WORD = re.compile(rb'(?<![\w.])[a-z_]+\b', re.IGNORECASE)
+_OPTION = re.compile(r'(-c\s*|--)([a-z_]+)=')
+
+# Names of types that mean 8 bytes, words that PostgreSQL alone reserves, and
+# what must not be taken for one.
 _TYPE = re.compile(
     rb'(?P<other>\'(?:[^\']|\'\')*\'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/'
     rb'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)'
-    rb'|\b(?:(?P<integer>INT(?:EGER)?)|SERIAL)\b',
+    rb'|\b(?:(?P<integer>INT(?:EGER)?)|(?P<name>BINARY)|SERIAL)\b',
     _FLAGS,
 )
-_MAY_HAVE_TYPE = re.compile(rb'\b(?:INT(?:EGER)?|SERIAL)\b', _FLAGS)
+_MAY_HAVE_TYPE = re.compile(rb'\b(?:INT(?:EGER)?|SERIAL|BINARY)\b', _FLAGS)
 
 
 def _widen(found: re.Match[bytes]) -> bytes:
     if found['other']:
         return found['other']
+    if found['name']:
+        return b'"%s"' % found['name'].lower()
     return b'BIGINT' if found['integer'] else b'BIGSERIAL'
 
 
-def rewrite(statement: bytes) -> bytes:
+def _rename(
+    statement: bytes, variables: collections.abc.Collection[str]
+) -> bytes:
+    """Call variables as PostgreSQL allows, in the namespace standin."""
+    def rename(found: re.Match[bytes]) -> bytes:
+        if found[0].decode().lower() in variables:
+            return b'standin.' + found[0]
+        return found[0]
+
+    renamed = _WORD.sub(rename, statement)
+    return statement if renamed == statement else renamed
+
+
+def rename_variables(
+    parameters: dict[str, str], variables: collections.abc.Collection[str]
+) -> None:
+    """Do so with the variables in a client's first message."""
+    for name in variables & parameters.keys():
+        parameters[f'standin.{name}'] = parameters.pop(name)
+    if 'options' in parameters:
+        parameters['options'] = _OPTION.sub(
+            lambda found: f'{found[1]}standin.{found[2]}='
+            if found[2] in variables else found[0],
+            parameters['options'],
+        )
+
+
+def _show_or_lock(statement: bytes) -> bytes | None:
+    """Translate SHOW, and what is about schema_locked."""
+    if found := _SHOW_CLUSTER_SETTING.fullmatch(statement):
+        name = found['name'].lower()
+        return b'SELECT standin.cluster_setting(%s) AS "%s"' % (
+            _literal(name), name
+        )
+    if found := _SHOW_CREATE_TABLE.fullmatch(statement):
+        return b'SELECT * FROM standin.show_create_table(%s)' % (
+            _literal(found['table'])
+        )
+    if found := _SET_SCHEMA_LOCKED.fullmatch(statement):
+        return b'CALL standin.lock_schema(%s, %s)' % (
+            _literal(found['table']), _literal(found['value'])
+        )
+    if found := _RESET_SCHEMA_LOCKED.fullmatch(statement):
+        return b"CALL standin.lock_schema(%s, 'false')" % (
+            _literal(found['table'])
+        )
+    return None
+
+
+_MAY_SHOW_OR_LOCK = re.compile(
+    _GAP + rb'*(?:SHOW\b|ALTER\b.*\bSCHEMA_LOCKED\b)', _FLAGS
+)
+
+
+def rewrite(
+    statement: bytes, variables: collections.abc.Collection[str] = ()
+) -> bytes:
     """Translate one statement.
 
     :param statement: text as the client sent it
+    :param variables: that the release has and PostgreSQL has not
     :returns: text for PostgreSQL; the very same object where nothing is to
         be done
     """
+    if _MAY_SHOW_OR_LOCK.match(statement):
+        translated = _show_or_lock(statement)
+        if translated is not None:
+            return translated
+    if _MAY_HAVE_VARIABLE.match(statement) or any(
+        name in statement for name in _FUNCTIONS
+    ):
+        return _rename(statement, variables)
     # The functions of PostgreSQL's catalogue take 4 bytes.
     if _MAY_HAVE_TYPE.search(statement) and b'pg_catalog' not in statement:
         widened = _TYPE.sub(_widen, statement)

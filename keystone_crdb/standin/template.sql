@@ -31,8 +31,9 @@ CREATE PROCEDURE standin.refuse_to_serialize(message text)
 LANGUAGE plpgsql AS $$
 BEGIN
     CALL standin.refuse('40001', message, hint =>
-        'See: https://www.cockroachlabs.com/docs/v21.2/'
-        'transaction-retry-error-reference.html');
+        format('See: https://www.cockroachlabs.com/docs/v%s/'
+            'transaction-retry-error-reference.html',
+            current_setting('standin.release')));
 END
 $$;
 
@@ -65,7 +66,75 @@ LANGUAGE plpgsql AS $$
 BEGIN
     CALL standin.refuse('0A000', 'unimplemented: ' || message, hint =>
         'You have attempted to use a feature that is not yet implemented.'
-        || format(E'\nSee: https://go.crdb.dev/issue-v/%s/v21.2', issue));
+        || format(E'\nSee: https://go.crdb.dev/issue-v/%s/v%s',
+            issue, current_setting('standin.release')));
+END
+$$;
+
+-- What the release that is imitated has; the settings are of releases.py.
+CREATE FUNCTION standin.has(name text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(nullif(
+        current_setting('standin.' || name, true), '')::boolean, false)
+$$;
+
+-- The proxy asks before it sends a schema change in an open transaction.
+CREATE FUNCTION standin.before_change_in_transaction() RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF standin.has('autocommit_before_ddl') THEN
+        RETURN true;
+    END IF;
+    PERFORM set_config('standin.in_transaction', 'on', true);
+    RETURN false;
+END
+$$;
+
+-- Tables that are schema_locked.
+CREATE TABLE standin.locked_tables (relation oid PRIMARY KEY);
+GRANT ALL ON standin.locked_tables TO PUBLIC;
+
+CREATE PROCEDURE standin.lock_schema(table_name text, value text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF standin.has('in_transaction') THEN
+        CALL standin.refuse('22023',
+            '"schema_locked" can only be set/reset on its own without other '
+            'parameters in a single-statement implicit transaction.');
+    END IF;
+    IF value::boolean THEN
+        INSERT INTO standin.locked_tables
+            VALUES (table_name::regclass) ON CONFLICT DO NOTHING;
+    ELSE
+        DELETE FROM standin.locked_tables
+            WHERE relation = table_name::regclass;
+    END IF;
+END
+$$;
+
+CREATE PROCEDURE standin.refuse_if_locked(changed oid)
+LANGUAGE plpgsql AS $$
+DECLARE
+    name text := (SELECT relname FROM pg_class WHERE oid = changed);
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM standin.locked_tables WHERE relation = changed)
+    THEN
+        RETURN;
+    END IF;
+    IF NOT standin.has('unlocks_tables') THEN
+        CALL standin.refuse('57000', format(
+            'schema changes are disallowed on table "%s" because it is '
+            'locked', name));
+    ELSIF standin.has('in_transaction') THEN
+        CALL standin.refuse('57000', format(
+            'this schema change is disallowed because table "%s" is locked '
+            'and this operation cannot automatically unlock the table', name),
+            format(E'To unlock the table, execute `ALTER TABLE %1$s SET '
+            '(schema_locked = false);`\nAfter the schema change completes, '
+            'we recommend setting it back to true with `ALTER TABLE %1$s SET '
+            '(schema_locked = true);`', name));
+    END IF;
 END
 $$;
 
@@ -77,6 +146,13 @@ $$;
 CREATE FUNCTION standin.before_schema_change() RETURNS event_trigger
 LANGUAGE plpgsql AS $$
 BEGIN
+    IF standin.has('in_transaction')
+        AND current_setting('transaction_isolation') <> 'serializable'
+    THEN
+        CALL standin.refuse('0A000',
+            'multi-statement transaction involving a schema change needs '
+            'to be SERIALIZABLE');
+    END IF;
     IF coalesce(current_setting('standin.schema_changed', true), '') = ''
     THEN
         IF EXISTS (
@@ -84,6 +160,7 @@ BEGIN
             WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
             AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
             AND c.oid >= 16384 AND c.relkind IN ('r', 'p')
+            AND c.relnamespace <> 'standin'::regnamespace
         ) THEN
             CALL standin.refuse_unimplemented(
                 'the first schema change statement in a transaction '
@@ -100,6 +177,33 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION standin.after_schema_change() RETURNS event_trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    changed record;
+    owner oid;
+BEGIN
+    FOR changed IN SELECT * FROM pg_event_trigger_ddl_commands()
+    LOOP
+        IF changed.command_tag = 'ALTER TABLE' THEN
+            CALL standin.refuse_if_locked(changed.objid);
+        ELSIF changed.command_tag = 'CREATE INDEX' THEN
+            SELECT indrelid INTO owner FROM pg_index
+            WHERE indexrelid = changed.objid;
+            CALL standin.refuse_if_locked(owner);
+        ELSIF changed.command_tag = 'CREATE TABLE'
+            AND changed.object_type = 'table'
+            AND standin.has('locks_new_tables')
+            AND NOT standin.has('in_transaction')
+            AND changed.schema_name <> 'pg_temp'
+        THEN
+            INSERT INTO standin.locked_tables
+                VALUES (changed.objid) ON CONFLICT DO NOTHING;
+        END IF;
+    END LOOP;
+END
+$$;
+
 CREATE FUNCTION standin.after_drop() RETURNS event_trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -107,7 +211,9 @@ DECLARE
         current_setting('standin.unique_constraints', true), ',');
     dropped record;
 BEGIN
-    IF current_setting('standin.dropping_index', true) = 'yes' THEN
+    IF current_setting('standin.dropping_index', true) = 'yes'
+        OR standin.has('drops_unique_constraints')
+    THEN
         RETURN;
     END IF;
     FOR dropped IN
@@ -125,6 +231,8 @@ $$;
 
 CREATE EVENT TRIGGER standin_before_schema_change ON ddl_command_start
     EXECUTE FUNCTION standin.before_schema_change();
+CREATE EVENT TRIGGER standin_after_schema_change ON ddl_command_end
+    EXECUTE FUNCTION standin.after_schema_change();
 CREATE EVENT TRIGGER standin_after_drop ON sql_drop
     EXECUTE FUNCTION standin.after_drop();
 
@@ -194,6 +302,45 @@ LANGUAGE sql IMMUTABLE AS $$
     END || coalesce(substring(type_text FROM '\([0-9,]*\)'), '')
         || coalesce(substring(type_text FROM '(\[\])+$'), '')
     FROM regexp_replace(type_text, '\([0-9,]*\)|(\[\])+$', '', 'g') AS base
+$$;
+
+CREATE FUNCTION standin.cluster_setting(name text) RETURNS text
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_has_role(current_user, 'root', 'MEMBER') THEN
+        CALL standin.refuse('42501', format(
+            'only users with MODIFYCLUSTERSETTING, MODIFYSQLCLUSTERSETTING or '
+            'VIEWCLUSTERSETTING privileges are allowed to show cluster '
+            'setting %L', name));
+    END IF;
+    CASE name
+    WHEN 'version' THEN
+        RETURN current_setting('standin.release');
+    WHEN 'enterprise.license' THEN
+        RETURN '';
+    ELSE
+        CALL standin.refuse('42704', format('unknown setting: "%s"', name));
+    END CASE;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION standin.show_create_table(
+    named text, OUT table_name text, OUT create_statement text
+) LANGUAGE sql STABLE AS $$
+    SELECT named, format(E'CREATE TABLE %s.%I (\n%s\n)%s',
+        c.relnamespace::regnamespace, c.relname, (
+            SELECT string_agg(format(E'\t%I %s %s', attname,
+                standin.sql_type(format_type(atttypid, atttypmod)),
+                CASE WHEN attnotnull THEN 'NOT NULL' ELSE 'NULL' END),
+                E',\n' ORDER BY attnum)
+            FROM pg_attribute
+            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+        ),
+        CASE WHEN EXISTS (
+            SELECT FROM standin.locked_tables WHERE relation = c.oid
+        ) THEN ' WITH (schema_locked = true)' ELSE '' END || ';')
+    FROM pg_class c WHERE c.oid = named::regclass
 $$;
 
 ALTER VIEW information_schema.columns RENAME TO columns_of_postgresql;

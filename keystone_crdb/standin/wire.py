@@ -15,9 +15,16 @@ GSSENC_REQUEST = 80877104
 QUERY = ord('Q')
 PARSE = ord('P')
 BIND = ord('B')
+SYNC = ord('S')
 ERROR_RESPONSE = ord('E')
+NOTICE_RESPONSE = ord('N')
 COMMAND_COMPLETE = ord('C')
 READY_FOR_QUERY = ord('Z')
+
+# States of a transaction, as ReadyForQuery tells them.
+IDLE = b'I'
+IN_TRANSACTION = b'T'
+FAILED = b'E'
 
 _HEADER = struct.Struct('!BI')
 _MAX_LENGTH = 0x3FFFFFFF

@@ -77,6 +77,7 @@ NOT_IMITATED = {
     'unsup-prepare-transaction': _GRAMMAR,
     'unsup-temp-table': _GRAMMAR,
     'unsup-trigger': _GRAMMAR,
+    'var-autocommit-ddl': _OTHER_RELEASE,
     'var-lock-timeout': _OTHER_RELEASE,
 }
 #: The statement is about something that an earlier one removed.
@@ -118,6 +119,10 @@ def shape(text):
     for pattern, replacement in (
         # Since v22.1 a primary key has the name that PostgreSQL gives it.
         (r'\b\w+_pkey\b', 'primary'),
+        # Later releases name the key, and the cause of a failed refresh.
+        (r'WriteTooOldError: .*?(?= "sql txn"|: "sql txn"|$)', 'TOO OLD'),
+        (r'failed preemptive refresh[^)]*', 'failed preemptive refresh'),
+        (r'(docs|issue-v/\d+)/v[\d.]+', r'\1/RELEASE'),
         # The stand-in's expressions are PostgreSQL's.
         (r':::\w+', ''),
         (r'relation "(\w+)" \(\d+\)', r'relation "\1" (ID)'),

@@ -6,6 +6,7 @@ from unittest import mock
 import testtools
 
 from keystone_crdb.standin import proxy
+from keystone_crdb.standin import releases
 from keystone_crdb.standin import tls
 from keystone_crdb.standin import wire
 
@@ -16,8 +17,11 @@ class StartupTest(testtools.TestCase):
     def setUp(self):
         super().setUp()
         self.context = mock.Mock()
-        self.client = proxy._Client(
-            proxy.Proxy('/socket', mock.Mock(), self.context)
+        self.client = proxy.Client(
+            proxy.Proxy(
+                '/socket', mock.Mock(), releases.ALL[releases.OLDEST],
+                self.context,
+            )
         )
         self.transport = mock.Mock(spec=asyncio.Transport)
         self.client.connection_made(self.transport)
