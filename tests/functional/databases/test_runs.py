@@ -88,7 +88,8 @@ class TestRuns(RunsTestCase):
         process, url = self.up()
         self.assertRegex(
             self.description,
-            r'^database: stand-in \(PostgreSQL [\d.]+\), provider standin '
+            r'^database: stand-in \(PostgreSQL [\d.]+\) imitating release '
+            r'[\d.]+, provider standin '
             r'\(127\.0\.0\.1:\d+\)\n$',
         )
         engine = sqlalchemy.create_engine(url)
