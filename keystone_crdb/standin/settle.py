@@ -25,12 +25,14 @@ _SCHEMA_CHANGE = re.compile(
 _SYNC = wire.message(wire.SYNC, b'')
 _BEGIN = wire.message(wire.QUERY, b'BEGIN\0')
 _COMMIT = wire.message(wire.QUERY, b'COMMIT\0')
-# Its answer has a row where the transaction is to be committed.
+# Whether the transaction goes on. It takes functions of PostgreSQL only, since
+# a database may have been made without template.sql.
 _ASK = wire.message(
-    wire.QUERY, b'SELECT FROM standin.before_change_in_transaction() '
-    b'AS commits WHERE commits\0'
+    wire.QUERY, b"SELECT set_config('standin.in_transaction', (NOT coalesce("
+    b"nullif(current_setting('standin.autocommit_before_ddl', true), '')"
+    b"::boolean, false))::text, true)\0"
 )
-_COMMITS = b'SELECT 1\0'
+_COMMITS = b'false'
 _NOTICE = wire.message(
     wire.NOTICE_RESPONSE,
     b'SNOTICE\0C00000\0Mauto-committing transaction before processing DDL '

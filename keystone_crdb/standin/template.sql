@@ -78,18 +78,6 @@ LANGUAGE sql STABLE AS $$
         current_setting('standin.' || name, true), '')::boolean, false)
 $$;
 
--- The proxy asks before it sends a schema change in an open transaction.
-CREATE FUNCTION standin.before_change_in_transaction() RETURNS boolean
-LANGUAGE plpgsql AS $$
-BEGIN
-    IF standin.has('autocommit_before_ddl') THEN
-        RETURN true;
-    END IF;
-    PERFORM set_config('standin.in_transaction', 'on', true);
-    RETURN false;
-END
-$$;
-
 -- Tables that are schema_locked.
 CREATE TABLE standin.locked_tables (relation oid PRIMARY KEY);
 GRANT ALL ON standin.locked_tables TO PUBLIC;
