@@ -140,6 +140,7 @@ class Client(_Half):
         server = self._server()
         if server.idle:
             self._clean = True
+            self._settled = False
         if server.idle and pieces == [(wire.QUERY, _BEGIN)]:
             # Nothing can be wrong with it, and each second statement is one:
             # PostgreSQL gets it with the first of its transaction.
@@ -154,14 +155,15 @@ class Client(_Half):
                 self._skip(kind)
                 continue
             message = piece if kind is None else self._handle(kind, piece)
-            if self._has_to_settle(kind):
+            if not self._clean and self._has_to_settle(kind):
                 self._send(ready)
                 self._held = collections.deque(pieces[place + 1:])
                 self._settling = asyncio.ensure_future(
                     self._settle(kind, message)
                 )
                 return
-            self._clean = self._clean and kind in _HARMLESS
+            if kind not in _HARMLESS:
+                self._clean = False
             ready.append(message)
         self._send(ready)
 
@@ -195,7 +197,6 @@ class Client(_Half):
             return False
         if (
             kind not in (wire.BIND, wire.PARSE, wire.QUERY)
-            or self._clean
             or not settle.is_schema_change(self.statement)
         ):
             return False
@@ -345,7 +346,6 @@ class Client(_Half):
         return wire.message(
             kind, b'\0'.join((name, rewritten, _untyped(types)))
         )
-
 
     def _rewrite(self) -> bytes:
         return rewrite.rewrite(self.statement, self.proxy.release.variables)

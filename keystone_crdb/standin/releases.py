@@ -6,7 +6,7 @@ import os
 
 from keystone_crdb import errors
 
-#: Names the release that the stand-in imitates; the oldest by default.
+#: Names the release that the stand-in imitates; the newest by default.
 SETTING = 'KEYSTONE_CRDB_STANDIN_RELEASE'
 
 #: Variables of the session that PostgreSQL does not have, and that each of
@@ -32,7 +32,6 @@ class Release:
         works for them
     :param unlocks_tables: whether a schema change of its own unlocks a table
         that is schema_locked, and locks it again
-    :param locks_new_tables: whether a new table is schema_locked
     :param restricts_internals: whether tables of crdb_internal are refused
     """
 
@@ -40,17 +39,13 @@ class Release:
     variables: dict[str, str]
     drops_unique_constraints: bool = False
     unlocks_tables: bool = False
-    locks_new_tables: bool = False
     restricts_internals: bool = False
 
     def settings(self) -> dict[str, str]:
         """Return settings for PostgreSQL, by which template.sql knows it."""
         flags = {
             name: 'on' if getattr(self, name) else 'off'
-            for name in (
-                'drops_unique_constraints', 'unlocks_tables',
-                'locks_new_tables',
-            )
+            for name in ('drops_unique_constraints', 'unlocks_tables')
         }
         return {
             f'standin.{name}': value
@@ -62,11 +57,13 @@ class Release:
 
 _2 = _VARIABLES | {
     'autocommit_before_ddl': 'on',
+    'create_table_with_schema_locked': 'off',
     'kv_transaction_buffered_writes_enabled': 'off',
 }
 _4 = _2 | {'max_retries_for_read_committed': '100'}
 _6 = _4 | {
     'allow_unsafe_internals': 'off',
+    'create_table_with_schema_locked': 'on',
     'kv_transaction_buffered_writes_enabled': 'on',
 }
 
@@ -79,7 +76,7 @@ ALL = {
         Release('25.4', _4, unlocks_tables=True),
         Release(
             '26.2', _6, drops_unique_constraints=True, unlocks_tables=True,
-            locks_new_tables=True, restricts_internals=True,
+            restricts_internals=True,
         ),
     )
 }
@@ -101,8 +98,8 @@ def get(name: str) -> Release:
 
 
 def chosen() -> Release:
-    """Return the release that the environment names, or the oldest.
+    """Return the release that the environment names, or the newest.
 
     :raises Failure: when it is none that is imitated
     """
-    return get(os.environ.get(SETTING) or OLDEST)
+    return get(os.environ.get(SETTING) or NEWEST)

@@ -23,7 +23,6 @@ def _pattern(text: bytes) -> re.Pattern[bytes]:
     return re.compile(_GAP + rb'*' + words + end, _FLAGS)
 
 
-_DROP = re.compile(_GAP + rb'*DROP\b', _FLAGS)
 _DROP_INDEX = _pattern(
     rb'DROP INDEX (?P<missing_ok>IF EXISTS )?'
     rb'(?:(?P<table>QUALIFIED)\s*@\s*)?(?P<index>QUALIFIED)'
@@ -32,15 +31,6 @@ _DROP_INDEX = _pattern(
 _DROP_DATABASE = _pattern(
     rb'(?P<drop>DROP DATABASE (?:IF EXISTS )?NAME)(?: CASCADE)?'
 )
-
-
-def _literal(name: bytes) -> bytes:
-    return b"'" + name.replace(b"'", b"''") + b"'"
-
-
-def _boolean(found: bytes | None) -> bytes:
-    return b'true' if found else b'false'
-
 
 _SHOW_CLUSTER_SETTING = _pattern(
     rb'SHOW CLUSTER SETTING (?P<name>[\w.]+)'
@@ -57,11 +47,18 @@ _RESET_SCHEMA_LOCKED = _pattern(
     rb'RESET\s*\(\s*schema_locked\s*\)'
 )
 
-_MAY_HAVE_VARIABLE = re.compile(
+# What most statements do not have is looked for first.
+_MAY_BEGIN = re.compile(
+    _GAP + rb'*(?:ALTER|DROP|RESET|SET|SHOW)\b', _FLAGS
+)
+_MAY_HAVE = re.compile(
+    rb'\b(?:INT(?:EGER)?|SERIAL|BINARY|set_config|current_setting)\b', _FLAGS
+)
+_HAS_VARIABLE = re.compile(
     _GAP + rb'*(?:SET|SHOW|RESET|ALTER' + _GAP
     + rb'+(?:DATABASE|ROLE|USER))\b', _FLAGS,
 )
-_FUNCTIONS = (b'set_config(', b'current_setting(')
+_FUNCTIONS = re.compile(rb'\b(?:set_config|current_setting)\(', _FLAGS)
 _WORD = re.compile(rb'(?<![\w.])[a-z_]+\b', re.IGNORECASE)
 _OPTION = re.compile(r'(-c\s*|--)([a-z_]+)=')
 
@@ -73,7 +70,6 @@ _TYPE = re.compile(
     rb'|\b(?:(?P<integer>INT(?:EGER)?)|(?P<name>BINARY)|SERIAL)\b',
     _FLAGS,
 )
-_MAY_HAVE_TYPE = re.compile(rb'\b(?:INT(?:EGER)?|SERIAL|BINARY)\b', _FLAGS)
 
 
 def _widen(found: re.Match[bytes]) -> bytes:
@@ -111,8 +107,18 @@ def rename_variables(
         )
 
 
-def _show_or_lock(statement: bytes) -> bytes | None:
-    """Translate SHOW, and what is about schema_locked."""
+def _literal(name: bytes) -> bytes:
+    return b"'" + name.replace(b"'", b"''") + b"'"
+
+
+def _boolean(found: bytes | None) -> bytes:
+    return b'true' if found else b'false'
+
+
+def _translate(
+    statement: bytes, variables: collections.abc.Collection[str]
+) -> bytes | None:
+    """Translate SHOW, SET, DROP, and what is about schema_locked."""
     if found := _SHOW_CLUSTER_SETTING.fullmatch(statement):
         name = found['name'].lower()
         return b'SELECT standin.cluster_setting(%s) AS "%s"' % (
@@ -130,12 +136,19 @@ def _show_or_lock(statement: bytes) -> bytes | None:
         return b"CALL standin.lock_schema(%s, 'false')" % (
             _literal(found['table'])
         )
+    if _HAS_VARIABLE.match(statement):
+        return _rename(statement, variables)
+    if found := _DROP_DATABASE.fullmatch(statement):
+        return found['drop'] + b' WITH (FORCE)'
+    found = _DROP_INDEX.fullmatch(statement)
+    if found and (found['table'] or found['cascade']):
+        return b'CALL standin.drop_index(%s, %s, %s, %s)' % (
+            _literal(found['table']) if found['table'] else b'NULL',
+            _literal(found['index']),
+            _boolean(found['missing_ok']),
+            _boolean(found['cascade']),
+        )
     return None
-
-
-_MAY_SHOW_OR_LOCK = re.compile(
-    _GAP + rb'*(?:SHOW\b|ALTER\b.*\bSCHEMA_LOCKED\b)', _FLAGS
-)
 
 
 def rewrite(
@@ -148,29 +161,16 @@ def rewrite(
     :returns: text for PostgreSQL; the very same object where nothing is to
         be done
     """
-    if _MAY_SHOW_OR_LOCK.match(statement):
-        translated = _show_or_lock(statement)
+    if _MAY_BEGIN.match(statement):
+        translated = _translate(statement, variables)
         if translated is not None:
             return translated
-    if _MAY_HAVE_VARIABLE.match(statement) or any(
-        name in statement for name in _FUNCTIONS
-    ):
+    if not _MAY_HAVE.search(statement):
+        return statement
+    if _FUNCTIONS.search(statement):
         return _rename(statement, variables)
     # The functions of PostgreSQL's catalogue take 4 bytes.
-    if _MAY_HAVE_TYPE.search(statement) and b'pg_catalog' not in statement:
-        widened = _TYPE.sub(_widen, statement)
-        return statement if widened == statement else widened
-    if not _DROP.match(statement):
+    if b'pg_catalog' in statement:
         return statement
-    found = _DROP_DATABASE.fullmatch(statement)
-    if found:
-        return found['drop'] + b' WITH (FORCE)'
-    found = _DROP_INDEX.fullmatch(statement)
-    if found and (found['table'] or found['cascade']):
-        return b'CALL standin.drop_index(%s, %s, %s, %s)' % (
-            _literal(found['table']) if found['table'] else b'NULL',
-            _literal(found['index']),
-            _boolean(found['missing_ok']),
-            _boolean(found['cascade']),
-        )
-    return statement
+    widened = _TYPE.sub(_widen, statement)
+    return statement if widened == statement else widened

@@ -181,7 +181,7 @@ BEGIN
             CALL standin.refuse_if_locked(owner);
         ELSIF changed.command_tag = 'CREATE TABLE'
             AND changed.object_type = 'table'
-            AND standin.has('locks_new_tables')
+            AND standin.has('create_table_with_schema_locked')
             AND NOT standin.has('in_transaction')
             AND changed.schema_name <> 'pg_temp'
         THEN

@@ -5,18 +5,26 @@ import atexit
 import contextlib
 import functools
 
+import fixtures
 import sqlalchemy
 import testtools
 
 from keystone_crdb import databases
+from keystone_crdb.standin import releases
 
 
 @functools.cache
 def server():
-    """Return the stand-in, which ends with this process."""
+    """Return the stand-in, which ends with this process.
+
+    It imitates the oldest release: the errors were recorded on one that
+    refuses a schema change after a write as well.
+    """
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(databases.start('standin'))
+    oldest = releases.OLDEST
+    with fixtures.EnvironmentVariable(releases.SETTING, oldest):
+        return stack.enter_context(databases.start('standin'))
 
 
 class TestCase(testtools.TestCase):

@@ -230,6 +230,15 @@ class NewestTest(ReleasesTestCase):
             '22023', connection, 'ALTER TABLE u SET (schema_locked = false)'
         )
 
+    def test_new_table_that_is_not_locked(self):
+        connection = self.connect(autocommit=True)
+        connection.execute('SET create_table_with_schema_locked = off')
+        connection.execute('CREATE TABLE u (a INT)')
+        self.assertNotIn(
+            'schema_locked',
+            connection.execute('SHOW CREATE TABLE u').fetchone()[1],
+        )
+
     def test_unique_constraint(self):
         connection = self.connect(autocommit=True)
         connection.execute('ALTER TABLE t ADD CONSTRAINT q UNIQUE (b)')

@@ -5,10 +5,12 @@ import testtools
 
 from keystone_crdb.standin import rewrite
 
+VARIABLES = {'autocommit_before_ddl': 'on', 'sql_safe_updates': 'off'}
+
 
 class TestRewrite(testtools.TestCase):
     def check(self, expected, statement):
-        rewritten = rewrite.rewrite(statement.encode())
+        rewritten = rewrite.rewrite(statement.encode(), VARIABLES)
         self.assertEqual(expected, rewritten.decode())
 
     def test_others_are_the_same_object(self):
@@ -90,3 +92,85 @@ class TestRewrite(testtools.TestCase):
     def test_a_long_statement_takes_no_time(self):
         statement = b'DROP INDEX ' + b'/* x */ - ' * 20000
         self.assertIs(statement, rewrite.rewrite(statement))
+
+    def test_word_that_postgresql_reserves(self):
+        self.check(
+            'SELECT a."binary", \'binary\', "Binary" FROM "binary" a',
+            'SELECT a.binary, \'binary\', "Binary" FROM BINARY a',
+        )
+
+    def test_variables(self):
+        for expected, statement in (
+            (
+                'SET standin.autocommit_before_ddl = off',
+                'SET autocommit_before_ddl = off',
+            ),
+            (
+                'set local standin.sql_safe_updates to on',
+                'set local sql_safe_updates to on',
+            ),
+            (
+                'SHOW standin.AUTOCOMMIT_BEFORE_DDL',
+                'SHOW AUTOCOMMIT_BEFORE_DDL',
+            ),
+            (
+                'ALTER ROLE ALL SET standin.autocommit_before_ddl = false',
+                'ALTER ROLE ALL SET autocommit_before_ddl = false',
+            ),
+            (
+                "SELECT set_config('standin.sql_safe_updates', 'on', true)",
+                "SELECT set_config('sql_safe_updates', 'on', true)",
+            ),
+        ):
+            self.check(expected, statement)
+
+    def test_other_variables(self):
+        for statement in (
+            b'SET kv_transaction_buffered_writes_enabled = off',
+            b'SHOW standin.autocommit_before_ddl',
+            b'SET statement_timeout = 0',
+            b'SELECT autocommit_before_ddl FROM t',
+        ):
+            self.assertIs(statement, rewrite.rewrite(statement, VARIABLES))
+
+    def test_variables_at_connect(self):
+        parameters = {
+            'user': 'root',
+            'sql_safe_updates': 'on',
+            'options': '-c autocommit_before_ddl=off '
+            '--sql_safe_updates=on -cstatement_timeout=5',
+        }
+        rewrite.rename_variables(parameters, VARIABLES)
+        self.assertEqual(
+            {
+                'user': 'root',
+                'standin.sql_safe_updates': 'on',
+                'options': '-c standin.autocommit_before_ddl=off '
+                '--standin.sql_safe_updates=on -cstatement_timeout=5',
+            },
+            parameters,
+        )
+
+    def test_cluster_setting(self):
+        self.check(
+            """SELECT standin.cluster_setting('version') AS "version\"""",
+            'SHOW CLUSTER SETTING Version;',
+        )
+
+    def test_show_create_table(self):
+        for table in '', 'TABLE ':
+            self.check(
+                'SELECT * FROM standin.show_create_table(\'"it\'\'s"\')',
+                f"""SHOW CREATE {table}"it's\"""",
+            )
+
+    def test_schema_locked(self):
+        for expected, change in (
+            ("'true'", 'SET (schema_locked = true)'),
+            ("'off'", 'set(schema_locked=off);'),
+            ("'false'", 'RESET (schema_locked)'),
+        ):
+            self.check(
+                f"CALL standin.lock_schema('t', {expected})",
+                f'ALTER TABLE IF EXISTS t {change}',
+            )
