@@ -277,8 +277,6 @@ class UpgradeBaseTestCase(unit.BaseTestCase):
 
         self.engine = mock.MagicMock()
         self.engine.dialect.name = 'cockroachdb'
-        self.serializable = self.engine.connect.return_value.execution_options
-        self.transaction = self.serializable.return_value.__enter__()
         connection = self.engine.connect.return_value.__enter__()
         self.autocommit = connection.execution_options.return_value
         self.connection = connection
@@ -318,17 +316,7 @@ class UpgradeTestCase(UpgradeBaseTestCase):
 
         self._sync()
 
-        self.assertEqual(
-            [
-                (self.transaction, upgrades.ALEMBIC_INIT_VERSION),
-                (self.autocommit, 'heads'),
-            ],
-            self.used,
-        )
-        self.serializable.assert_called_once_with(
-            isolation_level='SERIALIZABLE'
-        )
-        self.transaction.begin.assert_called_once_with()
+        self.assertEqual([(self.autocommit, 'heads')], self.used)
         self.connection.execution_options.assert_called_with(
             isolation_level='AUTOCOMMIT'
         )
@@ -372,29 +360,41 @@ class UpgradeTestCase(UpgradeBaseTestCase):
 
         self.assertEqual(1, len(self.used))
 
-    def test_schema_change_aborted_after_commit(self):
-        class Aborted(psycopg.InternalError):
-            sqlstate = 'XXA00'
-
-        self.controlled.return_value = False
+    def _test_advice(self, error, message, advice):
         self._fail_with(
             db_exception.DBError(
-                sql.exc.InternalError(
-                    'COMMIT',
-                    {},
-                    Aborted(
-                        'transaction committed but schema change aborted '
-                        'with error: (23505): duplicate key value'
-                    ),
-                )
+                sql.exc.DBAPIError('ALTER TABLE', {}, error(message))
             )
         )
 
-        error = self.assertRaises(db_exception.DBMigrationError, self._sync)
+        raised = self.assertRaises(db_exception.DBMigrationError, self._sync)
 
-        self.assertIn('Drop the database', str(error))
-        self.assertIn('duplicate key value', str(error))
+        self.assertIn(advice, str(raised))
+        self.assertIn(message, str(raised))
         self.assertEqual(1, len(self.used))
+
+    def test_schema_change_given_up_late(self):
+        class Aborted(psycopg.InternalError):
+            sqlstate = 'XXA00'
+
+        self._test_advice(
+            Aborted,
+            'transaction committed but schema change aborted with error: '
+            '(23505): duplicate key value',
+            'Remove the cause and repeat the command',
+        )
+
+    def test_locked_table(self):
+        class Locked(Exception):
+            # psycopg2's name of it
+            pgcode = '57000'
+
+        self._test_advice(
+            Locked,
+            'schema changes are disallowed on table "user" because it is '
+            'locked',
+            'SET (schema_locked = false), repeat the command',
+        )
 
 
 class UpgradeLockTestCase(UpgradeBaseTestCase):
