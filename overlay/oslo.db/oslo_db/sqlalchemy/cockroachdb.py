@@ -30,6 +30,10 @@ from sqlalchemy import exc
 CONNECTION_LIFETIME = 900
 _LIFETIME_JITTER = 0.1
 
+# the first release that buffers writes by default, and where a version has it
+_BUFFERS_WRITES = (26, 2)
+_RELEASE = re.compile(r'\bv(\d+)\.(\d+)')
+
 # How SQLAlchemy's text of a driver's exception begins; that of asyncpg names
 # the class of the server's error as well.
 _DRIVER = r"\([\w.]+\) (?:<class '[\w.]+'>: )?"
@@ -248,13 +252,33 @@ def limit_lifetime(lifetime):
     return connect, checkout
 
 
+def _get_release(dbapi_connection):
+    """Return the release that the server named at the connection's start.
+
+    :return: year and number, or None if the server, or a proxy, named none
+    """
+    info = getattr(dbapi_connection, 'info', None)
+    if info is not None:
+        version = info.parameter_status('crdb_version')
+    else:
+        # asyncpg
+        settings = dbapi_connection.driver_connection.get_settings()
+        version = getattr(settings, 'crdb_version', None)
+    found = _RELEASE.search(version or '')
+    return found and (int(found[1]), int(found[2]))
+
+
 def send_writes_at_once(dbapi_connection, connection_record):
     """Have statements lay their intents down; a listener to "connect".
 
     CockroachDB v26.2 holds an explicit transaction's writes back until
     COMMIT. One that is lost on its way may then arrive after somebody has
-    looked for its rows, so that a DBAmbiguousResult can't be settled.
+    looked for its rows, so that a DBAmbiguousResult can't be settled. A
+    server that names an earlier release is not told so.
     """
+    release = _get_release(dbapi_connection)
+    if release and release < _BUFFERS_WRITES:
+        return
     # in autocommit, the setting is one round trip
     dbapi_connection.autocommit = True
     cursor = dbapi_connection.cursor()

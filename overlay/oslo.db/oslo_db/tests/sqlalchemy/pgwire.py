@@ -59,6 +59,7 @@ class FailingServer(fixtures.Fixture):
     :ivar tls: the :class:`ssl.SSLContext` for clients that ask for TLS; None
         to answer them with `on_ssl_request`
     :ivar parameters: what the last client sent at its start
+    :ivar settings: what it tells of itself to each client that it lets in
     :ivar wants_password: whether the client has to send a password first
     :ivar failing: statements that begin with this text, or with one of
         these, fail; None for none
@@ -77,6 +78,10 @@ class FailingServer(fixtures.Fixture):
         self.on_tls = None
         self.tls = None
         self.parameters = None
+        self.settings = {'server_version': '13.0.0',
+                         'client_encoding': 'UTF8',
+                         'standard_conforming_strings': 'on',
+                         'integer_datetimes': 'on'}
         self.on_startup = None
         self.wants_password = False
         self.failing = None
@@ -178,10 +183,7 @@ class _Session:
             self._read_message()
         self._answer(_OK + b''.join(
             _message(b'S', f'{name}\0{value}\0'.encode())
-            for name, value in (('server_version', '13.0.0'),
-                                ('client_encoding', 'UTF8'),
-                                ('standard_conforming_strings', 'on'),
-                                ('integer_datetimes', 'on'))
+            for name, value in self.server.settings.items()
         ) + self._ready_for_query())
         return True
 

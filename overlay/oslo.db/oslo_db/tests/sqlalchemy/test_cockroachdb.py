@@ -535,6 +535,18 @@ class TestConnect(testscenarios.WithScenarios, EngineTestCase):
         self.assertRaises(exception.DBConnectionError, self._connect,
                           sslmode='disable')
 
+    def test_writes_are_buffered_by_default(self):
+        self.server.settings['crdb_version'] = 'CockroachDB CCL v26.2.1 (x)'
+        self._refuse_to_set('57P01')
+        self.assertRaises(exception.DBConnectionError, self._connect,
+                          sslmode='disable')
+
+    def test_writes_are_not_buffered_by_default(self):
+        """A server that would refuse the statement does not get it."""
+        self.server.settings['crdb_version'] = 'CockroachDB CCL v25.4.3 (x)'
+        self._refuse_to_set('57P01')
+        self._connect(sslmode='disable')
+
     def test_writes_are_never_buffered(self):
         self._refuse_to_set('42704')
         self._connect(sslmode='disable')
