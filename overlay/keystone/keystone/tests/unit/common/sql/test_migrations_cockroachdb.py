@@ -12,17 +12,11 @@
 
 """Tests of migrations on CockroachDB; most of them need no database."""
 
-import importlib.util
 import io
 import itertools
-import sys
 from unittest import mock
 
 from alembic import command as alembic_api
-from alembic.ddl import base as alembic_base
-from alembic.ddl import impl as alembic_impl
-from alembic import operations
-from alembic.runtime import migration
 from alembic import script
 import fixtures
 from oslo_db import backoff
@@ -31,173 +25,14 @@ from oslo_db.sqlalchemy import enginefacade
 from oslo_db.sqlalchemy import test_fixtures
 import psycopg
 import sqlalchemy as sql
-from sqlalchemy_cockroachdb import psycopg as crdb_psycopg
 
 from keystone.common import sql as ks_sql
-from keystone.common.sql.migrations import cockroachdb
 from keystone.common.sql import upgrades
 from keystone.tests import unit
 
 
 class Interrupt(BaseException):
     """What nothing between a statement and the test catches."""
-
-
-class CockroachDBImplTestCase(unit.BaseTestCase):
-    """The statements that alembic's operations become."""
-
-    def setUp(self):
-        super().setUp()
-        self.buffer = io.StringIO()
-        self.context = migration.MigrationContext.configure(
-            dialect=crdb_psycopg.CockroachDBDialect_psycopg(),
-            opts={'as_sql': True, 'output_buffer': self.buffer},
-        )
-        self.op = operations.Operations(self.context)
-
-    def assertStatements(self, *expected):
-        found = [
-            ' '.join(statement.split())
-            for statement in self.buffer.getvalue().split(';')
-        ]
-        self.assertEqual([*expected, ''], found)
-
-    def test_it_is_alembics_choice(self):
-        self.assertIs(cockroachdb.CockroachDBImpl, type(self.context.impl))
-
-    def test_create_table(self):
-        self.op.create_table(
-            'a',
-            sql.Column('id', sql.String(64), primary_key=True),
-            sql.Column('b', sql.String(64), index=True),
-        )
-
-        self.assertStatements(
-            'CREATE TABLE IF NOT EXISTS a ( id VARCHAR(64) NOT NULL, '
-            'b VARCHAR(64), PRIMARY KEY (id) )',
-            'CREATE INDEX IF NOT EXISTS ix_a_b ON a (b)',
-        )
-
-    def test_create_index(self):
-        self.op.create_index('i', 'a', ['b'])
-
-        self.assertStatements('CREATE INDEX IF NOT EXISTS i ON a (b)')
-
-    def test_add_column(self):
-        self.op.add_column('a', sql.Column('b', sql.String(5)))
-
-        self.assertStatements(
-            'ALTER TABLE a ADD COLUMN IF NOT EXISTS b VARCHAR(5)'
-        )
-
-    def test_drop_unique_constraint(self):
-        self.op.drop_constraint('u', 'a', type_='unique')
-
-        self.assertStatements('DROP INDEX IF EXISTS a@u CASCADE')
-
-    def test_drop_unique_constraint_in_batch(self):
-        with self.op.batch_alter_table('Group') as batch_op:
-            batch_op.drop_constraint('Ünique', type_='unique')
-
-        self.assertStatements('DROP INDEX IF EXISTS "Group"@"Ünique" CASCADE')
-
-    def test_drop_other_constraint(self):
-        self.op.drop_constraint('f', 'a', type_='foreignkey')
-
-        self.assertStatements('ALTER TABLE a DROP CONSTRAINT IF EXISTS f')
-
-    def test_drop_others(self):
-        self.op.drop_index('i', 'a')
-        self.op.drop_column('a', 'b')
-        self.op.drop_table('a')
-
-        self.assertStatements(
-            'DROP INDEX IF EXISTS i',
-            'ALTER TABLE a DROP COLUMN IF EXISTS b',
-            'DROP TABLE IF EXISTS a',
-        )
-
-    def test_add_constraint(self):
-        self.op.create_unique_constraint('u', 'a', ['b'])
-
-        self.assertStatements('ALTER TABLE a ADD CONSTRAINT u UNIQUE (b)')
-
-
-class ConnectedCockroachDBImplTestCase(unit.BaseTestCase):
-    """What alembic's operations do depending on what is there."""
-
-    def setUp(self):
-        super().setUp()
-        dialect = crdb_psycopg.CockroachDBDialect_psycopg()
-        dialect.default_schema_name = 'public'
-        self.connection = mock.MagicMock(dialect=dialect)
-        self.connection.in_transaction.return_value = False
-        self.op = operations.Operations(
-            migration.MigrationContext.configure(self.connection)
-        )
-
-    def executed(self):
-        dialect = self.connection.dialect
-        return [
-            ' '.join(str(call.args[0].compile(dialect=dialect)).split())
-            for call in self.connection.execute.call_args_list
-        ]
-
-    def test_add_constraint_that_is_missing(self):
-        self.connection.scalar.return_value = None
-
-        self.op.create_unique_constraint('u', 'a', ['b'])
-
-        self.assertEqual(
-            {'schema': 'public', 'table': 'a', 'name': 'u'},
-            self.connection.scalar.call_args.args[1],
-        )
-        self.assertEqual(
-            ['ALTER TABLE a ADD CONSTRAINT u UNIQUE (b)'], self.executed()
-        )
-
-    def test_add_constraint_that_is_there(self):
-        self.connection.scalar.return_value = 1
-
-        with self.op.batch_alter_table('a') as batch_op:
-            batch_op.create_unique_constraint('u', ['b'])
-
-        self.assertEqual([], self.executed())
-
-    def test_create_type_first(self):
-        self.op.create_table(
-            'a', sql.Column('kind', sql.Enum('x', 'y', name='kind'))
-        )
-
-        # The type is created once, and only if it is missing
-        self.assertEqual(
-            [True],
-            [
-                call.kwargs['checkfirst']
-                for call in self.connection._run_ddl_visitor.call_args_list
-            ],
-        )
-
-
-class AlembicTestCase(unit.BaseTestCase):
-    """Which alembic will do."""
-
-    def test_installed(self):
-        cockroachdb._require_if_not_exists()
-
-    def test_too_old(self):
-        def before_1_16(name, column, schema=None):
-            pass
-
-        spec = importlib.util.find_spec(cockroachdb.__name__)
-        for name in ('AddColumn', 'DropColumn'):
-            with mock.patch.object(alembic_base, name, before_1_16):
-                e = self.assertRaises(
-                    RuntimeError,
-                    spec.loader.exec_module,
-                    importlib.util.module_from_spec(spec),
-                )
-            self.assertIn('alembic 1.16.0 or later', str(e))
 
 
 class RevisionsTestCase(unit.BaseTestCase):
@@ -210,19 +45,7 @@ class RevisionsTestCase(unit.BaseTestCase):
         self.config.set_main_option('sqlalchemy.url', 'cockroachdb+psycopg://')
         self.config.output_buffer = self.buffer = io.StringIO()
 
-    def test_implementation_is_loaded(self):
-        # as in a process that has not imported it
-        stock = cockroachdb.CockroachDBImpl.__mro__[1]
-        module = sys.modules.pop(cockroachdb.__name__)
-        self.addCleanup(sys.modules.__setitem__, module.__name__, module)
-        self.useFixture(
-            fixtures.MockPatchObject(
-                alembic_impl,
-                '_impls',
-                {**alembic_impl._impls, 'cockroachdb': stock},
-            )
-        )
-
+    def test_unique_constraints_are_dropped_as_indexes(self):
         alembic_api.upgrade(self.config, 'e25ffa003242:99de3849d860', sql=True)
 
         statements = self.buffer.getvalue()
