@@ -13,8 +13,8 @@ from keystone_crdb.checks import gate
 #: In the order in which a build goes through them.
 VERBS = (
     'build', 'source', 'wheels', 'image', 'run', 'check', 'test', 'validate',
-    'tool', 'database', 'apply', 'export', 'drift', 'quilt', 'refresh', 'bump',
-    'lock',
+    'tool', 'database', 'regions', 'apply', 'export', 'drift', 'quilt',
+    'refresh', 'bump', 'lock',
 )
 
 

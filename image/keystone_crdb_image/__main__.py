@@ -24,6 +24,8 @@ from keystone_crdb_image import evaluation
 from keystone_crdb_image import keys
 from keystone_crdb_image import log
 from keystone_crdb_image import names
+from keystone_crdb_image import regions
+from keystone_crdb_image import regions_verb
 from keystone_crdb_image import schema
 from keystone_crdb_image import serve
 from keystone_crdb_image import settings as settings_module
@@ -93,6 +95,24 @@ def _rotate_keys(
         keys.rotate_credential_keys(settings)
     else:
         keys.rotate_fernet_keys(settings)
+
+
+def _regions(
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> int:
+    wanted = regions_verb.required(settings.regions)
+    url = settings.db_sync_database
+    if args.word in ('check', 'explain'):
+        url = settings.database
+    work = getattr(regions_verb, args.word)
+    return work(_engine(settings, url), wanted)
+
+
+def _plan_offline() -> int:
+    wanted = regions_verb.required(regions.read(os.environ))
+    regions_verb.plan_offline(wanted, 'keystone')
+    return 0
 
 
 def _version() -> str:
@@ -167,6 +187,16 @@ def _parser(
         help='rotate those of stored credentials instead, and encrypt the '
         'credentials anew',
     )
+    layout = add('regions', _regions, 'lay the database out across regions')
+    words = layout.add_subparsers(dest='word', metavar='WORD', required=True)
+    for name, text in regions_verb.WORDS.items():
+        word = words.add_parser(name, help=text, description=text)
+        if name == 'plan':
+            word.add_argument(
+                '--offline', action='store_true',
+                help='for a database named keystone that has all tables and '
+                'no regions; no database is asked',
+            )
     return parser, verbs.choices
 
 
@@ -214,6 +244,8 @@ def main() -> int:
     is_verb = words[0] in verbs or words[0].startswith('-')
     args = parser.parse_args(words) if is_verb else None
     try:
+        if getattr(args, 'offline', False):
+            return _plan_offline()
         settings = settings_module.read(dict(os.environ))
         if args is None:
             _run_command(words, settings, verbs)

@@ -2,9 +2,7 @@
 """The schema: where it is, and bringing it up, one replica at a time."""
 
 import collections.abc
-import contextlib
 import enum
-import time
 
 from alembic import script as alembic_script
 from alembic.runtime import migration
@@ -12,13 +10,12 @@ import sqlalchemy
 
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
+from keystone_crdb_image import layout
 from keystone_crdb_image import lease
+from keystone_crdb_image import locking
 from keystone_crdb_image import log
 from keystone_crdb_image import manage
 from keystone_crdb_image import settings as settings_module
-
-#: Seconds between two looks at a lock that another replica holds.
-PAUSE = 0.5
 
 
 class State(enum.Enum):
@@ -98,43 +95,14 @@ def refuse_newer(found: State) -> None:
         )
 
 
-@contextlib.contextmanager
-def locked(
-    engine: sqlalchemy.engine.Engine,
-    what: str,
-    needed: collections.abc.Callable[[], bool],
-) -> collections.abc.Iterator[lease.Lease | None]:
-    """Hold the lock of all changes to the database, if there is any to make.
-
-    :param what: what is to be done, for the message to those who wait
-    :param needed: asked before each try; ends the waiting by returning False
-    :returns: as context: the Lease, or None when nothing is needed any more
-    """
-    held = lease.Lease(engine, 'database')
-    told = False
-    while True:
-        if not needed():
-            yield None
-            return
-        if held.acquire():
-            break
-        if not told:
-            log.say(f'another replica works on the database; {what} waits')
-            told = True
-        time.sleep(PAUSE)
-    try:
-        # What was needed may have been done between the look and the lock.
-        yield held if needed() else None
-    finally:
-        held.release()
-
-
 def sync(
     settings: settings_module.Settings,
     engine: sqlalchemy.engine.Engine,
     *options: str,
 ) -> None:
     """Bring the schema up, or one phase of it.
+
+    If the database has regions, new tables get their localities.
 
     :param engine: of who may change the schema
     :param options: of `keystone-manage db_sync`: --expand, --migrate or
@@ -158,17 +126,18 @@ def sync(
             or lacks_index(engine, columns)
         )
 
-    with locked(engine, 'bringing the schema up', needed) as held:
+    with locking.locked(engine, 'bringing the schema up', needed) as held:
         if held is None:
             log.say('the schema is that of this release')
-            return
-        log.say(' '.join(['bringing the schema up', *options]))
-        url = settings_module.connection(settings.db_sync_database)
-        manage.run(
-            ['db_sync', *options],
-            {**settings.environ, 'OS_DATABASE__CONNECTION': url},
-            every=lease.BEAT, tick=held.beat,
-        )
+        else:
+            log.say(' '.join(['bringing the schema up', *options]))
+            url = settings_module.connection(settings.db_sync_database)
+            manage.run(
+                ['db_sync', *options],
+                {**settings.environ, 'OS_DATABASE__CONNECTION': url},
+                every=lease.BEAT, tick=held.beat,
+            )
+    layout.place_new_tables(engine)
 
 
 def is_bootstrapped(engine: sqlalchemy.engine.Engine) -> bool:
@@ -223,7 +192,7 @@ def bootstrap(
     def needed() -> bool:
         return not (only_if_new and is_bootstrapped(engine))
 
-    with locked(engine, 'the bootstrap', needed) as held:
+    with locking.locked(engine, 'the bootstrap', needed) as held:
         if held is None:
             return
         if before:

@@ -28,6 +28,7 @@ from keystone_crdb_image import listen
 from keystone_crdb_image import log
 from keystone_crdb_image import names
 from keystone_crdb_image import parsing
+from keystone_crdb_image import regions as regions_module
 from keystone_crdb_image import urls
 
 #: The volume: keys, and what an evaluation on SQLite leaves.
@@ -55,6 +56,7 @@ NAMES = {
     'KEYSTONE_REQUEST_LIMIT': '60',
     'KEYSTONE_THREADS': '1',
     'KEYSTONE_TRUSTED_PROXIES': None,
+    **regions_module.NAMES,
 }
 
 #: The settings of the bootstrap by keystone-manage's names of them.
@@ -98,6 +100,7 @@ class Settings:
     :param bootstrap: what `keystone-manage bootstrap` gets besides
     :param database: the database's URL
     :param db_sync_database: the same database's, as who may change its schema
+    :param regions: those of the database, None where none are set
     :param database_wait: seconds to wait for the database
     :param evaluation: whether no database was given
     :param db_sync: whether `serve` brings the schema up
@@ -120,6 +123,7 @@ class Settings:
     bootstrap: dict[str, str] = dataclasses.field(repr=False)
     database: sqlalchemy.engine.URL
     db_sync_database: sqlalchemy.engine.URL
+    regions: regions_module.Wanted | None
     database_wait: int
     evaluation: bool
     db_sync: bool
@@ -459,6 +463,7 @@ def read(environ: dict[str, str]) -> Settings:
         bootstrap=bootstrap,
         database=url,
         db_sync_database=db_sync_url,
+        regions=regions_module.read(values),
         database_wait=_number(values, 'KEYSTONE_DATABASE_WAIT', 0),
         evaluation=evaluation,
         db_sync=_flag(values, 'KEYSTONE_DB_SYNC'),

@@ -16,6 +16,7 @@ import psycopg
 
 from keystone_crdb import errors
 from keystone_crdb import process
+from keystone_crdb.standin import regions
 
 #: Its superuser, named as CockroachDB's.
 USER = 'root'
@@ -173,7 +174,7 @@ class Cluster:
                 **run,
             )
         remember(self._process.pid)
-        template = _TEMPLATE.read_text()
+        template = _TEMPLATE.read_text() + regions.TEMPLATE.read_text()
         with self._connect('template1') as connection:
             connection.execute(template)
         with self._connect('postgres') as connection:

@@ -8,6 +8,8 @@ template.sql, by PostgreSQL itself.
 import collections.abc
 import re
 
+from keystone_crdb.standin import regions
+
 _FLAGS = re.IGNORECASE | re.DOTALL
 # What may stand between words: spaces and comments.
 _GAP = rb'(?>\s|--[^\n]*|/\*.*?\*/)'
@@ -118,7 +120,9 @@ def _boolean(found: bytes | None) -> bytes:
 def _translate(
     statement: bytes, variables: collections.abc.Collection[str]
 ) -> bytes | None:
-    """Translate SHOW, SET, DROP, and what is about schema_locked."""
+    """Translate SHOW, SET, DROP, regions, and what is about schema_locked."""
+    if (of_regions := regions.rewrite(statement)) is not None:
+        return of_regions
     if found := _SHOW_CLUSTER_SETTING.fullmatch(statement):
         name = found['name'].lower()
         return b'SELECT standin.cluster_setting(%s) AS "%s"' % (

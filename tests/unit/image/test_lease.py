@@ -3,7 +3,7 @@ import fixtures
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import lease
-from keystone_crdb_image import schema
+from keystone_crdb_image import locking
 import sqlalchemy
 from sqlalchemy import exc
 
@@ -130,18 +130,18 @@ class LockedTest(LeaseTestCase):
         return not self.done
 
     def test_nothing_needed_takes_no_lock(self):
-        with schema.locked(self.engine, 'work', lambda: False) as held:
+        with locking.locked(self.engine, 'work', lambda: False) as held:
             self.assertIsNone(held)
         self.assertEqual([], sqlalchemy.inspect(self.engine).get_table_names())
 
     def test_needed_is_locked_and_released(self):
-        with schema.locked(self.engine, 'work', self._needed) as held:
+        with locking.locked(self.engine, 'work', self._needed) as held:
             self.assertTrue(held.beat())
         self.assertFalse(held.beat())
 
     def test_released_after_a_failure(self):
         def work():
-            with schema.locked(self.engine, 'work', self._needed):
+            with locking.locked(self.engine, 'work', self._needed):
                 raise errors.Problem('it fails')
 
         self.assertRaises(errors.Problem, work)
@@ -149,6 +149,6 @@ class LockedTest(LeaseTestCase):
 
     def test_what_another_did_is_not_done_again(self):
         self.other.acquire()
-        with schema.locked(self.engine, 'work', self._needed) as held:
+        with locking.locked(self.engine, 'work', self._needed) as held:
             self.assertIsNone(held)
         self.assertIn('another replica works', self.output.getvalue())

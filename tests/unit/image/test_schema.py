@@ -1,4 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import sys
+import types
+from unittest import mock
+
+import fixtures
 from keystone_crdb_image import database
 from keystone_crdb_image import schema
 import sqlalchemy
@@ -49,3 +54,32 @@ class IsInUseTest(base.TestCase):
             with engine.begin() as connection:
                 connection.exec_driver_sql(statement)
             self.assertTrue(schema.is_in_use(engine))
+
+
+class SyncTest(base.TestCase):
+    """What is done after the schema is that of this release."""
+
+    def test_new_tables_are_placed(self):
+        placed = []
+        for name, new in (
+            ('schema.code_revisions', lambda: (set(), {})),
+            ('schema.state', lambda *args: schema.State.CURRENT),
+            ('lease.has_table', lambda engine: True),
+            ('layout.place_new_tables', placed.append),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(f'keystone_crdb_image.{name}', new)
+            )
+        upgrades = types.ModuleType('keystone.common.sql.upgrades')
+        sql = types.ModuleType('keystone.common.sql')
+        sql.upgrades = upgrades
+        stubs = {
+            'keystone': types.ModuleType('keystone'),
+            'keystone.common': types.ModuleType('keystone.common'),
+            'keystone.common.sql': sql,
+            'keystone.common.sql.upgrades': upgrades,
+        }
+        engine = sqlalchemy.create_engine('sqlite://')
+        with mock.patch.dict(sys.modules, stubs):
+            schema.sync(None, engine)
+        self.assertEqual([engine], placed)
