@@ -16,6 +16,10 @@ than stock's, since it reads what the first one left in the cache.
 An empty session for reading and one for writing are timed as well. No time
 decides about success.
 
+ledger/regions.csv keeps how many trips to other regions each request of ours
+takes, by a model of the tables' localities. The check fails when one of these
+is higher, or when a table of Keystone has no locality.
+
 With --server ours is counted on a database server too, where the numbers have
 to be the same. The check then fails also when the planner scans a table for a
 request that issues or validates a token, or that writes.
@@ -39,6 +43,7 @@ from keystone_crdb import paths
 from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import run_database
+from keystone_crdb.checks import statements_regions as regions
 from keystone_crdb.checks import workers
 from keystone_crdb.databases import plain
 from keystone_crdb.keystone import stestr_run
@@ -114,6 +119,25 @@ def sessions(stock: Result, ours: Result) -> list[Row]:
     ]
 
 
+def _renew(
+    args: argparse.Namespace, rows: list[Row], crossing: list[Row],
+) -> dict[str, list[str]]:
+    """Renew both files, or return what differs from them, by title."""
+    if args.update:
+        _write(rows)
+        regions.write(crossing)
+        return {}
+    problems = {}
+    for file, now, before, heads in (
+        ('statements.csv', rows, _read(), HEADS),
+        ('regions.csv', crossing, regions.read(), regions.HEADS),
+    ):
+        worse, other = compare(now, before, heads)
+        problems[f'more than in ledger/{file}'] = worse
+        problems[f'renew ledger/{file} with --update'] = other
+    return problems
+
+
 def _read() -> list[Row]:
     """Return the rows that are checked in."""
     with open(NUMBERS, newline='') as file:
@@ -143,9 +167,13 @@ def higher(rows: list[Row]) -> list[str]:
     return lines
 
 
-def compare(rows: list[Row], kept: list[Row]) -> tuple[list[str], list[str]]:
+def compare(
+    rows: collections.abc.Sequence[Row], kept: collections.abc.Sequence[Row],
+    heads: collections.abc.Sequence[str] = HEADS,
+) -> tuple[list[str], list[str]]:
     """Compare numbers with those that are checked in.
 
+    :param heads: of the columns
     :returns: what is worse, what is otherwise not the same
     """
     before = {row[:2]: row[2:] for row in kept}
@@ -156,7 +184,7 @@ def compare(rows: list[Row], kept: list[Row]) -> tuple[list[str], list[str]]:
         if old is None:
             other.append(f'{name}, {state}: new')
             continue
-        for head, was, now in zip(HEADS[2:], old, numbers, strict=True):
+        for head, was, now in zip(heads[2:], old, numbers, strict=True):
             text = f'{name}, {state}: {now} {head}, {was} before'
             if now > was and not head.startswith('stock'):
                 worse.append(text)
@@ -306,11 +334,14 @@ def _count(args: argparse.Namespace) -> tuple[Result, Result]:
             'stock': workers.Task(stock, timed),
             'ours': workers.Task(ours, timed | {'sizes': [FEW, MANY]}),
             'stock served': workers.Task(stock, url=postgresql.url),
-            'ours served': workers.Task(ours, url=url),
+            # Only there rows are locked.
+            'ours served': workers.Task(ours, {'texts': True}, url),
         }
         results = workers.run(WORKER, tasks)
     for name in 'stock', 'ours':
         add_trips(results[name], results[f'{name} served'])
+    ours_served = results['ours served']
+    results['ours']['regions'] = regions.table(ours_served['requests'])
     return results['stock'], results['ours']
 
 
@@ -326,24 +357,27 @@ def _beside_stock(args: argparse.Namespace) -> bool:
         ('empty session for', 'stock, us', 'ours, us', 'ours / stock'),
         sessions(stock, ours),
     )
+    crossing = ours['regions']
+    console.say(
+        f'{len(regions.at_home(crossing))} of {len(ours["requests"])} '
+        'requests leave no region, by the model of statements_regions.py'
+    )
     problems = {
+        'no class in image/keystone_crdb_image/localities.py': (
+            regions.unknown(ours['tables'])
+        ),
         'answered differently': different(ours, stock),
         'takes more than stock': higher(rows),
         'grows with what it lists': growing(ours),
     }
-    if args.update:
-        _write(rows)
-    else:
-        worse, other = compare(rows, _read())
-        problems['more than in ledger/statements.csv'] = worse
-        problems['renew ledger/statements.csv with --update'] = other
-    return _is_good(problems)
+    return _is_good(problems | _renew(args, rows, crossing))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this check."""
     parser.add_argument(
-        '--update', action='store_true', help='renew ledger/statements.csv'
+        '--update', action='store_true',
+        help='renew ledger/statements.csv and ledger/regions.csv',
     )
     parser.add_argument(
         '--show', metavar='REQUEST', help='print its statements, and no more'

@@ -258,7 +258,8 @@ def work(
     with wire.leading() as way:
         worker = Worker(requests.World(api.serve(folder)), counter, way)
         results: api.Json = {
-            'sessions': _time_sessions() if sessions else {}
+            'sessions': _time_sessions() if sessions else {},
+            'tables': sorted(sql.ModelBase.metadata.tables),
         }
         for _ in range(rounds):
             results['requests'] = worker.measure(names, texts)
