@@ -22,6 +22,7 @@ from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import evaluation
 from keystone_crdb_image import keys
+from keystone_crdb_image import keys_verb
 from keystone_crdb_image import log
 from keystone_crdb_image import names
 from keystone_crdb_image import regions
@@ -95,6 +96,13 @@ def _rotate_keys(
         keys.rotate_credential_keys(settings)
     else:
         keys.rotate_fernet_keys(settings)
+
+
+def _keys(
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> None:
+    keys_verb.run(settings, args)
 
 
 def _regions(
@@ -186,6 +194,10 @@ def _parser(
         '--credential', action='store_true',
         help='rotate those of stored credentials instead, and encrypt the '
         'credentials anew',
+    )
+    keys_verb.add_words(
+        add('keys', _keys, 'rotate the keys of tokens where replicas share no '
+            'volume')
     )
     layout = add('regions', _regions, 'lay the database out across regions')
     words = layout.add_subparsers(dest='word', metavar='WORD', required=True)

@@ -86,6 +86,7 @@ _DATABASE = re.compile(r'KEYSTONE_(DATABASE|DB)_\w+|OS_DATABASE__\w+')
 _OPTIONS = (
     ('database', 'connection', None),
     ('fernet_tokens', 'key_repository', str(STATE / 'fernet-keys')),
+    ('fernet_tokens', 'max_active_keys', '3'),
     ('fernet_receipts', 'key_repository', str(STATE / 'fernet-keys')),
     ('credential', 'key_repository', str(STATE / 'credential-keys')),
 )
