@@ -63,6 +63,16 @@ _SOCKET_OPTIONS = {
 }
 
 
+# For metrics: functions that are called with the host of each attempt to
+# connect, and its exception, or None where the host let the client in.
+listeners = []
+
+
+def _tell(attempt, error=None):
+    for listener in listeners:
+        listener(attempt.get('host', ''), error)
+
+
 class _FailedHosts:
     """The hosts that have failed lately, for all engines of a process."""
 
@@ -294,9 +304,11 @@ def connect(check_after, dialect, connection_record, cargs, cparams):
                 dialect, cargs, {**cparams, **attempt}, check_after)
         except dialect.loaded_dbapi.Error as error:
             failed_hosts.add(_get_host(attempt))
+            _tell(attempt, error)
             failures.append((attempt, error))
             continue
         failed_hosts.remove(_get_host(attempt))
+        _tell(attempt)
         return connection
     error = failures[-1][1]
     if len(failures) > 1:

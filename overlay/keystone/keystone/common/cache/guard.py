@@ -64,6 +64,19 @@ _MAX_STUCK = 8
 # is a part of its keys, which are to be deleted.
 _READ, _STORE, _REPLACE, _READ_ID = range(4)
 
+# For metrics: functions that are called with the values that a call of the
+# cache has found, those that it has not, and whether the cache was away.
+listeners = []
+
+
+def _tell(result, failed=False):
+    if listeners:
+        values = result if isinstance(result, list) else [result]
+        misses = sum(value is api.NO_VALUE for value in values)
+        hits = len(values) - misses
+        for listener in listeners:
+            listener(hits, misses, failed)
+
 
 class Away(Exception):
     """The cache is not asked, or has not answered."""
@@ -293,10 +306,14 @@ class Guard(proxy.ProxyBackend):
         self._set = _REPLACE if ids else _STORE
 
     def _ask(self, kind, missing, function, *args):
+        failed = False
         try:
-            return self._cache.call(kind, function, *args)
+            result = self._cache.call(kind, function, *args)
         except Away:
-            return missing
+            failed, result = True, missing
+        # Writes return nothing.
+        _tell([] if missing is None else result, failed)
+        return result
 
     def get(self, key):
         return self._ask(self._get, api.NO_VALUE, self.proxied.get, key)

@@ -41,6 +41,16 @@ DIALECTS = ('cockroachdb',)
 # Not every oslo.db has this
 AMBIGUOUS_RESULT = getattr(db_exception, 'DBAmbiguousResult', ())
 
+# For metrics: functions that are called with what became of a COMMIT whose
+# outcome was unknown: True if it took effect, False if not, None if that
+# could not be found out.
+listeners = []
+
+
+def _tell(committed):
+    for listener in listeners:
+        listener(committed)
+
 
 class NotCommitted(db_exception.DBDeadlock):
     """The transaction did not take effect, and may be run again."""
@@ -181,7 +191,9 @@ def settle(open_session):
             committed = took_effect()
         except db_exception.DBError:
             LOG.exception('The outcome of a transaction remains unknown.')
+            _tell(None)
             raise unknown
+        _tell(committed)
         if committed is None:
             raise
         LOG.warning(

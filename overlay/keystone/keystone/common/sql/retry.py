@@ -46,6 +46,16 @@ _CONFLICTS = (db_exception.DBDeadlock, orm_exc.StaleDataError)
 
 _OPENERS = frozenset(['session_for_read', 'session_for_write'])
 
+# For metrics: functions that are called with a driver's method, the exception
+# of its last attempt, and the seconds since then when it is run again, or None
+# when it is not.
+listeners = []
+
+
+def _tell(method, error, waited):
+    for listener in listeners:
+        listener(method, error, waited)
+
 
 class _Arguments:
     """The changeable arguments of a call, to be given as they were.
@@ -59,6 +69,8 @@ class _Arguments:
     """
 
     def __init__(self, arguments):
+        # The last attempt's exception and when it was raised.
+        self.failure = None
         self._saved = [
             (content, copy.deepcopy(content))
             for content in map(self._content, arguments)
@@ -129,6 +141,10 @@ def retry_transaction(method):
     )
     @functools.wraps(method)
     def attempt(started, arguments, args, kwargs):
+        if arguments.failure:
+            error, failed_at = arguments.failure
+            arguments.failure = None
+            _tell(method, error, time.monotonic() - failed_at)
         try:
             try:
                 return method(*args, **kwargs)
@@ -136,9 +152,11 @@ def retry_transaction(method):
                 if not _lost_at_statement(e):
                     raise
                 arguments.restore()
+                _tell(method, e, 0)
                 return method(*args, **kwargs)
         except _CONFLICTS as e:
             arguments.restore()
+            arguments.failure = e, time.monotonic()
             elapsed = time.monotonic() - started
             if elapsed > _MAX_TIME and getattr(e, 'backoff', None) is None:
                 LOG.exception(
@@ -146,6 +164,7 @@ def retry_transaction(method):
                     'and is not tried again.',
                     {'method': method.__qualname__, 'elapsed': elapsed},
                 )
+                _tell(method, e, None)
                 raise exception.ConcurrentTransactions() from e
             raise
 
@@ -157,6 +176,7 @@ def retry_transaction(method):
         try:
             return attempt(time.monotonic(), arguments, args, kwargs)
         except _CONFLICTS as e:
+            _tell(method, e, None)
             raise exception.ConcurrentTransactions() from e
 
     wrapper._retries_transaction = True

@@ -178,6 +178,16 @@ class TestHosts(testscenarios.WithScenarios, HostsTestCase):
                 exception.DBConnectionError, self._connect, engine)
             self.assertEqual(2, str(error).count(f"port: '{port}'"))
 
+    def test_listeners_are_told_of_each_attempt(self):
+        told = []
+        self.useFixture(fixtures.MockPatchObject(
+            cockroachdb_hosts, 'listeners',
+            [lambda host, error: told.append((host, bool(error)))]))
+        self._connect(self._create_engine(
+            self._url(self.silent.port, self.server.port)))
+        self.assertEqual(
+            [('127.0.0.1', True), ('127.0.0.1', False)], told)
+
     def test_client_that_a_host_rejects(self):
         """What the other host says does not make it worth another try."""
         bound = socket.socket()

@@ -157,6 +157,28 @@ class GuardTestCase(unit.BaseTestCase):
             [api.NO_VALUE, b'two'], self.bytes.get_serialized_multi(iter('12'))
         )
 
+    def test_listeners_are_told_of_each_call(self):
+        told = []
+        self._patch('listeners', [lambda *found: told.append(found)])
+
+        self.objects.get('key')
+        self.objects.set('key', 'value')
+        self.objects.get_multi(['key', 'other'])
+        self.server.error = ValueError()
+        self.objects.get('key')
+        self.objects.delete('key')
+
+        self.assertEqual(
+            [
+                (0, 1, False),
+                (0, 0, False),
+                (1, 1, False),
+                (0, 1, True),
+                (0, 0, True),
+            ],
+            told,
+        )
+
     def test_errors_are_misses(self):
         self.server.error = ConnectionRefusedError('away')
         self.assertIs(api.NO_VALUE, self.objects.get('key'))

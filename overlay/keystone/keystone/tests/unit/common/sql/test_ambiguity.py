@@ -89,6 +89,28 @@ class AmbiguousCommitTestCase(test_backend_sql.SqlTests):
         self.assertEqual('n', self.role_driver.get_role('r')['name'])
         self.assertIn('has not taken effect', self.logger.output)
 
+    def test_listeners_are_told_of_the_outcome(self):
+        told = []
+        self.useFixture(
+            fixtures.MockPatchObject(ambiguity, 'listeners', [told.append])
+        )
+        self.outcomes = ['lost', 'told', 'committed']
+
+        self._create_role()
+
+        self.assertEqual([False, True], told)
+
+        self.outcomes = ['committed']
+        self.useFixture(
+            fixtures.MockPatchObject(
+                ambiguity._Written,
+                'took_effect',
+                side_effect=db_exception.DBError(),
+            )
+        )
+        self.assertUnknown(self.role_driver.delete_role, 'r')
+        self.assertEqual([False, True, None], told)
+
     def test_insert_that_did_not_waits_as_the_engine_says(self):
         self.backoff = backoff.Backoff(max_interval=0.1)
         self.outcomes = ['lost']

@@ -25,6 +25,7 @@ from sqlalchemy.orm import exc as orm_exc
 
 from keystone.common import driver_hints
 from keystone.common import sql
+from keystone.common.sql import retry
 from keystone import exception
 from keystone.tests import unit
 from keystone.tests.unit.ksfixtures import database
@@ -278,6 +279,66 @@ class RetryTransactionTestCase(RetryTransactionBaseTestCase):
 
         self.assertIsInstance(error.__cause__, db_exception.DBDeadlock)
         self.assertEqual(self.sleep.call_count + 1, len(driver.calls))
+
+    def _listen(self):
+        told = []
+        self.useFixture(
+            fixtures.MockPatchObject(
+                retry,
+                'listeners',
+                [
+                    lambda method, error, waited: told.append(
+                        (method.__qualname__, type(error).__name__, waited)
+                    )
+                ],
+            )
+        )
+        return told
+
+    def test_listeners_are_told_of_retries(self):
+        told = self._listen()
+        self._pass_time(2)
+        driver = self._driver(1)
+
+        driver.plain()
+
+        ((method, error, waited),) = told
+        self.assertEqual(('Driver.plain', 'DBDeadlock'), (method, error))
+        self.assertLess(0, waited)
+
+        told.clear()
+        driver.plain()
+        self.assertEqual([], told)
+
+    def test_listeners_are_told_of_the_end_once(self):
+        told = self._listen()
+        driver = self._driver(1000)
+
+        self.assertRaises(exception.ConcurrentTransactions, driver.plain)
+
+        self.assertEqual(len(driver.calls), len(told))
+        self.assertEqual(('Driver.plain', 'DBDeadlock', None), told[-1])
+        self.assertNotIn(None, [waited for _, _, waited in told[:-1]])
+
+    def test_listeners_are_told_of_the_end_in_time_once(self):
+        told = self._listen()
+        self._pass_time(20)
+
+        self.assertRaises(
+            exception.ConcurrentTransactions, self._driver(1000).plain
+        )
+
+        self.assertEqual(1, [waited for _, _, waited in told].count(None))
+
+    def test_listeners_are_told_of_lost_connections(self):
+        told = self._listen()
+        lost = db_exception.DBConnectionError(
+            sqla_exc.OperationalError('SELECT 1', (), None)
+        )
+
+        Driver(lost).plain()
+
+        self.assertEqual([('Driver.plain', 'DBConnectionError', 0)], told)
 
     def test_exhausted_is_logged_by_name(self):
         logger = self.useFixture(fixtures.FakeLogger(level=log.DEBUG))
