@@ -20,9 +20,13 @@ ARG SHIPPED=keystone
 
 FROM ${BASE} AS base
 ENV LANG=C.UTF-8
+# The day on which the packages were fetched: another one fetches them anew.
+ARG PACKAGES
 RUN set -eu; \
     export DEBIAN_FRONTEND=noninteractive; \
+    echo "Debian's packages of ${PACKAGES}"; \
     apt-get update; \
+    apt-get upgrade --yes --no-install-recommends; \
     apt-get install --yes --no-install-recommends \
         ca-certificates \
         haproxy \
@@ -39,6 +43,7 @@ RUN set -eu; \
         /usr/lib/python3*; \
     rm -rf /usr/share/man/* /usr/share/info/* /var/lib/apt/lists/* \
         /var/cache/* /var/log/*; \
+    find / -xdev -type f -perm /6000 -exec chmod ug-s {} +; \
     groupadd --system --gid 42425 keystone; \
     useradd --system --uid 42425 --gid 42425 --no-log-init --no-create-home \
         --home-dir /var/lib/keystone --shell /usr/sbin/nologin keystone; \
@@ -56,10 +61,11 @@ RUN set -eu; \
         libsasl2-dev \
         python3-dev \
         python3-venv
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+# Debugging symbols would name the folder in which pip happens to build.
+ENV CFLAGS=-g0 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_FIND_LINKS=/build/wheelhouse \
     PIP_NO_CACHE_DIR=1 \
-    PIP_NO_COMPILE=1 \
     PIP_NO_INDEX=1 \
     PIP_ROOT_USER_ACTION=ignore
 COPY build/wheelhouse /build/wheelhouse
@@ -70,12 +76,13 @@ RUN set -eu; \
         -r /build/requirements/builder.txt; \
     python3 -m venv --without-pip /opt/keystone; \
     /build/venv/bin/pip --python /opt/keystone/bin/python install \
-        --no-deps --require-hashes -r /build/requirements/image.txt
+        --no-compile --no-deps --require-hashes \
+        -r /build/requirements/image.txt
 COPY build/wheels /build/wheels
 COPY image /build/image
 RUN set -eu; \
-    /build/venv/bin/pip --python /opt/keystone/bin/python install --no-deps \
-        /build/wheels/*.whl /build/image; \
+    /build/venv/bin/pip --python /opt/keystone/bin/python install \
+        --no-compile --no-deps /build/wheels/*.whl /build/image; \
     /build/venv/bin/pip --python /opt/keystone/bin/python check
 
 FROM builder AS trimmed
@@ -88,7 +95,7 @@ RUN set -eu; \
     chmod 0644 /usr/share/keystone-crdb/*; \
     find /opt/keystone -depth -type d \( -name tests -o -name slapdtest \) \
         -exec rm -rf {} +; \
-    /opt/keystone/bin/python -m compileall -q -j 0 \
+    /opt/keystone/bin/python -m compileall -q -f -j 0 \
         --invalidation-mode unchecked-hash /opt/keystone/lib
 
 FROM base AS keystone
@@ -102,6 +109,7 @@ RUN ln -s /opt/keystone/etc/keystone/sso_callback_template.html /etc/keystone/
 ARG BASE_NAME
 ARG BASE_DIGEST
 ARG INPUTS
+ARG PACKAGES
 ARG REVISION
 ARG VERSION
 LABEL org.opencontainers.image.title="keystone-crdb" \
@@ -112,7 +120,8 @@ LABEL org.opencontainers.image.title="keystone-crdb" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE_NAME}" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}" \
-      keystone-crdb.inputs="${INPUTS}"
+      keystone-crdb.inputs="${INPUTS}" \
+      keystone-crdb.packages="${PACKAGES}"
 USER 42425:42425
 WORKDIR /var/lib/keystone
 VOLUME /var/lib/keystone
@@ -133,8 +142,9 @@ RUN set -eu; \
     python3 -m venv --without-pip /opt/test; \
     (cd /opt/keystone/lib/python3*/site-packages; pwd) \
         > "$(echo /opt/test/lib/python3*/site-packages)/keystone.pth"; \
-    /build/venv/bin/pip --python /opt/test/bin/python install --no-deps \
-        --require-hashes -r /build/requirements/keystone-test.txt; \
+    /build/venv/bin/pip --python /opt/test/bin/python install \
+        --no-compile --no-deps --require-hashes \
+        -r /build/requirements/keystone-test.txt; \
     /build/venv/bin/pip --python /opt/test/bin/python check; \
     cd /opt/test/lib/python3*/site-packages; \
     rm keystone.pth; \

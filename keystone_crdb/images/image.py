@@ -4,6 +4,7 @@
 import argparse
 import collections.abc
 import dataclasses
+import datetime
 import hashlib
 import pathlib
 
@@ -26,6 +27,9 @@ TEST_WHEELHOUSE = paths.BUILD / 'test-wheelhouse'
 
 #: The label that holds what an image was built of.
 LABEL = 'keystone-crdb.inputs'
+
+#: The label that holds the day of its Debian packages.
+PACKAGES_LABEL = 'keystone-crdb.packages'
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--base-image', metavar='REF',
         help='build on this image instead of the one that pins.toml names',
     )
+    parser.add_argument(
+        '--refresh', action='store_true',
+        help="fetch Debian's packages anew, with their security fixes, "
+        'instead of keeping those of the day that the image names',
+    )
 
 
 def find_engine(
@@ -73,12 +82,14 @@ class Built:
 
     :param size: bytes, uncompressed, as the engine reports them
     :param base: what it is built on
+    :param packages: day of its Debian packages, such as 2026-11-29
     :param inputs: digest of everything that it is built of
     """
 
     reference: str
     size: int
     base: base.Base
+    packages: str
     inputs: str
 
 
@@ -107,7 +118,21 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     )
 
 
-def _inputs(pinned: pins.Pins, built_on: base.Base) -> str:
+def packages(
+    with_engine: engine.Engine, reference: str, refresh: bool
+) -> str:
+    """Return the day whose Debian packages an image is to have.
+
+    :param reference: of the image that the engine may have already
+    :param refresh: whether to fetch packages anew
+    :returns: the day that the image names, or today, as YYYY-MM-DD in UTC
+    """
+    found = None if refresh else with_engine.inspect(reference)
+    named = found.labels.get(PACKAGES_LABEL) if found else None
+    return named or f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d}'
+
+
+def _inputs(pinned: pins.Pins, built_on: base.Base, day: str) -> str:
     """Return a digest of everything that the image is built of."""
     files = _digest([
         paths.ROOT / 'Dockerfile',
@@ -117,7 +142,7 @@ def _inputs(pinned: pins.Pins, built_on: base.Base) -> str:
         *sorted((paths.BUILD / 'wheels').glob('*.whl')),
         *_files(paths.ROOT / 'image'),
     ])
-    text = f'{built_on.identity} {pinned} {files}'
+    text = f'{built_on.identity} {day} {pinned} {files}'
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -146,11 +171,13 @@ def _revision() -> str:
 
 
 def make(
-    with_engine: engine.Engine | None = None, base_image: str | None = None
+    with_engine: engine.Engine | None = None, base_image: str | None = None,
+    refresh: bool = False,
 ) -> Built:
     """Build the image, if anything that it is built of changed.
 
     :param base_image: reference of a base image, or None for the pinned one
+    :param refresh: whether to fetch today's Debian packages
     :raises Failure: naming the step that failed
     """
     pinned = pins.load()
@@ -164,7 +191,10 @@ def make(
         with_engine, pinned, base_image, lambda: system.require('image')
     )
     reference = f'{NAME}:{version(pinned)}'
-    built = Built(reference, 0, built_on, _inputs(pinned, built_on))
+    day = packages(with_engine, reference, refresh)
+    built = Built(
+        reference, 0, built_on, day, _inputs(pinned, built_on, day)
+    )
     found = _build(
         with_engine, pinned, built, [reference, f'{NAME}:latest'], 'keystone',
         built.inputs, built_on.reference,
@@ -202,6 +232,7 @@ def _build(
         'BASE_NAME': built.base.name,
         'BASE_DIGEST': built.base.digest,
         'INPUTS': built.inputs,
+        'PACKAGES': built.packages,
         'SHIPPED': built.reference,
         'TEST_INPUTS': inputs,
         'REVISION': _revision(),

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     """Run this verb."""
     port = process.free_port(args.port)
     engine = image.find_engine(args.engine, args.engine_option)
-    built = image.make(engine, args.base_image)
+    built = image.make(engine, args.base_image, args.refresh)
     with databases.empty(args) as (description, url):
         console.say(description)
         proof = smoke.prove(

@@ -21,5 +21,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run this verb."""
     engine = image.find_engine(args.engine, args.engine_option)
-    built = image.make(engine, args.base_image)
+    built = image.make(engine, args.base_image, args.refresh)
     console.say(f'{built.reference}: {built.size / 1e6:.0f} MB')

@@ -68,6 +68,20 @@ class ContentTest(base.TestCase):
             output.splitlines(),
         )
 
+    def test_no_program_gives_rights(self):
+        self.assertEqual(
+            '', self._shell('find / -xdev -type f -perm /6000 2>/dev/null; :')
+        )
+
+    def test_bytecode_does_not_depend_on_times(self):
+        output = self._shell(
+            'python3 -c "import glob; '
+            "names = glob.glob('/opt/keystone/lib/**/*.pyc', recursive=True); "
+            "print(len(names), {open(n, 'rb').read(8)[4] for n in names})\""
+        )
+        # A flag of PEP 552: by hash, and not checked.
+        self.assertRegex(output, r'^\d{3,} \{1\}$')
+
     def test_no_key_in_a_layer(self):
         found = self._shell(
             "grep -rlIE '^-----BEGIN [A-Z ]*PRIVATE KEY-----$' "

@@ -28,7 +28,8 @@ class BuildTest(base.ProjectTestCase):
         )
         built = image.Built(
             'keystone-crdb:1', 282e6,
-            base_image.Base('ref', 'name', 'identity'), 'inputs',
+            base_image.Base('ref', 'name', 'identity'), '2026-01-02',
+            'inputs',
         )
         self.make = self.replace(image, 'make', return_value=built)
         self.find = self.replace(image, 'find_engine')
@@ -61,7 +62,9 @@ class BuildTest(base.ProjectTestCase):
         self.find.assert_called_once_with(
             'podman', ['--log-level', 'error']
         )
-        self.make.assert_called_once_with(self.find.return_value, 'mine')
+        self.make.assert_called_once_with(
+            self.find.return_value, 'mine', False
+        )
         self.prove.assert_called_once_with(self.keystone.return_value)
         self.keystone.assert_called_once_with(
             self.find.return_value, 'keystone-crdb:1',
