@@ -11,6 +11,26 @@ _HASHES = sqlalchemy.text(
     'SELECT key_hash, count(*) FROM credential GROUP BY key_hash'
 )
 
+_THERE = sqlalchemy.text('SELECT 1 FROM credential LIMIT 1')
+_READABLE = sqlalchemy.text(
+    'SELECT 1 FROM credential WHERE key_hash IN :hashes LIMIT 1'
+).bindparams(sqlalchemy.bindparam('hashes', expanding=True))
+
+
+def all_lost(engine: sqlalchemy.Engine, folder: pathlib.Path) -> bool:
+    """Tell whether there are credentials and none can be decrypted.
+
+    Neither question reads more rows than it has to.
+
+    :param engine: of a database with a schema
+    :param folder: of the keys of credentials, which has some
+    """
+    hashes = sorted(keys.hashes(folder))
+    with engine.connect() as connection:
+        if connection.scalar(_READABLE, {'hashes': hashes}):
+            return False
+        return bool(connection.scalar(_THERE))
+
 
 def lost(engine: sqlalchemy.Engine, folder: pathlib.Path) -> str | None:
     """Say how many credentials are encrypted with a key that is absent.

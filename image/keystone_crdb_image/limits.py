@@ -17,7 +17,7 @@ OWN = pathlib.Path('/proc/self/cgroup')
 #: Bytes that a process that serves takes, and all others together: one that
 #: answers checks of health, HAProxy and the supervisor.
 PER_PROCESS = 130_000_000
-OTHERS = 190_000_000
+OTHERS = 230_000_000
 
 
 def _text(path: pathlib.Path) -> str:

@@ -1,29 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WSGI application that answers /healthcheck.
+"""What answers /healthcheck.
 
-It is the one that Keystone itself has there, with its options, and answers
-503 until a worker has loaded Keystone.
+It is what Keystone itself has there, with its options, and answers 503 until
+a worker has loaded Keystone.
 """
 
 import collections.abc
 import typing
 
 from oslo_middleware import healthcheck
-import uwsgi
-
-_healthcheck = healthcheck.Healthcheck.app_factory(
-    {}, oslo_config_project='keystone'
-)
 
 
-def application(
-    environ: dict[str, typing.Any],
-    start_response: collections.abc.Callable[..., typing.Any],
-) -> collections.abc.Iterable[bytes]:
-    """Answer a request."""
-    if not any(worker['apps'] for worker in uwsgi.workers()[1:]):
-        start_response(
-            '503 Service Unavailable', [('Content-Type', 'text/plain')]
+class Liveness:
+    """The WSGI application that answers /healthcheck.
+
+    :param is_loaded: tells whether a worker has loaded Keystone
+    """
+
+    def __init__(
+        self, is_loaded: collections.abc.Callable[[], bool]
+    ) -> None:
+        self._is_loaded = is_loaded
+        self._healthcheck = healthcheck.Healthcheck.app_factory(
+            {}, oslo_config_project='keystone'
         )
-        return [b'Keystone is being loaded\n']
-    return _healthcheck(environ, start_response)
+
+    def application(
+        self,
+        environ: dict[str, typing.Any],
+        start_response: collections.abc.Callable[..., typing.Any],
+    ) -> collections.abc.Iterable[bytes]:
+        """Answer a request."""
+        if not self._is_loaded():
+            start_response(
+                '503 Service Unavailable', [('Content-Type', 'text/plain')]
+            )
+            return [b'Keystone is being loaded\n']
+        return self._healthcheck(environ, start_response)

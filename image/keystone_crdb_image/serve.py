@@ -20,6 +20,7 @@ from keystone_crdb_image import handover
 from keystone_crdb_image import keys
 from keystone_crdb_image import limits
 from keystone_crdb_image import log
+from keystone_crdb_image import readiness
 from keystone_crdb_image import schema
 from keystone_crdb_image import settings as settings_module
 from keystone_crdb_image import supervisor
@@ -190,6 +191,7 @@ def become_server(settings: settings_module.Settings) -> typing.NoReturn:
     environ[handover.NAME] = str(handle)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='keystone-crdb-'))
     environ |= front.environ(settings, folder)
+    environ[readiness.REVISIONS] = readiness.pack()
     environ['OS_HEALTHCHECK__BACKENDS'] = 'disable_by_file'
     environ[supervisor.MARKER] = str(folder / 'leaving')
     # uWSGI would take /tmp for the long answers that it keeps in a file.

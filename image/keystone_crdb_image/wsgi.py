@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What uWSGI's workers serve, with the secrets that were handed over.
 
-The first worker has a socket of its own and answers /healthcheck, so that
-health is known while all others are at work; these serve Keystone.
+The first worker has a socket of its own and answers /healthcheck and /readyz,
+so that health is known while all others are at work; these serve Keystone.
 """
 
 import uwsgi
@@ -12,7 +12,7 @@ from keystone_crdb_image import handover
 handover.take()
 
 if uwsgi.worker_id() == 1:
-    from keystone_crdb_image.liveness import application
+    from keystone_crdb_image.internal import application
 else:
     from keystone.wsgi import api
 

@@ -68,7 +68,7 @@ class LimitsTest(base.TestCase):
         self.assertEqual('', self.output.getvalue())
         limits.warn(2)
         self.assertEqual(
-            'keystone-crdb: 2 processes need about 450 MB and the memory '
+            'keystone-crdb: 2 processes need about 490 MB and the memory '
             'limit is 400 MB: raise it, or set KEYSTONE_PROCESSES to less\n',
             self.output.getvalue(),
         )
