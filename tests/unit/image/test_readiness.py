@@ -46,14 +46,14 @@ class ReadinessTest(base.TestCase):
         )
         self.output.truncate(0)
 
-    def execute(self, text):
+    def execute(self, text, *values):
         with self.engine.begin() as connection:
-            connection.exec_driver_sql(text)
+            connection.exec_driver_sql(text, values)
 
     def at(self, *revisions):
         self.execute('DELETE FROM alembic_version')
         for revision in revisions:
-            self.execute(f"INSERT INTO alembic_version VALUES ('{revision}')")
+            self.execute('INSERT INTO alembic_version VALUES (?)', revision)
 
     def ask(self, look=True):
         """Return the status, and what is not right."""
@@ -141,12 +141,12 @@ class ReadinessTest(base.TestCase):
         self.assertEqual(1, said.count(f'{key} is no Fernet key'))
 
     def test_keys_of_another_database(self):
-        self.execute("INSERT INTO credential VALUES ('of another')")
+        self.execute('INSERT INTO credential VALUES (?)', 'of another')
         status, wrong = self.ask()
         self.assertEqual(('503', {'credentials'}), (status, set(wrong)))
 
         known = next(iter(keys.hashes(self.path / 'keys')))
-        self.execute(f"INSERT INTO credential VALUES ('{known}')")
+        self.execute('INSERT INTO credential VALUES (?)', known)
         self.assertEqual(('200', {}), self.ask())
 
     def test_answer_names_no_place(self):
