@@ -63,6 +63,11 @@ def command() -> list[str]:
     return ['haproxy', '-db', '-f', str(file)]
 
 
+def _bind(host: str, port: int) -> str:
+    """Return an address as HAProxy writes it."""
+    return f'{host}:{port}'.replace('[::]:', ':::')
+
+
 def environ(
     settings: settings_module.Settings, folder: pathlib.Path
 ) -> dict[str, str]:
@@ -72,7 +77,6 @@ def environ(
     """
     workers = settings.processes * settings.threads
     health, keystone = sockets(folder)
-    listen = f'{settings.host}:{settings.port}'
     values = {
         'BODY': LARGEST_BODY,
         'BUFFER': LARGEST_BODY + LARGEST_HEADER + _MARGIN,
@@ -83,11 +87,13 @@ def environ(
         'HEALTH': health,
         'KEYSTONE': keystone,
         'LOGINS': max(1, workers - 1),
-        'LISTEN': listen.replace('[::]:', ':::'),
+        'LISTEN': _bind(settings.host, settings.port),
         'QUEUE': workers * _QUEUE,
         'SERVER': settings.request_limit + _GRACE,
         'TRUSTED': ' '.join(settings.trusted_proxies) or _NOBODY,
     }
+    if settings.metrics:
+        values['METRICS'] = _bind(*settings.metrics)
     return {f'FRONT_{name}': str(value) for name, value in values.items()}
 
 

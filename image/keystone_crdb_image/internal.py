@@ -8,8 +8,10 @@ import typing
 import uwsgi
 
 from keystone_crdb_image import liveness
+from keystone_crdb_image import metrics
 from keystone_crdb_image import readiness
-from keystone_crdb_image import settings
+from keystone_crdb_image import scrape
+from keystone_crdb_image import settings as settings_module
 
 
 def _is_loaded() -> bool:
@@ -17,16 +19,24 @@ def _is_loaded() -> bool:
     return any(worker['apps'] for worker in uwsgi.workers()[1:])
 
 
+def _states() -> list[str]:
+    """Return uWSGI's words of the workers that serve Keystone."""
+    return [worker['status'].decode() for worker in uwsgi.workers()[1:]]
+
+
+_settings = settings_module.read(dict(os.environ))
 _liveness = liveness.Liveness(_is_loaded)
 _readiness = readiness.Readiness(
-    settings.read(dict(os.environ)), os.environ[readiness.REVISIONS],
-    _is_loaded,
+    _settings, os.environ[readiness.REVISIONS], _is_loaded
 )
 _readiness.start()
 
-_APPLICATIONS = {
-    '/readyz': _readiness.application,
-}
+_APPLICATIONS = {'/readyz': _readiness.application}
+if metrics.is_enabled():
+    _looked = scrape.Looked(
+        _settings.fernet_keys, _readiness.is_ready, _states
+    )
+    _APPLICATIONS['/metrics'] = scrape.Scrape(_looked).application
 
 
 def application(

@@ -120,6 +120,10 @@ class Readiness:
             found['process'] = 'it is about to end'
         return found
 
+    def is_ready(self) -> bool:
+        """Tell whether all is right."""
+        return set(self.answer().values()) == {OK}
+
     def application(
         self,
         environ: dict[str, typing.Any],

@@ -20,6 +20,7 @@ from keystone_crdb_image import handover
 from keystone_crdb_image import keys
 from keystone_crdb_image import limits
 from keystone_crdb_image import log
+from keystone_crdb_image import metrics
 from keystone_crdb_image import readiness
 from keystone_crdb_image import schema
 from keystone_crdb_image import settings as settings_module
@@ -27,22 +28,23 @@ from keystone_crdb_image import supervisor
 from keystone_crdb_image import trial
 
 
-def check_port(settings: settings_module.Settings) -> None:
-    """End early when the port can't be had.
+def check_port(host: str, port: int, setting: str) -> None:
+    """End early when a port can't be had.
 
+    :param setting: the name of the setting that has it
     :raises Problem: when it can't
     """
-    address = settings.host.strip('[]')
+    address = host.strip('[]')
     family = socket.AF_INET6 if ':' in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address, settings.port))
+            probe.bind((address, port))
             probe.listen()
         except OSError as error:
             raise errors.Problem(
-                f'can not listen on {settings.host}:{settings.port} '
-                f'(KEYSTONE_LISTEN): {error.strerror or error}'
+                f'can not listen on {host}:{port} ({setting}): '
+                f'{error.strerror or error}'
             ) from error
 
 
@@ -120,7 +122,9 @@ def prepare(settings: settings_module.Settings) -> None:
     :raises Problem: when Keystone could not serve
     """
     limits.warn(settings.processes)
-    check_port(settings)
+    check_port(settings.host, settings.port, 'KEYSTONE_LISTEN')
+    if settings.metrics:
+        check_port(*settings.metrics, 'KEYSTONE_METRICS_LISTEN')
     configuration.refuse(settings.environ)
     if wrong := trial.problem(settings.environ):
         raise errors.Problem(wrong)
@@ -191,6 +195,8 @@ def become_server(settings: settings_module.Settings) -> typing.NoReturn:
     environ[handover.NAME] = str(handle)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='keystone-crdb-'))
     environ |= front.environ(settings, folder)
+    if settings.metrics:
+        environ |= metrics.prepare(folder / 'metrics')
     environ[readiness.REVISIONS] = readiness.pack()
     environ['OS_HEALTHCHECK__BACKENDS'] = 'disable_by_file'
     environ[supervisor.MARKER] = str(folder / 'leaving')

@@ -48,6 +48,7 @@ NAMES = {
     'KEYSTONE_DRAIN': '30',
     'KEYSTONE_INTERNAL_URL': None,
     'KEYSTONE_LISTEN': listen.DEFAULT,
+    'KEYSTONE_METRICS_LISTEN': None,
     'KEYSTONE_NEW_KEYS': 'false',
     'KEYSTONE_NOTICE': '5',
     'KEYSTONE_PROCESSES': None,
@@ -111,6 +112,7 @@ class Settings:
     :param notice: seconds to go on for after SIGTERM, for balancers
     :param host: address to listen on
     :param port: port to listen on
+    :param metrics: address and port of the metrics, None without them
     :param processes: processes that serve
     :param threads: threads in each of them
     :param request_limit: seconds after which a request is ended
@@ -133,6 +135,7 @@ class Settings:
     notice: int
     host: str
     port: int
+    metrics: tuple[str, int] | None
     processes: int
     threads: int
     request_limit: int
@@ -230,14 +233,34 @@ def _flag(values: dict[str, str | None], name: str) -> bool:
         ) from error
 
 
-def _listen(values: dict[str, str | None]) -> tuple[str, int]:
+def _listen(values: dict[str, str | None], name: str) -> tuple[str, int]:
     try:
-        return listen.parse(values['KEYSTONE_LISTEN'] or '')
+        return listen.parse(values[name] or '')
     except ValueError as error:
         raise errors.Problem(
-            'KEYSTONE_LISTEN is ADDRESS:PORT such as 0.0.0.0:5000 or '
-            f'[::]:5000, not {values["KEYSTONE_LISTEN"]!r}'
+            f'{name} is ADDRESS:PORT such as 0.0.0.0:5000 or '
+            f'[::]:5000, not {values[name]!r}'
         ) from error
+
+
+def _metrics(
+    values: dict[str, str | None], port: int
+) -> tuple[str, int] | None:
+    """Return where to serve metrics.
+
+    :param port: the one that clients use
+    :raises Problem: when it is no address, or the clients' port
+    """
+    name = 'KEYSTONE_METRICS_LISTEN'
+    if values[name] is None:
+        return None
+    found = _listen(values, name)
+    if found[1] == port:
+        raise errors.Problem(
+            f'{name} has the port of KEYSTONE_LISTEN: metrics need one of '
+            'their own, as clients must not read them'
+        )
+    return found
 
 
 def _endpoint(values: dict[str, str | None], name: str, default: str) -> str:
@@ -441,7 +464,7 @@ def read(environ: dict[str, str]) -> Settings:
             environ[f'OS_{group}__{name}'.upper()] = value.replace('$', '$$')
     environ['OS_DATABASE__CONNECTION'] = connection(url)
 
-    host, port = _listen(values)
+    host, port = _listen(values, 'KEYSTONE_LISTEN')
     public = _endpoint(
         values, 'KEYSTONE_PUBLIC_URL', f'http://localhost:{port}/v3'
     )
@@ -473,6 +496,7 @@ def read(environ: dict[str, str]) -> Settings:
         notice=_number(values, 'KEYSTONE_NOTICE', 0),
         host=host,
         port=port,
+        metrics=_metrics(values, port),
         processes=_number(values, 'KEYSTONE_PROCESSES', 1),
         threads=_number(values, 'KEYSTONE_THREADS', 1),
         request_limit=_number(values, 'KEYSTONE_REQUEST_LIMIT', 1),

@@ -15,7 +15,18 @@ if uwsgi.worker_id() == 1:
     from keystone_crdb_image.internal import application
 else:
     from keystone.wsgi import api
+    import prometheus_client
 
     from keystone_crdb_image import chunked
+    from keystone_crdb_image import metrics
+    from keystone_crdb_image import record
 
-    application = chunked.Chunked(api.application)
+    counters = None
+    if metrics.is_enabled():
+        metrics.share(uwsgi.worker_id)
+        counters = metrics.Counters(prometheus_client.CollectorRegistry())
+    recorder = record.Recorder(
+        api.application, api.application.url_map, counters
+    )
+    recorder.listen()
+    application = chunked.Chunked(recorder)

@@ -55,6 +55,60 @@ class ServeTest(base.TestCase):
                     sorted(re.findall(r'^\d+ \d$', modes, re.M)),
                 )
 
+    def scrape(self, keystone, port, path='/metrics'):
+        """Return what Prometheus would get."""
+        return keystone.run(
+            'python3', '-c',
+            'import urllib.request; print(urllib.request.urlopen('
+            f'"http://127.0.0.1:{port}{path}").read().decode())',
+        )
+
+    def test_metrics_and_readiness(self):
+        port = process.free_port(0)
+        with self.serving(
+            KEYSTONE_DATABASE_URL=self.server.database(),
+            KEYSTONE_ADMIN_PASSWORD=PASSWORD,
+            KEYSTONE_METRICS_LISTEN=f'127.0.0.1:{port}',
+        ) as keystone:
+            self.token(keystone)
+            answer = http.request(keystone.url, 'GET', '/users/none')
+            self.assertEqual(401, answer.status)
+            self.assertEqual(
+                [], [name for name in answer.headers if 'crdb' in name.lower()]
+            )
+            text = self.scrape(keystone, port)
+            self.assertRegex(
+                text,
+                r'keystone_requests_total\{method="POST",'
+                r'route="/v3/auth/tokens",status="201"\} [1-9]',
+            )
+            self.assertRegex(
+                text,
+                r'keystone_requests_total\{method="GET",'
+                r'route="/v3/users/<string:user_id>",status="401"\} 1.0',
+            )
+            self.assertRegex(
+                text,
+                r'keystone_statements_total\{method="POST",'
+                r'route="/v3/auth/tokens"\} [1-9]',
+            )
+            self.assertRegex(
+                text,
+                r'keystone_database_connects_total\{host=".+",'
+                r'outcome="connected"\} [1-9]',
+            )
+            self.assertIn('keystone_database_connections_in_use 0.0', text)
+            self.assertIn(
+                'haproxy_frontend_http_requests_total',
+                self.scrape(keystone, port, '/metrics/front'),
+            )
+            root = keystone.url.removesuffix('/v3')
+            self.assertEqual(
+                404, http.request(root, 'GET', '/metrics').status
+            )
+            ready = http.request(root, 'GET', '/readyz')
+            self.assertEqual(200, ready.status, ready.body)
+
     def test_bodies_of_any_size_get_an_answer(self):
         with self.serving() as keystone:
             for size, status in ((100_000, 400), (300_000, 413)):

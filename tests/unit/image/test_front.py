@@ -10,7 +10,8 @@ import testtools
 from keystone_crdb import paths
 
 SETTINGS = types.SimpleNamespace(
-    host='[::]', port=5000, processes=3, threads=2, drain=30,
+    host='[::]', port=5000, metrics=('127.0.0.1', 9100), processes=3,
+    threads=2, drain=30,
     request_limit=60, trusted_proxies=('10.0.0.0/8', '192.0.2.1/32'),
 )  # fmt: skip
 
@@ -32,6 +33,10 @@ class FrontTest(testtools.TestCase):
             '10.0.0.0/8 192.0.2.1/32', environ['FRONT_TRUSTED']
         )
         self.assertEqual('/folder/keystone', environ['FRONT_KEYSTONE'])
+
+    def test_metrics(self):
+        self.assertEqual('127.0.0.1:9100', self.environ()['FRONT_METRICS'])
+        self.assertNotIn('FRONT_METRICS', self.environ(metrics=None))
 
     def test_nobody_is_trusted_by_default(self):
         environ = self.environ(host='192.0.2.5', trusted_proxies=())

@@ -58,6 +58,21 @@ class SettingsTest(base.TestCase):
         self.assertEqual('127.0.0.1:5001', found.environ['KEYSTONE_LISTEN'])
         self.assertEqual('admins', found.bootstrap['OS_BOOTSTRAP_PASSWORD'])
 
+    def test_metrics(self):
+        self.assertIsNone(settings.read({}).metrics)
+        name = 'KEYSTONE_METRICS_LISTEN'
+        self.assertEqual(
+            ('[::]', 9100), settings.read({name: '[::]:9100'}).metrics
+        )
+        for wrong, why in (
+            ('9100', f'{name} is ADDRESS:PORT'),
+            ('127.0.0.1:5000', f'{name} has the port of KEYSTONE_LISTEN'),
+        ):
+            problem = self.assertRaises(
+                errors.Problem, settings.read, {name: wrong}
+            )
+            self.assertIn(why, str(problem))
+
     def test_dollar_and_percent_survive_oslo_config(self):
         found = settings.read(
             {
