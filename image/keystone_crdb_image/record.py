@@ -6,6 +6,8 @@ and routes; they are added up for the request of the thread, for the metrics
 and for the front's log.
 """
 
+from __future__ import annotations
+
 import collections.abc
 import dataclasses
 import threading
@@ -22,8 +24,11 @@ import sqlalchemy
 from sqlalchemy import pool
 from werkzeug import exceptions
 
-from keystone_crdb_image import chunked
 from keystone_crdb_image import metrics
+
+if typing.TYPE_CHECKING:
+    # uWSGI alone can import it.
+    from keystone_crdb_image import chunked
 
 #: The route of a request that no route of Keystone fits.
 NO_ROUTE = 'none'
