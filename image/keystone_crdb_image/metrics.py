@@ -24,6 +24,9 @@ _SECONDS = (
     .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60,
 )
 
+#: What may be found out about a COMMIT; None is nothing.
+_OUTCOMES = {True: 'committed', False: 'not_committed', None: 'unknown'}
+
 #: Methods of HTTP that have a label of their own.
 _METHODS = frozenset(('DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST',
                       'PUT'))
@@ -107,6 +110,9 @@ class Counters:
             'COMMITs whose outcome the database did not know, by what was '
             'found out: committed, not_committed or unknown.', 'outcome',
         )
+        # Prometheus sees no increase of what begins with 1.
+        for outcome in _OUTCOMES.values():
+            self._ambiguous.labels(outcome)
         self._in_use = prometheus_client.Gauge(
             'keystone_database_connections_in_use',
             'Connections of the pools that are in use.',
@@ -173,8 +179,7 @@ class Counters:
 
         :param committed: what was found out; None is nothing
         """
-        outcomes = {True: 'committed', False: 'not_committed', None: 'unknown'}
-        self._ambiguous.labels(outcomes[committed]).inc()
+        self._ambiguous.labels(_OUTCOMES[committed]).inc()
 
     def connect(self, host: str, error: Exception | None) -> None:
         """Count an attempt to connect to a host of the database."""
