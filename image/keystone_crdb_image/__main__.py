@@ -27,6 +27,7 @@ from keystone_crdb_image import log
 from keystone_crdb_image import names
 from keystone_crdb_image import regions
 from keystone_crdb_image import regions_verb
+from keystone_crdb_image import relay
 from keystone_crdb_image import schema
 from keystone_crdb_image import serve
 from keystone_crdb_image import settings as settings_module
@@ -212,6 +213,28 @@ def _parser(
     return parser, verbs.choices
 
 
+def _relay(
+    words: list[str],
+    settings: settings_module.Settings,
+    args: argparse.Namespace,
+) -> None:
+    """Become what makes the lines of a verb JSON, unless it is done.
+
+    What `check` prints is for people.
+    """
+    if (
+        settings.json_logs
+        and args.verb != 'check'
+        and relay.MARKER not in os.environ
+    ):
+        python = [sys.executable, '-m']
+        command = [*python, 'keystone_crdb_image', *words]
+        os.execv(  # noqa: S606
+            sys.executable,
+            [*python, 'keystone_crdb_image.relay', *command],
+        )
+
+
 def _leave(signum: int, frame: types.FrameType | None) -> typing.NoReturn:
     sys.exit(128 + signum)
 
@@ -261,6 +284,7 @@ def main() -> int:
         settings = settings_module.read(dict(os.environ))
         if args is None:
             _run_command(words, settings, verbs)
+        _relay(words, settings, args)
         return args.function(settings, args) or 0
     except errors.Problem as problem:
         log.say(str(problem))

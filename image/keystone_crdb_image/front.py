@@ -92,6 +92,8 @@ def environ(
         'SERVER': settings.request_limit + _GRACE,
         'TRUSTED': ' '.join(settings.trusted_proxies) or _NOBODY,
     }
+    if settings.json_logs:
+        values['JSON'] = 1
     if settings.metrics:
         values['METRICS'] = _bind(*settings.metrics)
     return {f'FRONT_{name}': str(value) for name, value in values.items()}

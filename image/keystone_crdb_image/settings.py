@@ -48,6 +48,7 @@ NAMES = {
     'KEYSTONE_DRAIN': '30',
     'KEYSTONE_INTERNAL_URL': None,
     'KEYSTONE_LISTEN': listen.DEFAULT,
+    'KEYSTONE_LOG_FORMAT': 'text',
     'KEYSTONE_METRICS_LISTEN': None,
     'KEYSTONE_NEW_KEYS': 'false',
     'KEYSTONE_NOTICE': '5',
@@ -112,6 +113,7 @@ class Settings:
     :param notice: seconds to go on for after SIGTERM, for balancers
     :param host: address to listen on
     :param port: port to listen on
+    :param json_logs: whether each line of the log is JSON
     :param metrics: address and port of the metrics, None without them
     :param processes: processes that serve
     :param threads: threads in each of them
@@ -135,6 +137,7 @@ class Settings:
     notice: int
     host: str
     port: int
+    json_logs: bool
     metrics: tuple[str, int] | None
     processes: int
     threads: int
@@ -261,6 +264,13 @@ def _metrics(
             'their own, as clients must not read them'
         )
     return found
+
+
+def _has_json_logs(values: dict[str, str | None]) -> bool:
+    name = 'KEYSTONE_LOG_FORMAT'
+    if values[name] not in ('json', 'text'):
+        raise errors.Problem(f'{name} is text or json, not {values[name]!r}')
+    return values[name] == 'json'
 
 
 def _endpoint(values: dict[str, str | None], name: str, default: str) -> str:
@@ -464,6 +474,9 @@ def read(environ: dict[str, str]) -> Settings:
             environ[f'OS_{group}__{name}'.upper()] = value.replace('$', '$$')
     environ['OS_DATABASE__CONNECTION'] = connection(url)
 
+    json_logs = _has_json_logs(values)
+    if json_logs:
+        environ.setdefault('OS_DEFAULT__USE_JSON', 'true')
     host, port = _listen(values, 'KEYSTONE_LISTEN')
     public = _endpoint(
         values, 'KEYSTONE_PUBLIC_URL', f'http://localhost:{port}/v3'
@@ -496,6 +509,7 @@ def read(environ: dict[str, str]) -> Settings:
         notice=_number(values, 'KEYSTONE_NOTICE', 0),
         host=host,
         port=port,
+        json_logs=json_logs,
         metrics=_metrics(values, port),
         processes=_number(values, 'KEYSTONE_PROCESSES', 1),
         threads=_number(values, 'KEYSTONE_THREADS', 1),

@@ -3,6 +3,7 @@
 
 from concurrent import futures
 import contextlib
+import json
 import os
 import re
 import signal
@@ -108,6 +109,33 @@ class ServeTest(base.TestCase):
             )
             ready = http.request(root, 'GET', '/readyz')
             self.assertEqual(200, ready.status, ready.body)
+
+    def test_json_logs(self):
+        with self.serving(
+            KEYSTONE_DATABASE_URL=self.server.database(),
+            KEYSTONE_ADMIN_PASSWORD=PASSWORD,
+            KEYSTONE_LOG_FORMAT='json',
+        ) as keystone:
+            token = self.token(keystone)
+            self.assertTrue(self.is_valid(keystone, token))
+            keystone.signal('TERM')
+            self.assertEqual(0, keystone.ended(base.LIMIT))
+            lines = [
+                line for line in keystone.output().splitlines()
+                # The engine's own.
+                if not line.startswith('time=')
+            ]
+        found = [json.loads(line) for line in lines]
+        self.assertIn('going to end', str(found))
+        access = [line for line in found if line['name'] == 'access']
+        (validation,) = [
+            line for line in access
+            if (line['method'], line['route']) == ('GET', '/v3/auth/tokens')
+        ]
+        self.assertEqual(200, validation['status'])
+        self.assertTrue(validation['request_id'].startswith('req-'))
+        self.assertRegex(validation['user_id'], '^[0-9a-f]{32}$')
+        self.assertEqual(0, validation['retries'])
 
     def test_bodies_of_any_size_get_an_answer(self):
         with self.serving() as keystone:

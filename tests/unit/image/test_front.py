@@ -10,8 +10,8 @@ import testtools
 from keystone_crdb import paths
 
 SETTINGS = types.SimpleNamespace(
-    host='[::]', port=5000, metrics=('127.0.0.1', 9100), processes=3,
-    threads=2, drain=30,
+    host='[::]', port=5000, json_logs=True, metrics=('127.0.0.1', 9100),
+    processes=3, threads=2, drain=30,
     request_limit=60, trusted_proxies=('10.0.0.0/8', '192.0.2.1/32'),
 )  # fmt: skip
 
@@ -38,6 +38,10 @@ class FrontTest(testtools.TestCase):
         self.assertEqual('127.0.0.1:9100', self.environ()['FRONT_METRICS'])
         self.assertNotIn('FRONT_METRICS', self.environ(metrics=None))
 
+    def test_json(self):
+        self.assertIn('FRONT_JSON', self.environ())
+        self.assertNotIn('FRONT_JSON', self.environ(json_logs=False))
+
     def test_nobody_is_trusted_by_default(self):
         environ = self.environ(host='192.0.2.5', trusted_proxies=())
         self.assertEqual('192.0.2.5:5000', environ['FRONT_LISTEN'])
@@ -48,7 +52,8 @@ class FrontTest(testtools.TestCase):
             paths.ROOT / 'image' / 'keystone_crdb_image' / 'haproxy.cfg'
         ).read_text()
         self.assertEqual(
-            set(self.environ()), set(re.findall(r'\$\{(\w+)', text))
+            set(self.environ()),
+            set(re.findall(r'(?:\$\{|defined\()(\w+)', text)),
         )
 
     def test_clients_fit_the_descriptors(self):
