@@ -13,6 +13,9 @@ import os
 #: The variable that holds the descriptor's number.
 NAME = 'KEYSTONE_CRDB_HANDOVER'
 
+#: The variable that is set if statements are to name their request.
+COMMENTS = 'KEYSTONE_CRDB_STATEMENT_COMMENTS'
+
 
 def give(secrets: dict[str, str]) -> int:
     """Put secrets where a program that is executed from here finds them.

@@ -41,6 +41,7 @@ PREFIX = 'X-Keystone-Crdb-'
 class Record:
     """A request, so far.
 
+    :param environ: of WSGI
     :param route: the template of its path
     :param statements: that it sent to the database
     :param retries: of transactions
@@ -48,6 +49,7 @@ class Record:
     :param misses: values that the cache had not
     """
 
+    environ: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     route: str | None = None
     statements: int = 0
     retries: int = 0
@@ -74,6 +76,16 @@ def _note_statement(*args: object) -> None:
     _local.record.statements += 1
 
 
+def _name_request(
+    connection: object, cursor: object, statement: str, parameters: object,
+    *args: object,
+) -> tuple[str, object]:
+    """Add the request's ID to a statement, in sqlcommenter's format."""
+    if request_id := _local.record.environ.get('openstack.request_id'):
+        statement = f"{statement} /*request_id='{request_id}'*/"
+    return statement, parameters
+
+
 def _sqlstate(error: BaseException) -> str:
     """Return the SQLSTATE of an exception, or the name of its class."""
     driver = getattr(getattr(error, 'inner_exception', None), 'orig', None)
@@ -98,12 +110,20 @@ class Recorder:
         self._routes = routes
         self._counters = counters
 
-    def listen(self) -> None:
-        """Listen to Keystone and its libraries, in this process."""
+    def listen(self, comments: bool = False) -> None:
+        """Listen to Keystone and its libraries, in this process.
+
+        :param comments: whether statements are to name their request
+        """
         flask.request_started.connect(_note_route)
         sqlalchemy.event.listen(
             sqlalchemy.Engine, 'before_cursor_execute', _note_statement
         )
+        if comments:
+            sqlalchemy.event.listen(
+                sqlalchemy.Engine, 'before_cursor_execute', _name_request,
+                retval=True,
+            )
         retry.listeners.append(self._note_conflict)
         guard.listeners.append(self._note_cache)
         counters = self._counters
@@ -149,7 +169,7 @@ class Recorder:
         self, environ: dict[str, typing.Any], start_response: typing.Any
     ) -> collections.abc.Iterable[bytes]:
         started = time.perf_counter()
-        record = _local.record = Record()
+        record = _local.record = Record(environ)
 
         def start(
             status: str, headers: list[tuple[str, str]],

@@ -195,6 +195,8 @@ def become_server(settings: settings_module.Settings) -> typing.NoReturn:
     environ[handover.NAME] = str(handle)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='keystone-crdb-'))
     environ |= front.environ(settings, folder)
+    if settings.statement_comments:
+        environ[handover.COMMENTS] = '1'
     if settings.metrics:
         environ |= metrics.prepare(folder / 'metrics')
     environ[readiness.REVISIONS] = readiness.pack()

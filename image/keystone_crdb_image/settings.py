@@ -56,6 +56,7 @@ NAMES = {
     'KEYSTONE_PUBLIC_URL': None,
     'KEYSTONE_REGION': 'RegionOne',
     'KEYSTONE_REQUEST_LIMIT': '60',
+    'KEYSTONE_STATEMENT_COMMENTS': 'false',
     'KEYSTONE_THREADS': '1',
     'KEYSTONE_TRUSTED_PROXIES': None,
     **regions_module.NAMES,
@@ -118,6 +119,7 @@ class Settings:
     :param processes: processes that serve
     :param threads: threads in each of them
     :param request_limit: seconds after which a request is ended
+    :param statement_comments: whether statements name their request
     :param trusted_proxies: networks whose X-Forwarded-* headers count
     :param fernet_keys: folder of the keys of tokens
     :param receipt_keys: folder of the keys of receipts
@@ -142,6 +144,7 @@ class Settings:
     processes: int
     threads: int
     request_limit: int
+    statement_comments: bool
     trusted_proxies: tuple[str, ...]
     fernet_keys: pathlib.Path
     receipt_keys: pathlib.Path
@@ -514,6 +517,7 @@ def read(environ: dict[str, str]) -> Settings:
         processes=_number(values, 'KEYSTONE_PROCESSES', 1),
         threads=_number(values, 'KEYSTONE_THREADS', 1),
         request_limit=_number(values, 'KEYSTONE_REQUEST_LIMIT', 1),
+        statement_comments=_flag(values, 'KEYSTONE_STATEMENT_COMMENTS'),
         trusted_proxies=_networks(values, 'KEYSTONE_TRUSTED_PROXIES'),
         fernet_keys=pathlib.Path(
             configured['fernet_tokens', 'key_repository']

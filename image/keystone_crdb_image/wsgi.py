@@ -5,6 +5,8 @@ The first worker has a socket of its own and answers /healthcheck and /readyz,
 so that health is known while all others are at work; these serve Keystone.
 """
 
+import os
+
 import uwsgi
 
 from keystone_crdb_image import handover
@@ -28,5 +30,5 @@ else:
     recorder = record.Recorder(
         api.application, api.application.url_map, counters
     )
-    recorder.listen()
+    recorder.listen(comments=handover.COMMENTS in os.environ)
     application = chunked.Chunked(recorder)

@@ -115,6 +115,7 @@ class ServeTest(base.TestCase):
             KEYSTONE_DATABASE_URL=self.server.database(),
             KEYSTONE_ADMIN_PASSWORD=PASSWORD,
             KEYSTONE_LOG_FORMAT='json',
+            KEYSTONE_STATEMENT_COMMENTS='true',
         ) as keystone:
             token = self.token(keystone)
             self.assertTrue(self.is_valid(keystone, token))
@@ -128,7 +129,7 @@ class ServeTest(base.TestCase):
         found = [json.loads(line) for line in lines]
         self.assertIn('going to end', str(found))
         access = [line for line in found if line['name'] == 'access']
-        (validation,) = [
+        validation, *_ = [
             line for line in access
             if (line['method'], line['route']) == ('GET', '/v3/auth/tokens')
         ]
