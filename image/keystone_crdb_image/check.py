@@ -2,6 +2,7 @@
 """The verb check: all that Keystone needs, and what is wrong with it."""
 
 import collections.abc
+import math
 import pathlib
 import typing
 
@@ -113,6 +114,16 @@ def _credentials(engine: sqlalchemy.Engine, folder: pathlib.Path) -> Result:
     return _failed(title, lost) if lost else Result(title, 'have their keys')
 
 
+def _connections(settings: settings_module.Settings) -> Result:
+    number = settings.processes * settings.threads
+    return Result(
+        'connections',
+        f'this replica uses up to {number} at once; CockroachDB advises 4 for '
+        'each of its processors, so it needs '
+        f'{math.ceil(number / 4)} of them for each such replica',
+    )
+
+
 def _results(
     settings: settings_module.Settings,
 ) -> collections.abc.Iterator[Result]:
@@ -123,6 +134,8 @@ def _results(
     usable = reached.word != 'FAILED'
     if usable and 'CockroachDB' in reached.found:
         yield _license(engine)
+    if not settings.evaluation:
+        yield _connections(settings)
     if usable:
         at = _schema(engine)
         yield at

@@ -76,6 +76,19 @@ def memory() -> int | None:
     return min(found, default=None)
 
 
+def processes() -> int:
+    """Return how many processes serve where nobody says: 1 to 8.
+
+    One more than processors, as one waits for the database while others
+    work, but no more than the memory suffices for.
+    """
+    number = max(2, min(8, processors() + 1))
+    limit = memory()
+    if limit is not None:
+        number = max(1, min(number, (limit - OTHERS) // PER_PROCESS))
+    return number
+
+
 def warn(processes: int) -> None:
     """Say so when the memory does not suffice for that many processes."""
     limit = memory()

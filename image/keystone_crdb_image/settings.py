@@ -494,9 +494,7 @@ def read(environ: dict[str, str]) -> Settings:
         if value := values[name]:
             bootstrap[option] = value
     if values['KEYSTONE_PROCESSES'] is None:
-        values['KEYSTONE_PROCESSES'] = str(
-            max(2, min(8, limits.processors() + 1))
-        )
+        values['KEYSTONE_PROCESSES'] = str(limits.processes())
 
     return Settings(
         environ=environ,

@@ -39,7 +39,8 @@ class ServeTest(base.TestCase):
             )
             checked = keystone.run('check')
             self.assertNotIn('FAILED', checked)
-            self.assertEqual(7, checked.count('ok '), checked)
+            self.assertEqual(8, checked.count('ok '), checked)
+            self.assertIn('connections: this replica uses up to', checked)
 
             keystone.run('bootstrap')
             keystone.run('rotate-keys')

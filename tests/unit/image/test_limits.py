@@ -62,6 +62,11 @@ class LimitsTest(base.TestCase):
             7, settings.read({'KEYSTONE_PROCESSES': '7'}).processes
         )
 
+    def test_processes_that_fit_the_memory(self):
+        for megabytes, processes in ((100, 1), (500, 2), (1000, 5), (9000, 8)):
+            self.write('memory.max', str(megabytes * 10**6))
+            self.assertEqual(processes, settings.read({}).processes)
+
     def test_memory_that_does_not_suffice(self):
         self.write('memory.max', str(400 * 10**6))
         limits.warn(1)
