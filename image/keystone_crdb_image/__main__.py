@@ -31,6 +31,7 @@ from keystone_crdb_image import relay
 from keystone_crdb_image import schema
 from keystone_crdb_image import serve
 from keystone_crdb_image import settings as settings_module
+from keystone_crdb_image.move import verb as move
 
 
 def _engine(
@@ -210,6 +211,14 @@ def _parser(
                 help='for a database named keystone that has all tables and '
                 'no regions; no database is asked',
             )
+    move.add_arguments(add(
+        'import', move.run, 'copy all rows of another Keystone into the '
+        'database, and compare them',
+    ), 'import')
+    move.add_arguments(add(
+        'export', move.run, 'copy all rows of the database to that of another '
+        'Keystone, and compare them',
+    ), 'export')
     return parser, verbs.choices
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stored credentials, and the keys that they are encrypted with."""
 
+import collections.abc
 import pathlib
 
+from cryptography import fernet
 import sqlalchemy
 
 from keystone_crdb_image import keys
@@ -51,3 +53,20 @@ def lost(engine: sqlalchemy.Engine, folder: pathlib.Path) -> str | None:
         f'that are not in {folder}: mount the keys of the other replicas or '
         'of a backup there'
     )
+
+
+def reader(folder: pathlib.Path) -> collections.abc.Callable[[str], bool]:
+    """Return what finds out whether a credential can be decrypted.
+
+    :param folder: of the keys of credentials
+    """
+    decrypter = keys.decrypter(folder)
+
+    def is_readable(blob: str) -> bool:
+        try:
+            decrypter.decrypt(blob.encode())
+        except fernet.InvalidToken:
+            return False
+        return True
+
+    return is_readable

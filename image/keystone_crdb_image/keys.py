@@ -177,12 +177,24 @@ def warning(folder: pathlib.Path) -> str | None:
     return None
 
 
-def hashes(folder: pathlib.Path) -> set[str]:
-    """Return what `credential.key_hash` has for each key of a folder."""
+def _of_credentials(folder: pathlib.Path) -> list[bytes]:
+    """Return what credentials may be encrypted with."""
     keys = [(folder / str(number)).read_bytes() for number in numbers(folder)]
     # What Keystone encrypts with where there are no keys.
-    keys.append(base64.urlsafe_b64encode(bytes(32)))
-    return {hashlib.sha1(key).hexdigest() for key in keys}  # noqa: S324
+    return [*keys, base64.urlsafe_b64encode(bytes(32))]
+
+
+def hashes(folder: pathlib.Path) -> set[str]:
+    """Return what `credential.key_hash` has for each key of a folder."""
+    return {
+        hashlib.sha1(key).hexdigest()  # noqa: S324
+        for key in _of_credentials(folder)
+    }
+
+
+def decrypter(folder: pathlib.Path) -> fernet.MultiFernet:
+    """Return what decrypts credentials with the keys of a folder."""
+    return fernet.MultiFernet(map(fernet.Fernet, _of_credentials(folder)))
 
 
 def _rotate(

@@ -333,8 +333,8 @@ def database_url(
         )
     elif url.drivername not in ('postgresql+psycopg', 'sqlite'):
         raise errors.Problem(
-            f'this image has no driver for {url.drivername}://: write '
-            'cockroachdb+psycopg://'
+            f'this image does not serve from {url.drivername}://: write '
+            'cockroachdb+psycopg:// (the verb import moves the rows)'
         )
     urls.check(url)
     if password is not None:

@@ -50,7 +50,8 @@ def _check_options(
             raise refuse('has a NUL character (%00)')
 
 
-def _is_host(text: str) -> bool:
+def is_host(text: str) -> bool:
+    """Return whether a host can be called so."""
     try:
         return bool(_HOST.fullmatch(text) or ipaddress.ip_address(text))
     except ValueError:
@@ -83,7 +84,7 @@ def check(url: sqlalchemy.URL) -> None:
             'names no host: write cockroachdb+psycopg://USER@HOST:26257/'
             'DATABASE'
         )
-    if not all(_is_host(host) for host in hosts if host):
+    if not all(is_host(host) for host in hosts if host):
         raise refuse(
             f'has a host with a character that no host has: {_ENCODE}'
         )

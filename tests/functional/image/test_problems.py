@@ -37,6 +37,17 @@ class ProblemTest(base.TestCase):
         self.assertIn('authentication failed', line)
         self.assertNotIn('wrong-on-purpose', line)
 
+    def test_unreachable_source(self):
+        with socket.socket() as unused:
+            unused.bind(('127.0.0.1', 0))
+            port = unused.getsockname()[1]
+            line = self._problem(
+                'import', f'mysql://u:secret@127.0.0.1:{port}/k',
+                environ={'KEYSTONE_DATABASE_URL': self.server.database()},
+            )
+        self.assertIn(f'u@127.0.0.1:{port}/k can not be reached', line)
+        self.assertNotIn('secret', line)
+
     def test_unreachable_database(self):
         with socket.socket() as unused:
             unused.bind(('127.0.0.1', 0))

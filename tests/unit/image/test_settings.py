@@ -182,7 +182,7 @@ class SettingsTest(base.TestCase):
         for text, said in (
             ('postgres://u:secret@h/d', 'write cockroachdb+psycopg://'),
             ('postgresql://u:secret@h/d', 'write cockroachdb+psycopg://'),
-            ('mysql+pymysql://u:secret@h/d', 'no driver for mysql+pymysql://'),
+            ('mysql+pymysql://u:secret@h/d', 'not serve from mysql+pymysql://'),
             ('u:secret@h/d', 'not of the form'),
             ('cockroachdb://u:pw@h:secret/d', 'not of the form'),
             ('cockroachdb://u:a@secret!@h/d', 'percent-encode'),
