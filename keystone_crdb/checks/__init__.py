@@ -101,6 +101,10 @@ CHECKS = (
     Check(
         'postgresql', 'checks.postgresql', ('source', 'database'), gates=True
     ),
+    Check(
+        'moves', 'checks.moves.check',
+        ('source', 'database', 'MariaDB'), gates=True,
+    ),
     Check('retries', 'checks.retries.check', ('source',), gates=True),
     Check(
         'functional', needs=('image', 'database', 'tools of faults'),

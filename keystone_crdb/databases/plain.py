@@ -13,6 +13,8 @@ import subprocess
 import urllib.parse
 
 import psycopg
+import sqlalchemy
+from sqlalchemy import pool
 
 from keystone_crdb import errors
 from keystone_crdb import process
@@ -32,7 +34,7 @@ _MARIADB_SETTINGS = {
 _MARIADB_INIT = f"""\
 CREATE DATABASE {_DATABASE};
 CREATE USER {_DATABASE}@localhost;
-GRANT ALL ON {_DATABASE}.* TO {_DATABASE}@localhost;
+GRANT ALL ON *.* TO {_DATABASE}@localhost;
 """
 
 
@@ -46,6 +48,20 @@ class Server:
 
     name: str
     url: str
+
+    def create(self, name: str, options: str = '') -> str:
+        """Create another database.
+
+        :param options: the end of its statement, such as a character set
+        :returns: SQLAlchemy's URL of it
+        """
+        url = sqlalchemy.make_url(self.url)
+        engine = sqlalchemy.create_engine(
+            url, poolclass=pool.NullPool, isolation_level='AUTOCOMMIT'
+        )
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f'CREATE DATABASE {name} {options}')
+        return url.set(database=name).render_as_string(hide_password=False)
 
 
 @contextlib.contextmanager

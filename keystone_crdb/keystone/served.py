@@ -11,7 +11,6 @@ is to be loaded.
 
 import collections.abc
 import contextlib
-import os
 import pathlib
 import secrets
 import signal
@@ -23,6 +22,7 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import process
 from keystone_crdb.keystone import http
+from keystone_crdb.keystone import programs
 
 #: Seconds until it has to answer, and until it has to have ended.
 START_LIMIT = 60
@@ -88,28 +88,12 @@ class Served:
         ):
             if number is not None:
                 self._environ[variable] = str(number)
-        for group, keys in (
-            ('FERNET_TOKENS', 'fernet-keys'),
-            ('FERNET_RECEIPTS', 'fernet-keys'),
-            ('CREDENTIAL', 'credential-keys'),
-        ):
-            self._environ[f'OS_{group}__KEY_REPOSITORY'] = str(folder / keys)
         self.url = f'http://127.0.0.1:{port}/v3'
 
     def _popen(
         self, step: str, trees: list[pathlib.Path]
     ) -> subprocess.Popen[bytes]:
-        # What a developer's shell has set must not change the result.
-        clean = process.environ('OS_', 'PYTHON', 'KEYSTONE_')
-        folders = (*trees, paths.ROOT / 'image', paths.ROOT)
-        beside = os.path.dirname(sys.executable)
-        environ = clean | self._environ | {
-            'PATH': os.pathsep.join((beside, os.environ['PATH'])),
-            'PYTHONPATH': os.pathsep.join(map(str, folders)),
-            # Compiled once for all processes, and not into the tree.
-            'PYTHONPYCACHEPREFIX': str(self._folder / 'bytecode'),
-            'PYTHONWARNINGS': 'ignore',
-        }
+        environ = programs.environment(trees, self._folder) | self._environ
         paths.LOGS.mkdir(parents=True, exist_ok=True)
         with open(self.log, 'a') as output:
             return subprocess.Popen(

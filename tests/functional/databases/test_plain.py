@@ -64,6 +64,16 @@ class PostgreSQLTest(testtools.TestCase):
                 ).fetchone()
         self.assertEqual((0, 'read committed'), (functions, level))
 
+    def test_another_database(self):
+        with plain.postgresql() as server:
+            first = sqlalchemy.make_url(server.url).database
+            another = server.create('another', f'TEMPLATE {first}')
+            self.assertEqual('another', sqlalchemy.make_url(another).database)
+            self.assertRaisesRegex(
+                sqlalchemy.exc.ProgrammingError, 'exists',
+                server.create, 'another',
+            )
+
 
 class MariaDBTest(testtools.TestCase):
     def test_greeting(self):

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of a tree: keystone-manage, and the image's entrypoint."""
+
+import collections.abc
+import os
+import pathlib
+import subprocess
+import sys
+
+from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb import process
+
+_MANAGE = 'from keystone.cmd import manage; manage.main()'
+
+
+def _path(trees: collections.abc.Iterable[pathlib.Path]) -> str:
+    folders = (*trees, paths.ROOT / 'image', paths.ROOT)
+    return os.pathsep.join(map(str, folders))
+
+
+def environment(
+    trees: collections.abc.Iterable[pathlib.Path], folder: pathlib.Path
+) -> dict[str, str]:
+    """Return an environment that has a tree's modules and the image's.
+
+    :param trees: folders to import Keystone and oslo.db from
+    :param folder: for keys and bytecode
+    """
+    # What a developer's shell has set must not change the result.
+    clean = process.environ('OS_', 'PYTHON', 'KEYSTONE_')
+    beside = os.path.dirname(sys.executable)
+    keys = {
+        f'OS_{group}__KEY_REPOSITORY': str(folder / name)
+        for group, name in (
+            ('FERNET_TOKENS', 'fernet-keys'),
+            ('FERNET_RECEIPTS', 'fernet-keys'),
+            ('CREDENTIAL', 'credential-keys'),
+        )
+    }
+    return clean | keys | {
+        'PATH': os.pathsep.join((beside, os.environ['PATH'])),
+        'PYTHONPATH': _path(trees),
+        # Compiled once for all processes, and not into the tree.
+        'PYTHONPYCACHEPREFIX': str(folder / 'bytecode'),
+        'PYTHONWARNINGS': 'ignore',
+    }
+
+
+def db_sync(
+    trees: collections.abc.Iterable[pathlib.Path],
+    folder: pathlib.Path,
+    url: str,
+) -> subprocess.Popen[str]:
+    """Start `keystone-manage db_sync`, on any database that Keystone knows.
+
+    :param folder: see environment()
+    :param url: SQLAlchemy's
+    """
+    return subprocess.Popen(
+        [sys.executable, '-c', _MANAGE, 'db_sync'],
+        # oslo.config takes a dollar sign for the start of an option's name.
+        env=environment(trees, folder) | {
+            'OS_DATABASE__CONNECTION': url.replace('$', '$$'),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], what: str) -> str:
+    """Wait for the end of a program.
+
+    :returns: what it printed
+    :raises Failure: when it failed
+    """
+    output, _ = process.communicate()
+    if process.returncode:
+        raise errors.Failure(
+            f'{what} ended with {process.returncode}',
+            details='\n'.join(output.splitlines()[-20:]),
+        )
+    return output
+
+
+def entrypoint(
+    trees: collections.abc.Iterable[pathlib.Path],
+    folder: pathlib.Path,
+    url: str,
+    *words: str,
+) -> subprocess.Popen[str]:
+    """Start a verb of the image's entrypoint.
+
+    :param folder: see environment()
+    :param url: SQLAlchemy's, of the database that is configured
+    """
+    return subprocess.Popen(
+        [sys.executable, '-m', 'keystone_crdb_image', *words],
+        env=environment(trees, folder) | {'KEYSTONE_DATABASE_URL': url},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
