@@ -13,7 +13,7 @@ from keystone_crdb.checks import gate
 #: In the order in which a build goes through them.
 VERBS = (
     'build', 'source', 'wheels', 'image', 'run', 'check', 'test', 'validate',
-    'tool', 'database', 'regions', 'apply', 'export', 'drift', 'quilt',
+    'tool', 'database', 'move', 'regions', 'apply', 'export', 'drift', 'quilt',
     'refresh', 'bump', 'lock',
 )
 

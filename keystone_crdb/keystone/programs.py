@@ -19,6 +19,20 @@ def _path(trees: collections.abc.Iterable[pathlib.Path]) -> str:
     return os.pathsep.join(map(str, folders))
 
 
+def of_user(
+    trees: collections.abc.Iterable[pathlib.Path],
+) -> dict[str, str]:
+    """Return the environment of the user, with a tree's modules.
+
+    :param trees: folders to import Keystone and oslo.db from
+    """
+    return process.environ('PYTHON') | {
+        'PYTHONDONTWRITEBYTECODE': '1',
+        'PYTHONPATH': _path(trees),
+        'PYTHONWARNINGS': 'ignore',
+    }
+
+
 def environment(
     trees: collections.abc.Iterable[pathlib.Path], folder: pathlib.Path
 ) -> dict[str, str]:
