@@ -152,6 +152,11 @@ TOOLS = (
         'contended-counter', 'tools.contended_counter',
         ('source', 'database'), verb='tool',
     ),
+    Check(
+        'moves-bench', 'tools.moves_bench',
+        ('source', 'database', 'MariaDB', 'tools of moves-bench'),
+        verb='tool',
+    ),
     Check('waits', 'tools.waits', ('source',), verb='tool'),
     Check(
         'suite-bench', 'tools.suite_bench', ('source', 'database'),
