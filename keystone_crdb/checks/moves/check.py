@@ -1,343 +1,135 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Move rows of every table between MariaDB, PostgreSQL and the database.
+"""Move a Keystone from MariaDB to the database and back, and compare.
 
-MariaDB's rows have references that differ from their parents by case and by
-spaces. They are named, moved by --fold-references while the command is killed
-again and again, changed in the source and brought by --changes, and exported
-to another MariaDB. PostgreSQL's rows, with characters of four bytes, go to
-the database and back as well, by the commands of docs/move.rst.
+Stock Keystone makes everything that its API has on MariaDB, with references
+that differ from their parents by case. The commands of docs/move.rst are run
+as they are written there, while stock goes on to be used, and ours has to
+answer as stock did: the same tokens, logins and lists. Then stock has to
+answer on another MariaDB as ours did.
 
-It fails if a digest differs, if a reference is not named, if a refused move
-has written something, if a source that another session uses is not refused,
-if the number of the next row is not free, or if anything that was printed or
-reported has a hash or a secret.
+--all does the same with PostgreSQL, and moves rows of every table that no API
+makes. They are named, moved by --fold-references while the command is killed
+again and again, changed in the source and brought by --changes, and exported.
+
+It fails if an answer or a digest differs, if a reference is not named, if a
+refused move has written something, if a source that another session uses is
+not refused, if the number of the next row is not free, or if anything that was
+printed or reported has a hash or a secret.
 """
 
 import argparse
-import base64
 import collections.abc
 import contextlib
 import dataclasses
 import itertools
-import json
-import os
-import pathlib
-import re
-import subprocess
-import typing
-
-import sqlalchemy
 
 from keystone_crdb import console
 from keystone_crdb import databases
-from keystone_crdb import paths
 from keystone_crdb import scratch
+from keystone_crdb.checks.moves import document
+from keystone_crdb.checks.moves import every_table
 from keystone_crdb.checks.moves import rows
+from keystone_crdb.checks.moves import stage as stages
+from keystone_crdb.databases import database
 from keystone_crdb.databases import plain
-from keystone_crdb.keystone import programs
-from keystone_crdb.keystone import served
+from keystone_crdb.keystone import stestr_run
 
-_DOCUMENT = paths.ROOT / 'docs/move.rst'
+#: Characters of two and three bytes, which MySQL's utf8 can store, and four.
+_ODD = '\u5bc6\u94a5 na\u00efve'
+_ODDER = f'\U0001f511 {_ODD}'
 
-#: Exit statuses of import and export.
-_DONE, _REFUSED, _FOUND = 0, 1, 3
+#: How references are spelt on MariaDB, by the spelling of their parents.
+_SPELL = {'north': 'NORTH', 'CorpMap': 'corpmap'}
 
 
 @dataclasses.dataclass
-class _Stage:
-    """What the scenes share.
+class _Databases:
+    """Empty databases, one after the other."""
 
-    :param wrong: what was not as wanted, a line each
-    """
-
-    folder: pathlib.Path
-    trees: list[pathlib.Path]
-    wrong: list[str] = dataclasses.field(default_factory=list)
-
-    def expect(self, is_right: bool, text: str) -> None:
-        """Take down what is not as wanted."""
-        if not is_right:
-            self.wrong.append(text)
-
-    def run(
-        self, url: str, *words: str, status: int = _DONE
-    ) -> dict[str, typing.Any]:
-        """Run import or export.
-
-        :param url: of the database that is configured
-        :param status: the exit status that is wanted
-        :returns: the report; without lines where there is none
-        """
-        report = self.folder / 'report.json'
-        report.unlink(missing_ok=True)
-        process = programs.entrypoint(
-            self.trees, self.folder, url, *words, '--report', str(report)
-        )
-        output, _ = process.communicate()
-        name = ' '.join(word for word in words if ':/' not in word)
-        self.expect(
-            process.returncode == status,
-            f'{name} ended with {process.returncode} and not {status}:\n'
-            f'{output}',
-        )
-        text = report.read_text() if report.exists() else '{}'
-        for secret in rows.SECRETS:
-            self.expect(
-                secret not in output and secret not in text,
-                f'{name}: the output or the report has {secret}',
-            )
-        found = {'found': [], 'tables': [], **json.loads(text)}
-        if status == _DONE and '--check' not in words:
-            self.expect(
-                bool(found['tables'])
-                and all(line['equal'] for line in found['tables']),
-                f'{name}: tables differ:\n{output}',
-            )
-        return found
-
-    def sync(self, *urls: str) -> None:
-        """Bring schemas up, all at once."""
-        started = [
-            programs.db_sync(self.trees, self.folder, url) for url in urls
-        ]
-        for process in started:
-            programs.finish(process, 'keystone-manage db_sync')
-
-    def killed(self, url: str, *words: str) -> None:
-        """Kill a command again and again, later each time, until it ends."""
-        for number in itertools.count():
-            process = programs.entrypoint(
-                self.trees, self.folder, url, *words
-            )
-            try:
-                output, _ = process.communicate(timeout=1 + 0.15 * number)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                continue
-            # The one before may have been killed after its work.
-            is_done = not process.returncode or 'were moved' in output
-            self.expect(is_done, output)
-            return
-
-
-@contextlib.contextmanager
-def _engine(url: str) -> collections.abc.Iterator[sqlalchemy.Engine]:
-    engine = sqlalchemy.create_engine(url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def _count(url: str) -> int:
-    """Count the users of a database."""
-    with _engine(url) as engine, engine.connect() as connection:
-        table = sqlalchemy.table('local_user')
-        query = sqlalchemy.select(sqlalchemy.func.count()).select_from(table)
-        return connection.scalar(query) or 0
-
-
-def _change(url: str) -> None:
-    """Change rows as a Keystone in use does, and exchange two names."""
-    def user(number: int, name: str) -> None:
-        key = f'{number:032}'
-        connection.execute(tables['user'].insert(), {
-            'id': key, 'enabled': True, 'domain_id': 'default',
-        })
-        connection.execute(tables['local_user'].insert(), {
-            'id': number, 'user_id': key, 'domain_id': 'default',
-            'name': name,
-        })
-
-    def rename(number: int, name: str) -> None:
-        table = tables['local_user']
-        connection.execute(
-            table.update().where(table.c.id == number).values(name=name)
-        )
-
-    with _engine(url) as engine:
-        metadata = sqlalchemy.MetaData()
-        metadata.reflect(engine)
-        tables = metadata.tables
-        with engine.begin() as connection:
-            if _count(url) == 1:
-                user(101, 'one')
-                user(102, 'two')
-                return
-            rename(101, 'three')
-            rename(102, 'one')
-            rename(101, 'two')
-            user(103, 'three')
-            connection.execute(tables['endpoint'].delete())
-            table = tables['project']
-            for key, parent in (('zz', 'default'), ('aa', 'zz')):
-                connection.execute(table.insert(), {
-                    'id': key, 'name': key, 'domain_id': 'default',
-                    'parent_id': parent, 'is_domain': False,
-                })
-
-
-def _rename(url: str, name: str) -> None:
-    """Give a user a name."""
-    with _engine(url) as engine, engine.begin() as connection:
-        connection.execute(
-            sqlalchemy.text('UPDATE local_user SET name = :n WHERE id = 103'),
-            {'n': name},
-        )
-
-
-def _is_next_free(url: str) -> bool:
-    """Insert a row that the database numbers."""
-    with _engine(url) as engine, engine.begin() as connection:
-        highest = connection.scalar(sqlalchemy.text(
-            'SELECT max(id) FROM revocation_event'
-        ))
-        table = sqlalchemy.table(
-            'revocation_event',
-            *map(sqlalchemy.column, ('issued_before', 'revoked_at')),
-        )
-        now = sqlalchemy.func.now()
-        connection.execute(
-            table.insert().values(issued_before=now, revoked_at=now)
-        )
-        return connection.scalar(sqlalchemy.text(
-            'SELECT max(id) FROM revocation_event'
-        )) > highest
-
-
-def _refuse_in_use(stage: _Stage, source: str, target: str) -> None:
-    """Move from a database that another session uses."""
-    with _engine(source) as engine, engine.connect() as connection:
-        connection.execute(sqlalchemy.text('SELECT 1'))
-        stage.run(target, 'import', source, status=_REFUSED)
-
-
-def _from_mariadb(
-    stage: _Stage, source: str, target: str, back: str
-) -> None:
-    """Move MariaDB's rows, which have all that is awkward."""
-    _refuse_in_use(stage, source, target)
-    _change(source)
-    rows.misspell(source)
-    found = stage.run(target, 'import', source, status=_FOUND)['found']
-    named = {
-        (line['table'], column)
-        for line in found
-        for column in line['column'].split(', ')
-    }
-    missing = {(table, column) for table, column, _ in rows.MISSPELT} - named
-    stage.expect(not missing, f'not named: {sorted(missing)}')
-    stage.expect(_count(target) == 0, 'a refused import wrote rows')
-    stage.killed(target, 'import', '--fold-references', source)
-    report = stage.run(
-        target, 'import', '--verify', '--fold-references', source
+    ours: collections.abc.Iterator[str]
+    maria: plain.Server
+    postgresql: plain.Server | None = None
+    numbers: collections.abc.Iterator[int] = dataclasses.field(
+        default_factory=itertools.count
     )
-    empty = [
-        line['table'] for line in report['tables'] if not line['source_rows']
-    ]
-    stage.expect(not empty, f'tables without a row: {empty}')
-    stage.run(
-        target, 'import', '--fold-references', source, status=_REFUSED
-    )
-    _change(source)
-    changed = stage.run(
-        target, 'import', '--changes', '--fold-references', source
-    )
-    stage.expect(bool(changed.get('changed')), 'no change was brought')
-    stage.expect(_is_next_free(target), 'the next number is not free')
-    for name, what in (
-        ('BOB', 'has other spellings'),
-        ('\U0001f511', 'has a character of 4 bytes'),
+
+    def of_mariadb(self) -> str:
+        """Return the URL of one whose text is MySQL's older utf8."""
+        name = f'moves{next(self.numbers)}'
+        return self.maria.create(name, 'CHARACTER SET utf8mb3')
+
+    def of_postgresql(self) -> str:
+        """Return the URL of one of PostgreSQL."""
+        assert self.postgresql is not None
+        # Other templates may have something of the stand-in.
+        return self.postgresql.create(
+            f'moves{next(self.numbers)}', 'TEMPLATE template0'
+        )
+
+
+def _everything(stage: stages.Stage, urls: _Databases) -> None:
+    """Move what --all has besides."""
+    with console.step('PostgreSQL, by the commands of the document'):
+        document.move(
+            stage, urls.of_postgresql(), next(urls.ours),
+            urls.of_postgresql(), _ODDER, {},
+        )
+    for name, url, four_bytes, move in (
+        ('MariaDB', urls.of_mariadb, False, every_table.from_mariadb),
+        (
+            'PostgreSQL', urls.of_postgresql, True,
+            every_table.from_postgresql,
+        ),
     ):
-        _rename(target, name)
-        found = stage.run(target, 'export', back, status=_FOUND)['found']
-        stage.expect(
-            [line['table'] for line in found] == ['local_user']
-            and found[0]['problem'].startswith(what),
-            f'not only a name that {what}: {found}',
-        )
-    _rename(target, 'bill')
-    stage.run(target, 'export', back)
-    stage.run(target, 'export', '--verify', back)
-
-
-def commands(text: str) -> list[list[str]]:
-    """Return the words of the commands that a document lets operators type.
-
-    :param text: reStructuredText
-    """
-    return [
-        line.split()[1:]
-        for line in text.splitlines()
-        if re.match(r' +keystone-crdb ', line)
-    ]
-
-
-def _as_written(stage: _Stage, source: str, target: str, back: str) -> None:
-    """Move PostgreSQL's rows by the commands of the document."""
-    urls = {
-        '@/run/secrets/source-url': source, '@/run/secrets/target-url': back,
-    }
-    done = []
-    for words in commands(_DOCUMENT.read_text()):
-        given = [urls.get(word, word) for word in words]
-        done.append(words[0])
-        if words[0] in ('import', 'export'):
-            stage.run(target, *given)
-            continue
-        process = programs.entrypoint(
-            stage.trees, stage.folder, target, *given
-        )
-        output, _ = process.communicate()
-        stage.expect(not process.returncode, f'{words[0]}:\n{output}')
-        if words[0] == 'db-sync':
-            _refuse_in_use(stage, source, target)
-    stage.expect(
-        done == ['db-sync', *3 * ['import'], 'check', *2 * ['export']],
-        f'the document has other commands: {done}',
-    )
-    stage.expect(_is_next_free(back), 'the next number is not free')
+        with (
+            console.step(f'{name}, rows of every table'),
+            scratch.folder('moves') as folder,
+        ):
+            source, target, back = url(), next(urls.ours), url()
+            own = dataclasses.replace(stage, folder=folder)
+            own.sync(own.ours, source, target, back)
+            rows.fill(source, every_table.make_keys(folder), four_bytes)
+            move(own, source, target, back)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this check."""
     databases.add_argument(parser)
+    parser.add_argument(
+        '--all', action='store_true',
+        help='move from PostgreSQL as well, and rows that no API makes',
+    )
+
+
+def _temporary(
+    server: database.Database, stack: contextlib.ExitStack
+) -> collections.abc.Iterator[str]:
+    while True:
+        yield stack.enter_context(server.temporary('moves'))
 
 
 def run(args: argparse.Namespace) -> bool:
     """Run this check."""
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(scratch.folder('moves'))
-        stage = _Stage(folder, served.ours())
-        key = base64.urlsafe_b64encode(os.urandom(32))
-        for name in ('credential-keys', 'fernet-keys'):
-            keys = folder / name
-            keys.mkdir(mode=0o700)
-            (keys / '0').write_bytes(key)
-            (keys / '0').chmod(0o400)
-        with console.step('Databases'):
-            server = stack.enter_context(databases.start(args.provider))
-            maria = stack.enter_context(plain.mariadb())
-            postgresql = stack.enter_context(plain.postgresql())
-            ours = [
-                stack.enter_context(server.temporary('moves'))
-                for _ in range(2)
-            ]
-            marias = [
-                maria.create(name, 'CHARACTER SET utf8mb3')
-                for name in ('source', 'back')
-            ]
-            plains = [postgresql.url]
-            stage.sync(ours[0], *marias, *plains)
-            template = sqlalchemy.make_url(plains[0]).database
-            plains.append(postgresql.create('back', f'TEMPLATE {template}'))
-            rows.fill(marias[0], key, False)
-            rows.fill(plains[0], key, True)
-        with console.step('MariaDB'):
-            _from_mariadb(stage, marias[0], ours[0], marias[1])
-        with console.step('PostgreSQL'):
-            _as_written(stage, plains[0], ours[1], plains[1])
+        trees = stack.enter_context(scratch.folder('trees'))
+        stage = stages.Stage(
+            stack.enter_context(scratch.folder('moves')),
+            stestr_run.stock_tree(trees / 'stock'),
+            stestr_run.patched_tree(trees / 'ours'),
+        )
+        server = stack.enter_context(databases.start(args.provider))
+        urls = _Databases(
+            _temporary(server, stack), stack.enter_context(plain.mariadb())
+        )
+        with console.step('MariaDB, by the commands of the document'):
+            document.move(
+                stage, urls.of_mariadb(), next(urls.ours), urls.of_mariadb(),
+                _ODD, _SPELL,
+            )
+        if args.all:
+            urls.postgresql = stack.enter_context(plain.postgresql())
+            stage.folder = stack.enter_context(scratch.folder('moves'))
+            _everything(stage, urls)
     for line in stage.wrong:
         console.warn(line)
     return not stage.wrong

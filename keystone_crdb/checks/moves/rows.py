@@ -13,11 +13,12 @@ import typing
 
 import sqlalchemy
 
-#: What no output may have: hashes, ciphertext, secrets.
-SECRETS = (
+_HASH, _APPLICATION, _OAUTH, _LDAP = (
     '$2b$04$hash-of-a-password', 'secret-of-an-application', 'oauth-secret',
     'ldap-password',
 )
+#: What no output may have: hashes, ciphertext of Fernet, secrets.
+SECRETS = ('$2b$', 'gAAAA', _APPLICATION, _OAUTH, _LDAP)
 
 _LONG_AGO = datetime.datetime(1970, 1, 1)
 _LAST = datetime.datetime(9999, 12, 31, 23, 59, 59)
@@ -46,7 +47,6 @@ def rows(key: bytes, four_bytes: bool) -> dict[str, Rows]:
     large = json.dumps({'note': odd, 'long': 'x' * 60_000}, ensure_ascii=False)
     top, middle, low = (_id(name) for name in ('top', 'middle', 'low'))
     root = '<<keystone.domain.root>>'
-    hash_, application, oauth, ldap = SECRETS
 
     def project(id_: str, parent: str | None, **more: object) -> (
         dict[str, typing.Any]
@@ -104,7 +104,7 @@ def rows(key: bytes, four_bytes: bool) -> dict[str, Rows]:
         'password': [
             {
                 'id': 11 + number, 'local_user_id': 7, 'self_service': False,
-                'password_hash': hash_, 'created_at': at, 'expires_at': end,
+                'password_hash': _HASH, 'created_at': at, 'expires_at': end,
                 'created_at_int': number, 'expires_at_int': most,
             }
             for number, (at, end, most) in enumerate((
@@ -247,7 +247,7 @@ def rows(key: bytes, four_bytes: bool) -> dict[str, Rows]:
         'application_credential': [
             {
                 'internal_id': 17, 'id': _id('ac'), 'name': 'robot',
-                'secret_hash': application, 'user_id': _id('bob'),
+                'secret_hash': _APPLICATION, 'user_id': _id('bob'),
                 'project_id': low, 'expires_at': 0, 'unrestricted': None,
             },
         ],
@@ -293,18 +293,18 @@ def rows(key: bytes, four_bytes: bool) -> dict[str, Rows]:
             },
         ],
         'consumer': [
-            {'id': _id('consumer'), 'secret': oauth, 'extra': '{}'},
+            {'id': _id('consumer'), 'secret': _OAUTH, 'extra': '{}'},
         ],
         'request_token': [
             {
-                'id': _id('request'), 'request_secret': oauth,
+                'id': _id('request'), 'request_secret': _OAUTH,
                 'requested_project_id': low, 'consumer_id': _id('consumer'),
                 'expires_at': '2019-02-28T12:30:15.000000Z',
             },
         ],
         'access_token': [
             {
-                'id': _id('access'), 'access_secret': oauth,
+                'id': _id('access'), 'access_secret': _OAUTH,
                 'authorizing_user_id': _id('bob'), 'project_id': low,
                 'role_ids': '[]', 'consumer_id': _id('consumer'),
             },
@@ -318,7 +318,7 @@ def rows(key: bytes, four_bytes: bool) -> dict[str, Rows]:
         ],
         'sensitive_config': [
             {'domain_id': 'default', 'group': 'ldap', 'option': 'password',
-             'value': f'"{ldap}"'},
+             'value': f'"{_LDAP}"'},
         ],
         'token': [
             {'id': _id('token'), 'expires': _EXPIRED, 'valid': False},

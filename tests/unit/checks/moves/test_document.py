@@ -3,7 +3,7 @@ import textwrap
 
 import testtools
 
-from keystone_crdb.checks.moves import check
+from keystone_crdb.checks.moves import document
 
 
 class CommandsTest(testtools.TestCase):
@@ -21,5 +21,5 @@ class CommandsTest(testtools.TestCase):
             """)
         self.assertEqual(
             [['import', '--check', '@/run/secrets/source-url']],
-            check.commands(text),
+            document.commands(text),
         )
