@@ -3,6 +3,7 @@
 
 import argparse
 import collections.abc
+import errno
 import sys
 import typing
 
@@ -11,20 +12,26 @@ from keystone_crdb import errors
 DONE = 0
 WRONG = 1
 USAGE = 2
-#: Those of drift alone.
+#: Those of drift, and MOVED of apply --check.
 MOVED = 3
 CONFLICTS = 4
 INTERRUPTED = 130
 UNREAD = 141
+
+#: Errors of the machine, and not of the program.
+_MACHINE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+)
 
 #: What each exit status means, whichever the command.
 STATUSES = {
     DONE: 'all is as it should be',
     WRONG: 'something is not, or the command failed with a message',
     USAGE: 'wrong usage',
-    MOVED: 'drift: patches moved or are upstreamed, which bump mends by '
-    'itself',
-    CONFLICTS: 'drift: patches conflict, or a function is unprotected',
+    MOVED: 'drift: bump does what is to do by itself; apply --check: it '
+    'could be applied',
+    CONFLICTS: 'drift: a person is needed, as patches conflict or a function '
+    'is unprotected',
     INTERRUPTED: 'interrupted; the same command goes on from there',
     UNREAD: 'what read the output, such as head, has ended',
 }
@@ -59,6 +66,12 @@ def status(
         return int(not found) if isinstance(found, bool) else found or DONE
     except errors.Failure as exc:
         print(f'{name}: {exc}', file=sys.stderr)
+        return WRONG
+    except OSError as exc:
+        if exc.errno not in _MACHINE:
+            raise
+        print(f'{name}: {exc.filename or "a file"}: {exc.strerror}',
+              file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print(f'\n{name}: interrupted', file=sys.stderr)

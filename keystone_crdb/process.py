@@ -168,3 +168,24 @@ def end(
     except subprocess.TimeoutExpired:
         send(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def orderly_end() -> collections.abc.Iterator[None]:
+    """Let SIGTERM and SIGHUP undo what is half done before they end us.
+
+    They raise SystemExit with the status that a shell gives for the signal.
+    One that is ignored, as nohup does with SIGHUP, stays ignored.
+    """
+    def end_by(number: int, frame: object) -> typing.NoReturn:
+        raise SystemExit(128 + number)
+
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            before[number] = signal.signal(number, end_by)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

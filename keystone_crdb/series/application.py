@@ -8,6 +8,8 @@ import dataclasses
 import datetime
 import hashlib
 import io
+import os
+import pathlib
 
 from keystone_crdb import errors
 from keystone_crdb import paths
@@ -17,6 +19,7 @@ from keystone_crdb.series import header
 from keystone_crdb.series import hunks
 from keystone_crdb.series import needs
 from keystone_crdb.series import overlay
+from keystone_crdb.series import presence
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
 from keystone_crdb.series import target as targets
@@ -32,6 +35,8 @@ class Plan:
         it
     :param skipped: (patch name, path) of what the tree has no place for
     :param laid: the overlay's files that are laid or taken away
+    :param passed: patches that are there already; when patches are taken
+        back, those that are not there
     """
 
     target: targets.Target
@@ -40,6 +45,7 @@ class Plan:
     commits: list[git.Commit] = dataclasses.field(default_factory=list)
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     laid: list[str] = dataclasses.field(default_factory=list)
+    passed: list[quilt.Patch] = dataclasses.field(default_factory=list)
 
     @property
     def texts(self) -> dict[str, str | None]:
@@ -53,28 +59,75 @@ class Plan:
 def plan(
     target: targets.Target, only: collections.abc.Sequence[str] = (),
     fuzz: int | None = hunks.EXACT, reverse: bool = False,
+    skip: collections.abc.Sequence[str] = (),
 ) -> Plan:
     """Find out what applying a series to a tree will change.
 
+    Patches that the tree has are passed over, and the others still have to
+    make of it what the whole series makes.
+
     :param only: as for select()
     :param fuzz: as for keystone_crdb.series.hunks.each()
+    :param skip: as for select()
     :returns: the plan, with no commits when all of it is already done
     :raises Failure: naming what does not apply
     """
     if target.kind is targets.Kind.CHECKOUT:
         git.check_clean(target.path)
     result = Plan(target, reverse)
-    selected = select(target.project, only)
+    selected = select(target.project, only, skip)
     patches = _placeable(selected, result)
     laid = _overlay(target, result, selected)
-    if not _fits(target, patches, reverse=not reverse):
-        _place(patches, laid, result, fuzz)
+    there, without = _there(target, patches)
+    result.passed = [one for one in patches if (one in there) is not reverse]
+    todo = [one for one in patches if one not in result.passed]
+    if result.passed and todo and fuzz is hunks.EXACT:
+        _place(todo, laid, result, 0)
+        if not reverse:
+            _check_whole(result, patches, without)
+    elif todo:
+        _place(todo, laid, result, fuzz)
     if laid:
         where = len(result.commits) if reverse else 0
         result.commits.insert(
             where, overlay_commit(laid, newest(patches), reverse)
         )
     return result
+
+
+def _there(
+    target: targets.Target, patches: list[quilt.Patch]
+) -> tuple[list[quilt.Patch], hunks.Texts]:
+    """Return the patches that a tree has, and its texts without them."""
+    texts = hunks.Texts(target.read)
+    if without := hunks.fit(patches, texts, reverse=True):
+        return patches, without
+    names = presence.take_back(patches, texts)
+    return [one for one in patches if one.name in names], texts
+
+
+def _check_whole(
+    plan: Plan, patches: list[quilt.Patch], without: hunks.Texts
+) -> None:
+    """Check that a tree becomes what all patches make at their lines.
+
+    :param without: the texts of the tree without those that it has
+    """
+    try:
+        hunks.apply(patches, without)
+    except hunks.DoesNotApply as exc:
+        raise _explained(
+            plan.target, patches, exc.placement, hunks.EXACT, False
+        ) from exc
+    owned = overlay.owners(patches)
+    for path, text in plan.texts.items():
+        if path not in owned and text != without[path]:
+            raise errors.Failure(
+                f'{plan.target}: {path} would not become what the series '
+                'makes of it, because of patches that are there already',
+                remedy='take these back first: ./build.sh apply --reverse '
+                f'{plan.target.path}',
+            )
 
 
 def _place(
@@ -105,15 +158,17 @@ def _place(
 
 
 def select(
-    project: str, only: collections.abc.Sequence[str]
+    project: str, only: collections.abc.Sequence[str],
+    skip: collections.abc.Sequence[str] = (),
 ) -> list[quilt.Patch]:
     """Return the patches of a project, or those of them that are named.
 
     :param only: what is_called() takes; empty for all
+    :param skip: what is_called() takes, of those that are left out
     :raises Failure: naming one that is not in the series
     """
     patches = quilt.load(project)
-    for name in only:
+    for name in (*only, *skip):
         if not knows(project, name):
             raise errors.Failure(
                 f'{name}: no patch of {project} is called that',
@@ -122,7 +177,8 @@ def select(
     return [
         patch
         for patch in patches
-        if not only or any(is_called(patch, name) for name in only)
+        if (not only or any(is_called(patch, name) for name in only))
+        and not any(is_called(patch, name) for name in skip)
     ]
 
 
@@ -158,13 +214,26 @@ def carry_out(plans: list[Plan]) -> None:
     for plan in plans:
         target = plan.target
         if target.kind is targets.Kind.CHECKOUT:
-            last = git.commit(target.path, plan.commits)
-            git.run(target.path, 'merge', '--ff-only', '--quiet', last)
+            git.advance(target.path, git.commit(target.path, plan.commits))
             continue
         texts.update(plan.texts)
         if target.kind is targets.Kind.INSTALLED:
             texts.update(_record(target, plan.texts))
-    replace.files(plans[0].target.path, texts)
+    if texts:
+        replace.files(plans[0].target.path, texts)
+
+
+def recover(path: pathlib.Path) -> bool:
+    """Take back what was killed while it changed a tree.
+
+    :returns: whether there was anything
+    """
+    if not path.is_dir():
+        return False
+    found = replace.recover(path)
+    if (path / '.git').exists():
+        found = git.recover(path) or found
+    return found
 
 
 def _placeable(patches: list[quilt.Patch], result: Plan) -> list[quilt.Patch]:
@@ -194,6 +263,11 @@ def _overlay(
             theirs = target.read(path)
         except FileNotFoundError:
             theirs = None
+            if os.path.lexists(target.path / path):
+                raise errors.Failure(
+                    f'{target}: {path} is there and is not committed',
+                    remedy='move it away',
+                ) from None
         if theirs is not None and theirs != ours:
             raise errors.Failure(
                 f'{target}: {path} is there and is not ours',
@@ -315,14 +389,6 @@ def _explained(
     fuzz: int | None, reverse: bool,
 ) -> errors.Failure:
     """Say why a patch does not apply: by the state of the tree, if it can."""
-    there = _applied(target, patches)
-    if there and len(there) < len(patches):
-        return errors.Failure(
-            f'{target}: the series is half applied: {len(there)} of '
-            f'{len(patches)} patches are there',
-            details='\n'.join(patch.path.stem for patch in there),
-            remedy=_remedy_half(there, reverse),
-        )
     missing = [] if reverse else _missing(target, patches)
     if missing:
         return errors.Failure(
@@ -359,23 +425,6 @@ def _missing(
     except errors.Failure:
         return []
     return needs.missing(patches, found)
-
-
-def _remedy_half(there: list[quilt.Patch], reverse: bool) -> str:
-    names = ' '.join(f'--only {patch.path.stem}' for patch in there)
-    if reverse:
-        return f'take back those only: --reverse {names}'
-    return f'take them back first: apply --reverse {names}'
-
-
-def _applied(
-    target: targets.Target, patches: list[quilt.Patch]
-) -> list[quilt.Patch]:
-    """Return the patches that a tree has: the first ones, or single ones."""
-    for count in range(len(patches) - 1, 0, -1):
-        if _fits(target, patches[:count], reverse=True):
-            return patches[:count]
-    return [patch for patch in patches if _fits(target, [patch], reverse=True)]
 
 
 def _record(

@@ -5,24 +5,20 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import itertools
 import pathlib
 import shutil
 import tempfile
-import typing
 
 from keystone_crdb import paths
 from keystone_crdb.series import git
 from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
+from keystone_crdb.series import presence
 from keystone_crdb.series import protection
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
 from keystone_crdb.series import target as targets
 from keystone_crdb.series import tree
-
-if typing.TYPE_CHECKING:
-    import unidiff
 
 #: How far back a patch is looked for in a history without the pinned tag.
 COMMITS = 1000
@@ -121,7 +117,7 @@ def judge(
         kept for patch in quilt.load(target.project)
         if (kept := target.placeable(patch))
     ]
-    there = _take_back(patches, texts)
+    there = presence.take_back(patches, texts)
     judgements = [_judge(patch, texts, there, history) for patch in patches]
     for path in overlay.files(target.project):
         if target.has_place_for(str(path)):
@@ -129,33 +125,11 @@ def judge(
     return judgements, texts
 
 
-def _take_back(patches: list[quilt.Patch], texts: hunks.Texts) -> set[str]:
-    """Take back the patches that a tree has, last one first.
-
-    Only so does the reverse of one apply that another has changed further.
-
-    :returns: the names of those that were taken back
-    """
-    there = set()
-    for patch in reversed(patches):
-        backward, without = _trial(patch, texts, reverse=True)
-        if any(one.problem for one in backward):
-            continue
-        # NOTE: Where upstream has a patch, it may still fit on other code
-        # that looks the same: then the nearer of the two is the truth.
-        forward, _ = _trial(patch, texts, reverse=False)
-        fits = not any(one.problem for one in forward)
-        if not fits or _distance(backward) < _distance(forward):
-            there.add(patch.name)
-            texts.update(without)
-    return there
-
-
 def _judge(
     patch: quilt.Patch, texts: hunks.Texts, there: set[str],
     history: History | None,
 ) -> Judgement:
-    forward, with_it = _trial(patch, texts, reverse=False)
+    forward, with_it = presence.trial(patch, texts, reverse=False)
     name = patch.path.stem
     if patch.name in there:
         texts.update(with_it)
@@ -170,7 +144,7 @@ def _judge(
         return Judgement(name, State.UPSTREAMED, (),
                          f'same patch-id as commit {commit[:12]}')
     if all(
-        is_there(hunk, texts[file.path] or '')
+        presence.is_there(hunk, texts[file.path] or '')
         for file in patch.files
         for hunk in file
     ):
@@ -178,17 +152,6 @@ def _judge(
                          'the tree has its lines')
     texts.update(with_it)
     return Judgement(name, State.CONFLICTS, tuple(forward))
-
-
-def _trial(
-    patch: quilt.Patch, texts: hunks.Texts, reverse: bool
-) -> tuple[list[hunks.Placement], hunks.Texts]:
-    trial = hunks.Texts(texts.__getitem__)
-    return hunks.attempt(patch, trial, fuzz=0, reverse=reverse), trial
-
-
-def _distance(placements: list[hunks.Placement]) -> int:
-    return sum(abs(one.offset) for one in placements)
 
 
 def _judge_file(
@@ -237,51 +200,6 @@ def _exempted(opener: protection.Opener) -> protection.Opener:
     return dataclasses.replace(
         opener, protection=f'exempt: {reason}', problem=None
     )
-
-
-def is_there(hunk: unidiff.Hunk, text: str) -> bool:
-    """Say whether a text has the lines that a hunk adds, next to its context.
-
-    White space and blank lines do not count; neither does all of the
-    context, which upstream may have changed.
-    """
-    lines = _joined(text.splitlines())
-    groups = [
-        (kind, [line.value for line in group])
-        for kind, group in itertools.groupby(
-            (line for line in hunk if line.value.strip()),
-            key=lambda line: line.line_type,
-        )
-    ]
-    for number, (kind, run) in enumerate(groups):
-        if kind not in '+-':
-            continue
-        before: list[str] = next(
-            (group[-1:] for sort, group in reversed(groups[:number])
-             if sort == ' '), []
-        )
-        after = next(
-            (group[:1] for sort, group in groups[number + 1 :]
-             if sort == ' '), []
-        )
-        found = (
-            _joined(before + run) in lines or _joined(run + after) in lines
-        )
-        if found is (kind == '-'):
-            return False
-        replaced = any(
-            sort == '+' for sort, _ in groups[max(number - 1, 0) : number + 2]
-        )
-        if kind == '-' and not replaced and (
-            _joined(before + after) not in lines
-        ):
-            return False
-    return True
-
-
-def _joined(lines: list[str]) -> str:
-    words = (' '.join(line.split()) for line in lines)
-    return ''.join(f'\n{line}\n' for line in words if line)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,9 @@
 
 import calendar
 import collections.abc
+import contextlib
 import dataclasses
+import fcntl
 import os
 import pathlib
 import subprocess
@@ -13,6 +15,11 @@ from keystone_crdb import errors
 
 #: Who made a patch, where its header does not say.
 AUTHOR = 'keystone-crdb <keystone-crdb@localhost>'
+#: In git's folder, while a branch and its files go from one commit to another:
+#: the names of both.
+_JOURNAL = 'keystone-crdb-journal'
+#: For a repository of somebody else, of which nothing is to be run.
+_NO_PROGRAMS = ('core.hooksPath=/dev/null', 'core.fsmonitor=false')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +40,22 @@ class Commit:
 def run(
     repository: pathlib.Path | None, *words: str, stdin: bytes | None = None,
     env: dict[str, str] | None = None,
+    pass_fds: collections.abc.Collection[int] = (),
 ) -> bytes:
     """Run a command of git.
+
+    The repository may belong to somebody else, as in a container whose
+    checkout was made outside of it; then neither hooks nor a file system
+    monitor of it are run.
 
     :raises Failure: with what it printed on standard error
     """
     try:
         result = subprocess.run(
-            ['git', *words], cwd=repository,
+            ['git', *_settings(repository), *words], cwd=repository,
             input=stdin if stdin is not None else b'', capture_output=True,
             env=dict(os.environ, LC_ALL='C', **(env or {})),
+            pass_fds=pass_fds,
         )
     except FileNotFoundError as exc:
         raise errors.Failure(
@@ -55,6 +68,21 @@ def run(
             details=result.stderr.decode(errors='replace').strip(),
         )
     return result.stdout
+
+
+def _settings(repository: pathlib.Path | None) -> list[str]:
+    if repository is None or not repository.exists():
+        return []
+    if repository.stat().st_uid in (os.geteuid(), _sudo_user()):
+        return []
+    settings = [f'safe.directory={repository.resolve()}', *_NO_PROGRAMS]
+    return [word for one in settings for word in ('-c', one)]
+
+
+def _sudo_user() -> int | None:
+    """Return whose repositories git takes as well when root runs it."""
+    user = os.environ.get('SUDO_UID', '') if os.geteuid() == 0 else ''
+    return int(user) if user.isdecimal() else None
 
 
 def show(repository: pathlib.Path, revision: str, path: str) -> str:
@@ -214,3 +242,86 @@ def _modes(
         for row in listing.decode().split('\0')
         if row
     }
+
+
+def advance(repository: pathlib.Path, commit: str) -> None:
+    """Take the checked out branch, and its files, to a later commit.
+
+    When that fails, or the process is told to end, all is put back as it
+    was; when it is killed, recover() does that.
+
+    :raises Failure: when git refuses
+    """
+    path = _git_path(repository, _JOURNAL)
+    with open(path, 'w') as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        journal.write(f'{revision(repository, "HEAD")} {commit}\n')
+        journal.flush()
+        try:
+            # NOTE: git keeps the lock even if we are killed and it is not.
+            run(repository, 'merge', '--ff-only', '--quiet', commit,
+                pass_fds=[journal.fileno()])
+        except BaseException:
+            _take_back(repository, path)
+            raise
+    path.unlink()
+
+
+def is_left(repository: pathlib.Path) -> bool:
+    """Say whether a process that was in advance() was killed."""
+    return _git_path(repository, _JOURNAL).exists()
+
+
+def recover(repository: pathlib.Path) -> bool:
+    """Take back what a killed process began in a checkout.
+
+    :returns: whether there was anything
+    """
+    path = _git_path(repository, _JOURNAL)
+    if not path.exists():
+        return False
+    with open(path) as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        _take_back(repository, path)
+    return True
+
+
+def _take_back(repository: pathlib.Path, journal: pathlib.Path) -> None:
+    names = journal.read_text().split()
+    # NOTE: git moves the branch last, when all files are in place.
+    if len(names) == 2 and revision(repository, 'HEAD') == names[0]:
+        branch = run(repository, 'rev-parse', '--symbolic-full-name', 'HEAD')
+        for name in ('index', 'HEAD', 'ORIG_HEAD', branch.decode().strip()):
+            _git_path(repository, f'{name}.lock').unlink(missing_ok=True)
+        _reset(repository, *names)
+    journal.unlink()
+
+
+def _reset(repository: pathlib.Path, old: str, new: str) -> None:
+    ours = _changed(repository, '--diff-filter=AMD', old, new)
+    others = set(_changed(repository, old)) - set(ours)
+    if others:
+        raise errors.Failure(
+            f'{repository} was changed after an apply had been killed there',
+            details='\n'.join(sorted(others)[:10]),
+            remedy='git stash these changes, and type the command again',
+        )
+    run(repository, 'reset', '--quiet', '--hard', old)
+    for path in _changed(repository, '--diff-filter=A', old, new):
+        place = repository / path
+        place.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for parent in place.parents:
+                parent.rmdir()
+
+
+def _changed(repository: pathlib.Path, *words: str) -> list[str]:
+    names = run(
+        repository, 'diff', '--name-only', '--no-renames', '-z', *words
+    ).decode()
+    return names.split('\0')[:-1]
+
+
+def _git_path(repository: pathlib.Path, name: str) -> pathlib.Path:
+    found = run(repository, 'rev-parse', '--git-path', name)
+    return repository / found.decode().strip()

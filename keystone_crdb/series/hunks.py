@@ -216,7 +216,7 @@ def _apply_file(
                 problem += f', with fuzz {fuzz}' if fuzz else ''
             placements.append(
                 Placement(patch, file.path, number, problem=problem,
-                          details=_nearest(source, before))
+                          details=_nearest(source, before, after))
             )
             continue
         head, tail = _trim(hunk, used)
@@ -310,13 +310,20 @@ def _matches(source: list[str], wanted: list[str]) -> list[int]:
     ]
 
 
-def _nearest(source: list[str], wanted: list[str]) -> str:
-    """Say where a hunk's lines stand, or stand most alike."""
+def _nearest(
+    source: list[str], wanted: list[str], after: list[str]
+) -> str:
+    """Say where a hunk's lines stand, or stand most alike.
+
+    :param after: what the hunk makes of them
+    """
     size = len(wanted)
     matches = _matches(source, wanted)
     if matches:
         lines = ', '.join(str(start + 1) for start in matches)
         return f'its lines stand at line {lines}: the patch has an offset'
+    if made := _matches(source, after):
+        return f'what it makes is there already, at line {made[0] + 1}'
     best = max(
         range(max(len(source) - size, 0) + 1),
         key=lambda start: _alike(source, wanted, start), default=0,

@@ -4,6 +4,7 @@
 import dataclasses
 import email.parser
 import enum
+import functools
 import importlib.metadata
 import pathlib
 import re
@@ -12,7 +13,14 @@ import tomllib
 from keystone_crdb import errors
 from keystone_crdb.series import git
 from keystone_crdb.series import quilt
+from keystone_crdb.series import replace
 from keystone_crdb.series import tree
+
+#: Where packages lie below the root of a virtual environment, or of a system.
+SITE_PACKAGES = (
+    'lib/python3*/site-packages', 'lib64/python3*/site-packages',
+    'lib/python3*/dist-packages', 'lib/python3/dist-packages',
+)
 
 
 class Kind(enum.Enum):
@@ -48,20 +56,31 @@ class Target:
         """Return the folder that is the Python package."""
         return self.project.replace('.', '_')
 
+    @functools.cached_property
+    def has_tests(self) -> bool:
+        """Say whether the package's tests are there.
+
+        Distributions leave them out of what they install, and some of what
+        they build from.
+        """
+        tests = f'{self.package}/tests'
+        if self.kind is Kind.CHECKOUT:
+            return bool(git.run(self.path, 'ls-tree', 'HEAD', tests))
+        return (self.path / tests).exists()
+
     def has_place_for(self, path: str) -> bool:
         """Say whether a file of the source belongs into this tree.
 
-        An installed package has none of the source around it, and
-        distributions install packages without their tests.
+        An installed package has none of the source around it.
 
         :param path: relative to the source
         """
-        if self.kind is not Kind.INSTALLED:
-            return True
-        tests = f'{self.package}/tests'
-        if path.startswith(f'{tests}/') and not (self.path / tests).exists():
+        if path.startswith(f'{self.package}/tests/') and not self.has_tests:
             return False
-        return path.startswith(f'{self.package}/')
+        return (
+            self.kind is not Kind.INSTALLED
+            or path.startswith(f'{self.package}/')
+        )
 
     def placeable(self, patch: quilt.Patch) -> quilt.Patch | None:
         """Return a patch without the files that have no place in this tree.
@@ -82,6 +101,18 @@ class Target:
         return tree.read(self.path / path)
 
 
+def root(path: pathlib.Path) -> pathlib.Path:
+    """Return the folder that is meant by one: a venv's site-packages."""
+    path = path.resolve()
+    if not (path / 'pyvenv.cfg').exists():
+        return path
+    found = {
+        place.resolve()
+        for pattern in SITE_PACKAGES for place in path.glob(pattern)
+    }
+    return found.pop() if len(found) == 1 else path
+
+
 def identify(path: pathlib.Path, projects: list[str]) -> list[Target]:
     """Say what lies in a folder.
 
@@ -89,10 +120,17 @@ def identify(path: pathlib.Path, projects: list[str]) -> list[Target]:
         site-packages
     :raises Failure: when none of them is there
     """
-    path = pathlib.Path(path).resolve()
+    path = root(path)
     if not path.is_dir():
         raise errors.Failure(f'{path} is no folder')
-    if (path / '.git').exists():
+    checkout = (path / '.git').exists()
+    if replace.is_left(path) or (checkout and git.is_left(path)):
+        raise errors.Failure(
+            f'{path}: an apply was killed while it changed this tree',
+            remedy='the next ./build.sh apply of it, with or without '
+            '--reverse, first takes back what that one did',
+        )
+    if checkout:
         name, version = _source_name(path), git.describe(path)
         found = [Target(path, name, version, Kind.CHECKOUT)]
     elif (path / 'PKG-INFO').exists():
@@ -102,17 +140,32 @@ def identify(path: pathlib.Path, projects: list[str]) -> list[Target]:
         name = canonical(fields['Name'] or '')
         found = [Target(path, name, fields['Version'], Kind.SDIST)]
     else:
-        found = _installed(path, projects) or [
-            Target(path, _source_name(path), None, Kind.SDIST)
-        ]
-    found = [one for one in found if one.project in projects]
+        found = [Target(path, _source_name(path), None, Kind.SDIST)]
+    found = (
+        [one for one in found if one.project in projects]
+        or _installed(path, projects)
+    )
     if not found:
-        raise errors.Failure(
-            f'{path} is no tree of {" or ".join(projects)}',
-            remedy='name a git checkout, an unpacked sdist, or the '
-            'site-packages that it is installed in',
-        )
+        raise _nothing(path, projects)
     return found
+
+
+def _nothing(path: pathlib.Path, projects: list[str]) -> errors.Failure:
+    """Say that a tree is none, and name the one that may be meant."""
+    remedy = (
+        'name a git checkout, an unpacked sdist, or the site-packages that '
+        'it is installed in'
+    )
+    for pattern in (*SITE_PACKAGES, *(f'usr/{one}' for one in SITE_PACKAGES)):
+        for place in sorted(path.glob(pattern)):
+            if _installed(place, projects):
+                return errors.Failure(
+                    f'{path} is no tree of {" or ".join(projects)}',
+                    remedy=f'it is installed in {place}: name that folder',
+                )
+    return errors.Failure(
+        f'{path} is no tree of {" or ".join(projects)}', remedy=remedy
+    )
 
 
 def canonical(name: str) -> str:

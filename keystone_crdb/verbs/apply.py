@@ -2,30 +2,40 @@
 """Apply the patches and the overlay to a tree of your own.
 
 TREE is a Keystone or an oslo.db: a git checkout, which gets a commit for each
-patch; an unpacked sdist; or the site-packages that they are installed in,
-which gets the patches for both, without what is not installed. Nothing is
-touched unless all of it will apply. What is there already is left alone.
+patch; an unpacked sdist; or the site-packages that they are installed in, or
+the virtual environment around these, which gets the patches for both, without
+what is not installed. Nothing is touched unless all of it will apply. What is
+there already is named and left alone. If the command is killed, the next one
+on that tree first takes back what it did.
 
-Every hunk has to match at exactly its line, but with --only, where patches
-before it are missing. With --fuzz N it may stand elsewhere, and N lines of
-context at either end of a hunk may differ.
+--check changes nothing; its exit status is 0 if all of it is there (with
+--reverse: if nothing is), and 3 if it could be applied (taken back).
+
+Every hunk has to match at exactly its line, but with --only and --skip, where
+patches before it are missing. With --fuzz N it may stand elsewhere, and N
+lines of context at either end of a hunk may differ.
 
 --only takes some patches and the overlay's files that their headers name:
 '0350', '0350-reset-last-active', '0350,0370', the name of a series of
-commits, or a kind: 'upstream bug', 'cockroachdb', 'performance'. With
---reverse files stay that the tree's other patches need.
+commits, or a kind: 'upstream bug', 'cockroachdb', 'performance'. --skip takes
+the same names, and leaves these out. With --reverse files stay that the tree's
+other patches need.
 """
 
 import argparse
+import collections.abc
 import itertools
 import pathlib
 
+from keystone_crdb import commands
 from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import pins
+from keystone_crdb import process
 from keystone_crdb.series import application
 from keystone_crdb.series import export
 from keystone_crdb.series import hunks
+from keystone_crdb.series import replace
 from keystone_crdb.series import target
 
 
@@ -49,6 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--only', action='extend', default=[], metavar='NAME[,NAME]',
         type=_names, help='these patches only; may be given several times',
+    )
+    parser.add_argument(
+        '--skip', action='extend', default=[], metavar='NAME[,NAME]',
+        type=_names, help='all patches but these; may be given several times',
     )
     parser.add_argument(
         '--fuzz', type=_lines, default=hunks.EXACT, metavar='N',
@@ -80,9 +94,10 @@ def _lines(text: str) -> int:
     return int(text)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Run this verb.
 
+    :returns: one of commands.STATUSES
     :raises Failure: when something does not apply; then nothing is changed
     """
     pinned = pins.load()
@@ -103,8 +118,15 @@ def run(args: argparse.Namespace) -> None:
             args.site_packages.strip('/'),
         )
         console.say(f'{place}: set patches_path = {args.kolla.resolve()}')
+    elif args.check:
+        return _apply(args, wanted)
     else:
-        _apply(args, wanted)
+        tree = target.root(args.tree)
+        with process.orderly_end(), replace.alone(tree):
+            if application.recover(tree):
+                console.say(f'{tree}: took back what a killed apply did')
+            return _apply(args, wanted)
+    return commands.DONE
 
 
 def _mailboxes(
@@ -117,24 +139,18 @@ def _mailboxes(
         console.say(f'{path}: {count} commits for git am')
 
 
-def _apply(args: argparse.Namespace, wanted: list[str]) -> None:
-    fuzz = 0 if args.only and args.fuzz is hunks.EXACT else args.fuzz
+def _apply(args: argparse.Namespace, wanted: list[str]) -> int:
+    partly = args.only or args.skip
+    fuzz = 0 if partly and args.fuzz is hunks.EXACT else args.fuzz
     found = target.identify(args.tree, wanted)
-    named = {
-        one: [name for name in args.only
-              if application.knows(one.project, name)]
-        for one in found
-    }
-    unknown = set(args.only).difference(*named.values())
-    if unknown:
-        raise errors.Failure(
-            f'{args.tree} has no project with a patch called '
-            f'{", ".join(sorted(unknown))}'
-        )
+    for names in args.only, args.skip:
+        _check_known(args.tree, found, names)
     plans = [
-        application.plan(one, names, fuzz, args.reverse)
-        for one, names in named.items()
-        if names or not args.only
+        application.plan(
+            one, _of(one, args.only), fuzz, args.reverse, _of(one, args.skip)
+        )
+        for one in found
+        if not args.only or _of(one, args.only)
     ]
     for plan in plans:
         _report(plan)
@@ -143,6 +159,26 @@ def _apply(args: argparse.Namespace, wanted: list[str]) -> None:
         application.carry_out(todo)
     for plan in plans:
         console.say(f'{plan.target}: {_summary(plan, args.check)}')
+    return commands.MOVED if todo and args.check else commands.DONE
+
+
+def _of(one: target.Target, names: list[str]) -> list[str]:
+    """Return those of the names that are patches of a target's project."""
+    return [name for name in names if application.knows(one.project, name)]
+
+
+def _check_known(
+    tree: pathlib.Path, found: collections.abc.Iterable[target.Target],
+    names: collections.abc.Iterable[str],
+) -> None:
+    unknown = set(names).difference(
+        *(_of(one, list(names)) for one in found)
+    )
+    if unknown:
+        raise errors.Failure(
+            f'{tree} has no project with a patch called '
+            f'{", ".join(sorted(unknown))}'
+        )
 
 
 def _report(plan: application.Plan) -> None:
@@ -155,7 +191,7 @@ def _report(plan: application.Plan) -> None:
     ]
     rows += [['overlay', path, 'whole file'] for path in plan.laid]
     rows += [
-        [name.removesuffix('.patch'), path, 'left out: not installed']
+        [name.removesuffix('.patch'), path, 'left out: no place for it']
         for name, path in plan.skipped
     ]
     if plan.placements or plan.laid:
@@ -171,7 +207,12 @@ def _summary(plan: application.Plan, check: bool) -> str:
     if check:
         done = f'could be {done}'
     laid = 'taken away' if plan.reverse else 'laid'
-    return (
+    text = (
         f'{patches} patches {done}, {len(plan.laid)} overlay files '
         f'{f"could be {laid}" if check else laid}'
     )
+    if plan.passed:
+        names = ', '.join(one.path.stem for one in plan.passed)
+        state = 'not there' if plan.reverse else 'there already'
+        text += f'; passed over, as {state}: {names}'
+    return text

@@ -27,7 +27,7 @@ class ApplyTest(base.SeriesTestCase):
         for project in self.pinned.sources:
             tree = self.sdist(project, f'{project}-tree')
             before = base.content(tree)
-            self.call('apply', '--check', tree)
+            self.call('apply', '--check', tree, status=3)
             self.assertEqual(before, base.content(tree))
             self.call('apply', tree)
             self.assertEqual(self.by_quilt(project), base.content(tree))

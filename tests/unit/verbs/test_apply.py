@@ -88,14 +88,35 @@ class SdistTest(ApplyTestCase):
 
     def test_check_changes_nothing(self):
         before = self.snapshot()
-        self.assertIn('2 patches could be applied', self.done('--check'))
+        self.assertEqual(3, self.apply('--check'))
+        self.assertIn('2 patches could be applied', self.output.getvalue())
         self.assertEqual(before, self.snapshot())
+
+    def test_check_of_what_is_there(self):
+        self.assertIn('nothing to do', self.done('--check', '--reverse'))
+        self.done()
+        self.assertIn('nothing to do', self.done('--check'))
+        self.assertEqual(3, self.apply('--check', '--reverse'))
+        self.assertIn('could be taken back', self.output.getvalue())
 
     def test_twice(self):
         self.done()
         after = self.snapshot()
         self.assertIn('nothing to do', self.done())
         self.assertEqual(after, self.snapshot())
+
+    def test_egg_info_is_no_installed_package(self):
+        """`pip install --editable` leaves it, and git has no PKG-INFO."""
+        (self.target / 'PKG-INFO').rename(self.target / 'METADATA')
+        self.write('target/thing.egg-info/PKG-INFO', self.FILES['PKG-INFO'])
+        self.assertIn('unpacked sdist', self.done())
+        self.assertIn('changed 5\n', self.text('doc/it.rst'))
+
+    def test_without_its_tests(self):
+        (self.target / 'thing/tests/test_it.py').unlink()
+        (self.target / 'thing/tests').rmdir()
+        self.assertIn('test_it.py  left out', self.done())
+        self.assertIn('changed 20\n', self.text())
 
     def test_taken_back_twice(self):
         self.assertIn('nothing to do', self.done('--reverse'))
@@ -225,18 +246,23 @@ class SdistTest(ApplyTestCase):
     def test_wrong_fuzz(self):
         self.assertRaises(SystemExit, self.apply, '--fuzz', '-1')
 
+    def check_rest(self, there):
+        """Apply the rest, and check that it is as if all came at once."""
+        output = self.done()
+        self.assertIn(f'passed over, as there already: {there}', output)
+        after = self.snapshot()
+        self.done('--reverse')
+        self.done()
+        self.assertEqual(self.snapshot(), after)
+        self.assertIn('nothing to do', self.done())
+
     def test_half_applied(self):
         self.done('--only', 'one')
-        message = self.refused()
-        self.assertIn('half applied: 1 of 2 patches are there', message)
-        self.assertIn('apply --reverse --only one', message)
-        self.done('--reverse', '--only', 'one')
-        self.done()
+        self.check_rest('one')
 
     def test_half_applied_with_a_hole(self):
         self.done('--only', 'two')
-        message = self.refused()
-        self.assertIn('--reverse --only two', message)
+        self.check_rest('two')
 
     def test_half_applied_where_the_second_covers_the_first(self):
         second = self.diff(10).replace('-line 10', '-changed 10').replace(
@@ -245,7 +271,36 @@ class SdistTest(ApplyTestCase):
         self.series(one=self.diff(10), two=second, three=third)
         self.done('--only', 'one')
         self.done('--only', 'two')
-        self.assertIn('half applied: 2 of 3', self.refused())
+        self.check_rest('one, two')
+
+    def test_one_that_is_there_elsewhere_is_not_gone_on_with(self):
+        self.write('target/thing/__init__.py', base.numbered(30).replace(
+            'line 10\n', 'changed 10\n').replace('line 5\n', ''))
+        message = self.refused()
+        self.assertIn('its lines stand at line 6', message)
+
+    def test_half_applied_and_taken_back(self):
+        before = self.snapshot()
+        self.done('--only', 'two')
+        output = self.done('--reverse')
+        self.assertIn('passed over, as not there: one', output)
+        self.assertEqual(before, self.snapshot())
+
+    def test_skip(self):
+        self.write('target/thing/__init__.py', base.numbered(30).replace(
+            'line 10\n', 'rewritten\n'))
+        self.refused()
+        self.done('--skip', 'one')
+        self.assertIn('changed 20\n', self.text())
+        self.assertIn('rewritten\n', self.text())
+        self.assertIn('no project with a patch called three',
+                      self.refused('--skip', 'three'))
+
+    def test_a_hunk_that_is_there(self):
+        self.write('target/doc/it.rst', base.numbered(10).replace(
+            'line 5\n', 'changed 5\n'))
+        self.assertIn('what it makes is there already, at line 2',
+                      self.refused())
 
     def test_crlf(self):
         path = self.target / 'thing/__init__.py'
@@ -310,7 +365,7 @@ class SdistTest(ApplyTestCase):
                 return real(source, place)
             return fails
 
-        for step in range(7):
+        for step in range(6):
             count = iter(range(100))
             with mock.patch.object(replace.os, 'replace', fail_at(step)):
                 self.assertIn('No space left', self.refused())
@@ -420,7 +475,9 @@ class CheckoutTest(ApplyTestCase):
 
     def test_untracked_file_in_the_place_of_ours(self):
         self.write('target/thing/extra.py', 'mine\n')
-        self.assertIn('thing/extra.py', self.refused())
+        for words in (), ('--check',):
+            self.assertIn('thing/extra.py is there and is not committed',
+                          self.refused(*words))
 
     def test_other_untracked_files_do_not_matter(self):
         self.write('target/notes.txt', 'mine\n')
@@ -428,8 +485,14 @@ class CheckoutTest(ApplyTestCase):
         self.assertEqual('mine\n', self.text('notes.txt'))
 
     def test_half_applied(self):
-        self.done('--only', 'one')
-        self.assertIn('half applied: 1 of 2', self.refused())
+        for first in 'one', 'two':
+            self.done('--only', first)
+            self.done()
+            by_halves = self.git('rev-parse', 'HEAD^{tree}')
+            self.git('reset', '--quiet', '--hard', '1.0')
+            self.done()
+            self.assertEqual(by_halves, self.git('rev-parse', 'HEAD^{tree}'))
+            self.git('reset', '--quiet', '--hard', '1.0')
 
     def test_file_that_upstream_does_not_have(self):
         self.git('rm', '--quiet', 'doc/it.rst')
@@ -460,6 +523,17 @@ class CheckoutTest(ApplyTestCase):
         self.assertEqual(by_mail, self.git('rev-parse', 'HEAD^{tree}'))
 
 
+    def test_of_another_user(self):
+        """As in a container, whose checkout was made outside of it."""
+        if os.geteuid():
+            self.skipTest('only root can give files away')
+        self.useFixture(fixtures.EnvironmentVariable('SUDO_UID'))
+        for path in self.target, self.target / '.git':
+            os.chown(path, 65534, 65534)
+        self.done()
+        self.assertIn('changed 20\n', self.text())
+
+
 class InstalledTest(ApplyTestCase):
     def setUp(self):
         super().setUp()
@@ -484,10 +558,24 @@ class InstalledTest(ApplyTestCase):
     def test_series_without_what_is_not_installed(self):
         output = self.done()
         self.assertIn('thing 1.0, installed package', output)
-        self.assertRegex(output, r'two +doc/it.rst +left out: not installed')
+        self.assertRegex(output, r'two +doc/it.rst +left out: no place for it')
         self.assertIn('changed 20\n', self.text())
         self.assertIn('changed 10\n', self.text('thing/tests/test_it.py'))
         self.assertFalse((self.target / 'doc/it.rst').exists())
+
+    def test_root_of_a_virtual_environment(self):
+        venv = self.path / 'venv'
+        place = venv / 'lib/python3.13/site-packages'
+        place.parent.mkdir(parents=True)
+        self.target.rename(place)
+        (venv / 'lib64').symlink_to('lib')
+        self.target = venv
+        self.assertIn(f'it is installed in {place}', self.refused())
+        (venv / 'pyvenv.cfg').write_text('home = /usr/bin\n')
+        self.done()
+        self.assertIn('changed 20\n',
+                      (place / 'thing/__init__.py').read_text())
+        self.assertIn('nothing to do', self.done())
 
     def test_record_knows_what_changed(self):
         before = self.snapshot()
@@ -505,7 +593,7 @@ class InstalledTest(ApplyTestCase):
     def test_installed_without_its_tests(self):
         (self.target / 'thing/tests/test_it.py').unlink()
         (self.target / 'thing/tests').rmdir()
-        self.assertIn('test_it.py  left out: not installed', self.done())
+        self.assertIn('test_it.py  left out: no place for it', self.done())
         self.assertFalse((self.target / 'thing/tests').exists())
 
     def test_one_lost_file_is_not_left_out(self):
