@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """sdists from the Python index: the pinned ones are verified and cached."""
 
+import collections.abc
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -71,6 +73,34 @@ def release(project: str, version: str) -> pins.Source:
     return source
 
 
+def newest(project: str) -> str:
+    """Return the newest release on the Python index that fits our Python.
+
+    :raises Failure: when the index can't be asked
+    """
+    try:
+        text = console.run(
+            [
+                sys.executable, '-m', 'pip', 'index', 'versions',
+                '--disable-pip-version-check', project,
+            ],
+            log=f'newest-{project}',
+        )
+    except errors.Failure as exc:
+        raise errors.Failure(
+            f'could not ask the Python index for releases of {project}',
+            details=exc.details,
+            remedy="check pip's index, proxy and CA settings (pip config "
+            'list)',
+        ) from exc
+    found = re.search(r'^\S+ \((\S+)\)$', text, re.MULTILINE)
+    if not found:
+        raise errors.Failure(
+            f'pip says of {project} no newest release', details=text
+        )
+    return found[1]
+
+
 def unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
     """Unpack an sdist into a new folder.
 
@@ -91,6 +121,33 @@ def unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
         raise errors.Failure(
             f'{path} is no sdist', details=exc.details
         ) from exc
+
+
+@contextlib.contextmanager
+def reading(
+    source: pins.Source
+) -> collections.abc.Iterator[
+    collections.abc.Callable[[], collections.abc.Callable[[str], str]]
+]:
+    """Let a release's files be read as long as the context lasts.
+
+    :returns: context manager of a function that fetches and unpacks the
+        release, and returns a function that returns the text of a file by
+        its path, and raises FileNotFoundError
+    """
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
+        folder = pathlib.Path(scratch, source.project)
+
+        def read(path: str) -> str:
+            with open(folder / path, encoding='utf-8', newline='') as stream:
+                return stream.read()
+
+        def start() -> collections.abc.Callable[[str], str]:
+            if not folder.exists():
+                unpack(sdist(source), folder)
+            return read
+
+        yield start
 
 
 def _fetch(source: pins.Source, folder: str) -> str:

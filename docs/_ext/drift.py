@@ -15,6 +15,7 @@ from docutils import nodes
 from docutils import statemachine
 from docutils.parsers import rst
 
+from keystone_crdb import download
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.series import drift
@@ -64,7 +65,8 @@ def _column(source: pins.Source, pinned: pins.Pins) -> dict[str, str]:
     name = f'{source.project}=={source.version}'
     with origin.find(name, pinned) as found:
         (target,) = found.targets
-        judged, texts = drift.judge(target)
+        with download.reading(pinned.sources[source.project]) as read:
+            judged, files, texts = drift.judge(target, read)
         openers = drift.openers(target, texts)
     cells = {'patch': source.version}
     for one in judged:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import enum
 import pathlib
-import shutil
 import tempfile
 
 from keystone_crdb import paths
 from keystone_crdb.series import git
+from keystone_crdb.series import history as histories
 from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
 from keystone_crdb.series import presence
@@ -20,15 +21,13 @@ from keystone_crdb.series import replace
 from keystone_crdb.series import target as targets
 from keystone_crdb.series import tree
 
-#: How far back a patch is looked for in a history without the pinned tag.
-COMMITS = 1000
-
 
 class State(enum.Enum):
     """What can become of a patch, in order of how much work it is."""
 
     APPLIES = 'applies'
     MOVED = 'moved'
+    MERGES = 'merges'
     UPSTREAMED = 'upstreamed'
     CONFLICTS = 'conflicts'
 
@@ -40,12 +39,15 @@ class Judgement:
     :param name: of the patch or file
     :param placements: of its hunks
     :param how: of what is upstreamed: how that was found
+    :param commits: of upstream: what has the patch, or what changed the
+        lines that it no longer fits
     """
 
     name: str
     state: State
     placements: tuple[hunks.Placement, ...] = ()
     how: str | None = None
+    commits: tuple[histories.Commit, ...] = ()
 
     @property
     def conflicts(self) -> list[hunks.Placement]:
@@ -63,10 +65,15 @@ class Judgement:
             if not self.placements:
                 return 'upstream has a file of this name'
             count = len(self.conflicts)
-            return f'{count} of {len(self.placements)} hunks'
+            text = f'{count} of {len(self.placements)} hunks'
+            return f'{text}; {self.how}' if self.how else text
         if self.state is State.MOVED:
             return f'by {_range(self.offsets)} lines{self._doubts()}'
-        return self.how or ''
+        if self.state is State.MERGES:
+            count = len(self.conflicts)
+            return f'{count} of {len(self.placements)} hunks by a merge'
+        by = f' ({self.commits[0]})' if self.commits else ''
+        return f'{self.how or ""}{by}'
 
     def _doubts(self) -> str:
         doubted = [one for one in self.placements if one.others]
@@ -81,6 +88,11 @@ class Judgement:
         }
         if self.how:
             result['how'] = self.how
+        if self.commits:
+            result['commits'] = [
+                {'commit': one.name, 'subject': one.subject}
+                for one in self.commits
+            ]
         moved = [one for one in self.placements if one.offset or one.problem]
         if moved:
             result['hunks'] = [
@@ -100,40 +112,90 @@ def _range(offsets: list[int]) -> str:
     return f'{offsets[0]:+} to {offsets[-1]:+}'
 
 
+@dataclasses.dataclass
+class _Base:
+    """What the patches were made for, as far as they are applied to it.
+
+    :param read: returns a function that reads a file of the release; called
+        when a merge needs it, since that may have to be fetched
+    """
+
+    read: collections.abc.Callable[
+        [], collections.abc.Callable[[str], str]
+    ]
+    done: list[quilt.Patch] = dataclasses.field(default_factory=list)
+    texts: hunks.Texts | None = None
+
+    def merge(
+        self, patch: quilt.Patch, ours: hunks.Texts
+    ) -> dict[str, str] | None:
+        """Merge a patch into texts, as bump does; None where it conflicts."""
+        if self.texts is None:
+            self.texts = hunks.Texts(self.read())
+        for one in self.done:
+            hunks.attempt(one, self.texts, fuzz=0)
+        self.done.clear()
+        placed, theirs = presence.trial(patch, self.texts, reverse=False)
+        if any(one.problem for one in placed):
+            return None
+        result = {}
+        for file in patch.files:
+            sides = self.texts[file.path], ours[file.path], theirs[file.path]
+            if None in sides:
+                return None
+            merged = git.merge(*map(str, sides))
+            if merged is None:
+                return None
+            result[file.path] = merged
+        return result
+
+
 def judge(
-    target: targets.Target, history: History | None = None
-) -> tuple[list[Judgement], hunks.Texts]:
+    target: targets.Target,
+    read_base: collections.abc.Callable[
+        [], collections.abc.Callable[[str], str]
+    ],
+    history: histories.History | None = None,
+) -> tuple[list[Judgement], list[Judgement], hunks.Texts]:
     """Judge a project's series and overlay on a tree.
 
     A patch that conflicts is applied as far as it goes, so that those after
     it are judged on what they would meet.
 
+    :param read_base: called when a three-way merge has to be tried, returns
+        a function that reads a file of the release that the series is for
     :param history: upstream's commits, to find patches in, or None
-    :returns: a Judgement for each patch and each file of the overlay, and
-        the tree's new texts
+    :returns: a Judgement for each patch, and for each file of the overlay,
+        and the tree's new texts
     """
-    texts = hunks.Texts(lambda path: tree.read(target.path / path))
+    texts = hunks.Texts(target.read)
     patches = [
         kept for patch in quilt.load(target.project)
         if (kept := target.placeable(patch))
     ]
     there = presence.take_back(patches, texts)
-    judgements = [_judge(patch, texts, there, history) for patch in patches]
-    for path in overlay.files(target.project):
-        if target.has_place_for(str(path)):
-            judgements.append(_judge_file(target.project, path, texts))
-    return judgements, texts
+    base = _Base(read_base)
+    judgements = []
+    for patch in patches:
+        judgements.append(_judge(patch, texts, there, base, history))
+        base.done.append(patch)
+    files = [
+        _judge_file(target.project, path, texts)
+        for path in overlay.files(target.project)
+        if target.has_place_for(str(path))
+    ]
+    return judgements, files, texts
 
 
 def _judge(
-    patch: quilt.Patch, texts: hunks.Texts, there: set[str],
-    history: History | None,
+    patch: quilt.Patch, texts: hunks.Texts, there: set[str], base: _Base,
+    history: histories.History | None,
 ) -> Judgement:
     forward, with_it = presence.trial(patch, texts, reverse=False)
     name = patch.path.stem
     if patch.name in there:
         texts.update(with_it)
-        return Judgement(name, State.UPSTREAMED, (), 'its reverse applies')
+        return _upstreamed(patch, 'its reverse applies', history)
     if not any(one.problem for one in forward):
         texts.update(with_it)
         moved = any(one.offset for one in forward)
@@ -141,17 +203,42 @@ def _judge(
         return Judgement(name, state, tuple(forward))
     commit = history and history.find(patch)
     if commit:
-        return Judgement(name, State.UPSTREAMED, (),
-                         f'same patch-id as commit {commit[:12]}')
+        return Judgement(name, State.UPSTREAMED, (), 'same patch-id',
+                         (commit,))
     if all(
         presence.is_there(hunk, texts[file.path] or '')
         for file in patch.files
         for hunk in file
     ):
+        return _upstreamed(patch, 'the tree has its lines', history)
+    named = history and history.named(patch)
+    if history and named and history.does_the_same(named, patch):
         return Judgement(name, State.UPSTREAMED, (),
-                         'the tree has its lines')
-    texts.update(with_it)
-    return Judgement(name, State.CONFLICTS, tuple(forward))
+                         'its commit changes the same lines', (named,))
+    commits = tuple(history.changed(forward, texts)) if history else ()
+    if named:
+        texts.update(with_it)
+        return Judgement(name, State.CONFLICTS, tuple(forward),
+                         f'{named} has its Patch-Name and changes other '
+                         'lines', commits)
+    merged = base.merge(patch, texts)
+    if merged is None:
+        texts.update(with_it)
+        return Judgement(name, State.CONFLICTS, tuple(forward), None, commits)
+    if all(texts[path] == text for path, text in merged.items()):
+        return _upstreamed(patch, 'a merge leaves nothing of it', history)
+    texts.update(merged)
+    return Judgement(name, State.MERGES, tuple(forward), None, commits)
+
+
+def _upstreamed(
+    patch: quilt.Patch, how: str, history: histories.History | None
+) -> Judgement:
+    commit = history and history.introduced(patch)
+    return Judgement(
+        patch.path.stem, State.UPSTREAMED, (), how,
+        (commit,) if commit else (),
+    )
 
 
 def _judge_file(
@@ -179,8 +266,7 @@ def openers(
         return []
     with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as temporary:
         scratch = pathlib.Path(temporary)
-        shutil.copytree(target.path / target.package,
-                        scratch / target.package)
+        target.copy_package(scratch)
         replace.files(
             scratch,
             {path: text for path, text in texts.items()
@@ -200,37 +286,3 @@ def _exempted(opener: protection.Opener) -> protection.Opener:
     return dataclasses.replace(
         opener, protection=f'exempt: {reason}', problem=None
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class History:
-    """Upstream's commits up to a revision.
-
-    :param since: the tag of the release that the series is for
-    """
-
-    repository: pathlib.Path
-    revision: str
-    since: str
-
-    def find(self, patch: quilt.Patch) -> str | None:
-        """Return the commit that does to a patch's files what it does.
-
-        :returns: its hash, or None
-        """
-        diff = ''.join(
-            f'diff --git a/{file.path} b/{file.path}\n'
-            + quilt.diff(file, file.source_file, file.target_file)
-            for file in patch.files
-        )
-        (wanted,) = git.patch_ids(self.repository, diff.encode())
-        known = git.has(self.repository, self.since)
-        span = (
-            [f'{self.since}..{self.revision}'] if known
-            else ['--max-count', str(COMMITS), self.revision]
-        )
-        log = git.run(
-            self.repository, 'log', '--no-merges', '--patch', '--no-renames',
-            *span, '--', *(file.path for file in patch.files),
-        )
-        return git.patch_ids(self.repository, log).get(wanted)

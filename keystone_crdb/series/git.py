@@ -9,12 +9,15 @@ import fcntl
 import os
 import pathlib
 import subprocess
+import tempfile
 import time
 
 from keystone_crdb import errors
 
 #: Who made a patch, where its header does not say.
 AUTHOR = 'keystone-crdb <keystone-crdb@localhost>'
+#: What fetch() calls what came.
+FETCHED = 'refs/keystone-crdb/fetched'
 #: In git's folder, while a branch and its files go from one commit to another:
 #: the names of both.
 _JOURNAL = 'keystone-crdb-journal'
@@ -122,6 +125,28 @@ def has(repository: pathlib.Path, name: str) -> bool:
     return True
 
 
+def fetch(
+    repository: pathlib.Path, place: str, ref: str, depth: int
+) -> None:
+    """Make a bare repository with a part of another's history, as FETCHED.
+
+    :param place: the other's URL
+    :param ref: a branch or a tag there, a full ref, or a commit's full name
+    :param depth: how many commits to take
+    :raises Failure: when there is no such ref, or nothing answers
+    """
+    run(None, 'init', '--quiet', '--bare', str(repository))
+    try:
+        run(repository, 'fetch', '--quiet', '--depth', str(depth), '--',
+            place, f'+{ref}:{FETCHED}')
+    except errors.Failure as exc:
+        raise errors.Failure(
+            f'{place} gives no {ref}', details=exc.details,
+            remedy='name a branch, a tag, a full ref, or all 40 digits of a '
+            'commit',
+        ) from exc
+
+
 def patch_ids(repository: pathlib.Path, diffs: bytes) -> dict[str, str]:
     """Return what `git patch-id` calls diffs.
 
@@ -132,10 +157,27 @@ def patch_ids(repository: pathlib.Path, diffs: bytes) -> dict[str, str]:
     return dict(line.split() for line in ids.splitlines())
 
 
-def describe(repository: pathlib.Path) -> str | None:
-    """Return what `git describe` calls HEAD, or None without a tag."""
+def merge(base: str, ours: str, theirs: str) -> str | None:
+    """Merge two changes of a text, or return None where they conflict."""
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
+        names = []
+        for name, text in ('ours', ours), ('base', base), ('theirs', theirs):
+            path = pathlib.Path(scratch, name)
+            path.write_bytes(text.encode())
+            names.append(name)
+        result = subprocess.run(
+            ['git', 'merge-file', '--quiet', '--stdout', *names],
+            cwd=scratch, capture_output=True,
+        )
+    return None if result.returncode else result.stdout.decode()
+
+
+def describe(
+    repository: pathlib.Path, revision: str = 'HEAD'
+) -> str | None:
+    """Return what `git describe` calls a commit, or None without a tag."""
     try:
-        return run(repository, 'describe', '--tags').decode().strip()
+        return run(repository, 'describe', '--tags', revision).decode().strip()
     except errors.Failure:
         return None
 
@@ -288,12 +330,13 @@ def recover(repository: pathlib.Path) -> bool:
 
 def _take_back(repository: pathlib.Path, journal: pathlib.Path) -> None:
     names = journal.read_text().split()
-    # NOTE: git moves the branch last, when all files are in place.
-    if len(names) == 2 and revision(repository, 'HEAD') == names[0]:
+    if len(names) == 2:
         branch = run(repository, 'rev-parse', '--symbolic-full-name', 'HEAD')
         for name in ('index', 'HEAD', 'ORIG_HEAD', branch.decode().strip()):
             _git_path(repository, f'{name}.lock').unlink(missing_ok=True)
-        _reset(repository, *names)
+        # NOTE: git moves the branch last, when all files are in place.
+        if revision(repository, 'HEAD') == names[0]:
+            _reset(repository, *names)
     journal.unlink()
 
 

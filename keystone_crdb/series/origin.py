@@ -10,12 +10,12 @@ import tempfile
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import pins
-from keystone_crdb.series import drift
 from keystone_crdb.series import git
+from keystone_crdb.series import history
 from keystone_crdb.series import target
 
 #: How many commits of a remote branch are fetched.
-DEPTH = drift.COMMITS
+DEPTH = history.COMMITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,44 +24,55 @@ class Origin:
 
     :param name: as messages give it
     :param targets: what is in it
+    :param typed: what the person typed
     :param repository: where its history is, or None
     :param revision: in that repository
     """
 
     name: str
     targets: list[target.Target]
+    typed: str
     repository: pathlib.Path | None = None
     revision: str | None = None
 
-    def history(self, pinned: pins.Source) -> drift.History | None:
+    def history(self, pinned: pins.Source) -> history.History | None:
         """Return the commits to look for patches in, or None.
 
         :param pinned: the release that the series is for
         """
         if self.repository is None or self.revision is None:
             return None
-        return drift.History(self.repository, self.revision, pinned.version)
+        return history.History(self.repository, self.revision, pinned.version)
 
 
 @contextlib.contextmanager
 def find(name: str, pinned: pins.Pins) -> collections.abc.Iterator[Origin]:
     """Make a tree readable for as long as the context lasts.
 
-    :param name: PROJECT==VERSION of the Python index, a folder, an sdist, or
-        REPOSITORY@REF with the folder or URL of a git repository
+    :param name: PROJECT==VERSION of the Python index, or PROJECT for the
+        newest one there, a folder, an sdist, or REPOSITORY@REF with the
+        folder or URL of a git repository and the name of a branch or a tag,
+        a full ref, or a commit
     :raises Failure: when there is no such tree
     """
     with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as temporary:
         scratch = pathlib.Path(temporary)
         path = pathlib.Path(name)
         if '==' in name:
-            yield _release(name, pinned, scratch)
+            project, _, version = name.partition('==')
+            yield _release(name, project, version, pinned, scratch)
+        elif target.canonical(name) in pinned.sources:
+            version = download.newest(target.canonical(name))
+            yield _release(name, name, version, pinned, scratch)
         elif path.is_file():
             download.unpack(path, scratch / 'tree')
             yield _origin(name, scratch / 'tree', pinned)
         elif path.is_dir():
-            repository = path if (path / '.git').exists() else None
-            yield _origin(name, path, pinned, repository, 'HEAD')
+            if (path / '.git').exists():
+                yield _origin(name, path, pinned, path,
+                              git.revision(path, 'HEAD'))
+            else:
+                yield _origin(name, path, pinned)
         elif '@' in name:
             yield _revision(name, pinned, scratch)
         else:
@@ -75,20 +86,24 @@ def find(name: str, pinned: pins.Pins) -> collections.abc.Iterator[Origin]:
 def _origin(
     name: str, path: pathlib.Path, pinned: pins.Pins,
     repository: pathlib.Path | None = None, revision: str | None = None,
+    typed: str | None = None,
 ) -> Origin:
     targets = target.identify(path, list(pinned.sources))
-    return Origin(name, targets, repository, revision)
+    return Origin(name, targets, typed or name, repository, revision)
 
 
-def _release(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
-    project, _, version = name.partition('==')
+def _release(
+    name: str, project: str, version: str, pinned: pins.Pins,
+    scratch: pathlib.Path,
+) -> Origin:
     project = target.canonical(project)
     pinned.source(project)
     source = pinned.find(project, version) or download.release(
         project, version
     )
     download.unpack(download.sdist(source), scratch / 'tree')
-    return _origin(name, scratch / 'tree', pinned)
+    return _origin(f'{project}=={version}', scratch / 'tree', pinned,
+                   typed=name)
 
 
 def _revision(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
@@ -96,12 +111,8 @@ def _revision(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
     repository = pathlib.Path(place)
     if not repository.is_dir():
         repository = scratch / 'repository'
-        git.run(
-            scratch, 'clone', '--quiet', '--bare', '--single-branch',
-            '--depth', str(DEPTH), '--branch', ref, '--', place,
-            str(repository),
-        )
-        ref = 'HEAD'
+        git.fetch(repository, place, ref, DEPTH)
+        ref = git.FETCHED
     revision = git.revision(repository, ref)
     archive = scratch / 'archive.tar'
     git.run(
@@ -113,7 +124,12 @@ def _revision(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
     date = git.run(
         repository, 'show', '--no-patch', '--format=%cs', revision
     ).decode().strip()
-    return _origin(
+    found = _origin(
         f'{name} ({revision[:12]} of {date})', scratch / 'tree', pinned,
-        repository, revision,
+        repository, revision, name,
     )
+    version = git.describe(repository, revision)
+    return dataclasses.replace(found, targets=[
+        dataclasses.replace(one, version=one.version or version)
+        for one in found.targets
+    ])

@@ -8,6 +8,8 @@ import functools
 import importlib.metadata
 import pathlib
 import re
+import shutil
+import tarfile
 import tomllib
 
 from keystone_crdb import errors
@@ -99,6 +101,18 @@ class Target:
         if self.kind is Kind.CHECKOUT:
             return git.show(self.path, 'HEAD', path)
         return tree.read(self.path / path)
+
+    def copy_package(self, folder: pathlib.Path) -> None:
+        """Copy the Python package into a folder."""
+        if self.kind is not Kind.CHECKOUT:
+            shutil.copytree(self.path / self.package, folder / self.package)
+            return
+        archive = folder / f'{self.package}.tar'
+        git.run(self.path, 'archive', '--output', str(archive), 'HEAD',
+                self.package)
+        with tarfile.open(archive) as stream:
+            stream.extractall(folder, filter='data')
+        archive.unlink()
 
 
 def root(path: pathlib.Path) -> pathlib.Path:

@@ -1,50 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """Say what becomes of the patches on other trees.
 
-TARGET is a release (keystone==29.1.0), a folder (a checkout, an unpacked
-sdist, a site-packages), an sdist, or REPOSITORY@REF with the folder or the URL
-of a git repository. Without one: all releases that pins.toml lists. Each
-patch is one of:
+TARGET is a release (keystone==29.1.0), a project (keystone: its newest release
+on the Python index), a folder (a checkout, an unpacked sdist, a
+site-packages), an sdist, or REPOSITORY@REF with the folder or the URL of a git
+repository, where REF is a branch, a tag, a full ref or a commit. Of a checkout
+it reads what is committed. Without TARGET: all releases that pins.toml lists.
+Each patch is one of:
 
   applies     at exactly its lines
   moved       all of it is there, but some lines off
+  merges      a hunk matches nowhere, but a three-way merge takes it along
   upstreamed  the tree has it: its reverse applies, or a commit has the same
-              patch-id, or its lines are there in the same places
-  conflicts   a hunk matches nowhere; where it nearly does is shown
+              patch-id, or its lines are there in the same places; or a commit
+              with its Patch-Name changes the same lines
+  conflicts   a hunk matches nowhere; where it nearly does is shown, and the
+              commit of upstream that changed it
 
 For Keystone it also lists the functions there that open a database session
 and that the patches, as far as they apply, leave unprotected from
 serialization failures: what upstream added, and what a conflict left out.
 
-The exit status says what is the worst of it; ./build.sh help lists them.
+The exit status is 0 if there is nothing to do, 3 if ./build.sh bump does it
+alone, 4 if a person is needed, and 1 if a target could not be judged. With
+--baseline only what the earlier report does not have counts.
+
+--json, --junit and --markdown write a report; to - for standard output, where
+nothing else goes then.
 """
 
 import argparse
-import collections
-import datetime
-import json
+import contextlib
 import pathlib
 import sys
-import typing
 
-from keystone_crdb import commands
 from keystone_crdb import console
+from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import pins
 from keystone_crdb.series import drift
+from keystone_crdb.series import drift_report
 from keystone_crdb.series import origin
 from keystone_crdb.series import protection
 from keystone_crdb.series import target as targets
 
-#: What is found of one target, as JSON has it.
-Report = dict[str, typing.Any]
-#: The exit status that a state means.
-STATUS = {
-    drift.State.APPLIES: commands.DONE,
-    drift.State.MOVED: commands.MOVED,
-    drift.State.UPSTREAMED: commands.MOVED,
-    drift.State.CONFLICTS: commands.CONFLICTS,
-}
+STDOUT = pathlib.Path('-')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,70 +52,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'targets', nargs='*', metavar='TARGET', help='what to look at'
     )
+    for name in drift_report.FORMATS:
+        parser.add_argument(
+            f'--{name}', metavar='FILE', type=pathlib.Path,
+            help='write a report there; - is standard output',
+        )
     parser.add_argument(
-        '--json', metavar='FILE', type=pathlib.Path,
-        help='write all that was found there as well; - is standard output, '
-        'and nothing else goes there then',
+        '--baseline', metavar='FILE', type=pathlib.Path,
+        help='a report by --json: what it has does not count',
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run this verb.
 
-    :raises Failure: when a target can't be read
+    :returns: one of commands.STATUSES
+    :raises Failure: when a report can't be read or written
     """
+    wanted = {
+        name: getattr(args, name) for name in drift_report.FORMATS
+        if getattr(args, name)
+    }
+    if list(wanted.values()).count(STDOUT) > 1:
+        raise errors.Failure('only one report can be on standard output')
+    known = drift_report.baseline(args.baseline) if args.baseline else ()
+    with contextlib.ExitStack() as stack:
+        if STDOUT in wanted.values():
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        data = drift_report.report(_entries(args.targets), known)
+        if len(data['targets']) > 1:
+            _print_totals(data['targets'])
+        if args.baseline:
+            console.say(f'without what {args.baseline} has: exit status '
+                        f'{data["status"]}')
+    for name, path in wanted.items():
+        _write(path, drift_report.FORMATS[name](data))
+    return data['status']
+
+
+def _entries(names: list[str]) -> list[drift_report.Entry]:
     pinned = pins.load()
-    names = args.targets or [
+    names = names or [
         f'{project}=={source.version}'
         for project, sources in pinned.releases.items()
         for source in sources
     ]
-    quiet = args.json == pathlib.Path('-')
-    reports = []
+    entries = []
     for name in names:
-        with origin.find(name, pinned) as found:
-            for target in found.targets:
-                history = found.history(pinned.sources[target.project])
-                judged, texts = drift.judge(target, history)
-                openers = drift.openers(target, texts)
-                reports.append(_data(pinned, found, target, judged, openers))
-                if not quiet:
-                    _print(found, target, judged, openers)
-    if len(reports) > 1 and not quiet:
-        _print_totals(reports)
-    if args.json:
-        _write(args.json, json.dumps(reports, indent=1) + '\n')
-    return max(_status(report) for report in reports)
+        try:
+            with origin.find(name, pinned) as found:
+                entries += [
+                    _judge(pinned, found, target) for target in found.targets
+                ]
+        except errors.Failure as exc:
+            console.warn(f'{name}: {exc}')
+            entries.append(drift_report.failed(name, exc))
+    return entries
 
 
-def _status(report: Report) -> int:
-    if report['unprotected']:
-        return commands.CONFLICTS
-    return max(
-        (STATUS[drift.State(patch['state'])] for patch in report['patches']),
-        default=0,
-    )
-
-
-def _data(
-    pinned: pins.Pins, found: origin.Origin, target: targets.Target,
-    judged: list[drift.Judgement], openers: list[protection.Opener],
-) -> Report:
-    """Return the report on one target, for JSON."""
-    return {
-        'target': found.name,
-        'project': target.project,
-        'version': target.version,
-        'series': pinned.local_version(target.project),
-        'date': datetime.date.today().isoformat(),
-        'patches': [one.data() for one in judged],
-        'sessions': len(openers),
-        'unprotected': [
-            {'file': one.path, 'line': one.line, 'function': one.name,
-             'problem': one.problem}
-            for one in openers if one.problem
-        ],
-    }
+def _judge(
+    pinned: pins.Pins, found: origin.Origin, target: targets.Target
+) -> drift_report.Entry:
+    source = pinned.sources[target.project]
+    with download.reading(source) as read:
+        judged, files, texts = drift.judge(
+            target, read, found.history(source)
+        )
+    openers = drift.openers(target, texts)
+    _print(found, target, [*judged, *files], openers)
+    return drift_report.entry(pinned, found, target, judged, files, openers)
 
 
 def _print(
@@ -135,6 +140,8 @@ def _print(
                 console.say(f'{placement.where} {placement.problem}')
                 for line in (placement.details or '').splitlines():
                     console.note(line)
+            for commit in one.commits:
+                console.note(f'upstream: {commit}')
     if openers:
         bare = [one for one in openers if one.problem]
         console.say(
@@ -145,24 +152,19 @@ def _print(
             console.note(f'{opener} {opener.problem}')
 
 
-def _print_totals(reports: list[Report]) -> None:
+def _print_totals(entries: list[drift_report.Entry]) -> None:
     console.say()
-    states = [state.value for state in drift.State]
-    rows = []
-    for report in reports:
-        count = collections.Counter(
-            patch['state'] for patch in report['patches']
-        )
-        rows.append([
-            report['project'], report['target'],
-            *(count[state] for state in states),
-            len(report['unprotected']) if report['sessions'] else '',
-        ])
-    console.table(['project', 'target', *states, 'unprotected'], rows)
+    console.table(
+        ['project', 'target', *drift_report.totals_heads()],
+        [
+            [one['project'], one['name'], *drift_report.counts(one)]
+            for one in entries if not one['error']
+        ],
+    )
 
 
 def _write(path: pathlib.Path, text: str) -> None:
-    if path == pathlib.Path('-'):
+    if path == STDOUT:
         sys.stdout.write(text)
         return
     try:

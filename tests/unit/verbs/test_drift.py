@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tarfile
+from xml.etree import ElementTree
 
 import fixtures
 
@@ -45,8 +46,9 @@ class DriftTestCase(base.ProjectTestCase):
             status, cli.main(['drift', *targets, '--json', str(report)]),
             self.output.getvalue(),
         )
-        self.report = json.loads(report.read_text())
-        return {one['name']: one for one in self.report[-1]['patches']}
+        self.report = json.loads(report.read_text())['targets']
+        found = [*self.report[-1]['patches'], *self.report[-1]['overlay']]
+        return {one['name']: one for one in found}
 
     def states(self, *targets, status=0):
         patches = self.drift(*targets, status=status)
@@ -129,6 +131,33 @@ class StatesTest(DriftTestCase):
         self.assertEqual('upstreamed', states['overlay/thing/same.py'])
 
 
+class MergesTest(DriftTestCase):
+    """Context that changed, which git can merge and patch cannot."""
+
+    def test_merges(self):
+        self.change('line 7\n', 'rewritten\n')
+        patches = self.drift(status=3)
+        self.assertEqual('merges', patches['one']['state'])
+        self.assertEqual('applies', patches['two']['state'])
+        self.assertRegex(self.output.getvalue(),
+                         r'one +merges +1 of 1 hunks by a merge')
+
+    def test_those_after_it_meet_what_was_merged(self):
+        self.series(
+            one=self.diff(10),
+            two=self.diff(10).replace('-line', '-changed').replace(
+                '+changed', '+twice'),
+        )
+        self.change('line 7\n', 'rewritten\n')
+        self.assertEqual({'one': 'merges', 'two': 'merges'},
+                         self.states(status=3))
+
+    def test_the_same_change_beside_another(self):
+        self.series(one=self.diff(10) + self.diff(10, file='thing/other.py'))
+        self.change('line 10\n', 'changed 10\n')
+        self.assertEqual({'one': 'merges'}, self.states(status=3))
+
+
 class UpstreamedTest(DriftTestCase):
     def upstreamed(self, name):
         patches = self.drift(status=3)
@@ -197,7 +226,7 @@ class UpstreamedTest(DriftTestCase):
         self.series(one=self.diff(10).replace('+changed 10\n', '').replace(
             '+7,7', '+7,6'))
         self.change('line 8\n', 'something else\n')
-        self.assertEqual('conflicts', self.states(status=4)['one'])
+        self.assertEqual('merges', self.states(status=3)['one'])
         self.change('line 10\n', '')
         self.assertEqual('the tree has its lines', self.upstreamed('one'))
 
@@ -238,7 +267,7 @@ class OriginsTest(DriftTestCase):
             'conflicts', self.states(f'{self.target}@next', status=4)['one']
         )
         self.assertRegex(
-            self.report[0]['target'], r'@next \([0-9a-f]{12} of 20'
+            self.report[0]['name'], r'@next \([0-9a-f]{12} of 20'
         )
         self.assertEqual('applies', self.states()['one'])
 
@@ -263,8 +292,96 @@ class OriginsTest(DriftTestCase):
         self.commit('Go on')
         patches = self.drift(f'{self.target}@HEAD', status=3)
         self.assertEqual('upstreamed', patches['one']['state'])
-        self.assertRegex(patches['one']['how'],
-                         '^same patch-id as commit [0-9a-f]{12}$')
+        self.assertEqual('same patch-id', patches['one']['how'])
+        (commit,) = patches['one']['commits']
+        self.assertRegex(commit['commit'], '^[0-9a-f]{40}$')
+        self.assertEqual('Change a line', commit['subject'])
+
+    def test_commit_that_has_the_lines(self):
+        self.repository()
+        self.change('line 10\n', 'a long line of thirty\n')
+        self.commit('Change more')
+        self.series(one=self.diff(10).replace('+changed 10', '+a long line '
+                                              'of thirty'))
+        self.change('line 30\n', 'a later line\n')
+        self.commit('Later')
+        self.change('line 8\n', 'another\n')
+        self.commit('Latest')
+        (commit,) = self.drift(status=3)['one']['commits']
+        self.assertEqual('Change more', commit['subject'])
+
+    def test_commit_that_took_the_lines(self):
+        text = base.numbered(40).replace('line 10\n', 'the line number 10\n')
+        self.write('target/thing/__init__.py', text)
+        self.series(one=self.diff(10).replace('-line', '-the line number'))
+        self.repository()
+        self.change('the line number 10\n', 'rewritten\n')
+        self.commit('Rewrite')
+        self.change('line 30\n', 'later\n')
+        self.commit('Later')
+        (commit,) = self.drift(status=4)['one']['commits']
+        self.assertEqual('Rewrite', commit['subject'])
+        self.assertIn('Rewrite\n', self.output.getvalue())
+
+    def rebased(self, line):
+        """Commit a patch as a rebase of one's own has it."""
+        self.repository()
+        self.change('line 10\n', f'{line}\n')
+        self.commit('Change a line\n\nPatch-Name: one.patch\n')
+        self.change('line 9\n', 'their line 9\n')
+        self.commit('Theirs')
+        self.change(f'{line}\nline 11\n', f'{line}\nthey line 11\n')
+        self.change(f'{line}\n', 'and on\n')
+        self.commit('And on')
+
+    def test_a_rebase_of_ones_own(self):
+        self.repository()
+        self.change('line 9\n', 'their line 9\n')
+        self.commit('Theirs')
+        self.change('line 10\n', 'changed 10\n')
+        self.commit('Change a line\n\nPatch-Name: one.patch\n')
+        self.change('changed 10\nline 11\n', 'and on\n')
+        self.commit('On top')
+        found = self.drift(status=3)['one']
+        self.assertEqual('its commit changes the same lines', found['how'])
+        self.assertEqual('Change a line', found['commits'][0]['subject'])
+
+    def test_a_rebase_of_ones_own_that_changes_other_lines(self):
+        self.rebased('mended')
+        found = self.drift(status=4)['one']
+        self.assertEqual('conflicts', found['state'])
+        self.assertIn('has its Patch-Name and changes other', found['how'])
+
+    def test_commit_and_full_ref_of_a_url(self):
+        self.repository()
+        commit = subprocess.run(
+            ['git', 'rev-parse', 'HEAD'], cwd=self.target, check=True,
+            capture_output=True, text=True,
+        ).stdout.strip()
+        self.git('config', 'uploadpack.allowAnySHA1InWant', 'true')
+        for ref in commit, 'refs/heads/master', '1.0':
+            self.drift(f'file://{self.target}@{ref}')
+            self.assertEqual(commit, self.report[0]['commit'])
+        self.assertEqual(1, cli.main(['drift', f'file://{self.target}@none']))
+        self.assertIn('gives no none', self.output.getvalue())
+
+    def test_what_is_not_committed_does_not_count(self):
+        self.repository()
+        self.change('line 10\n', 'rewritten\n')
+        self.assertEqual('applies', self.states()['one'])
+
+    def test_newest_release(self):
+        def pip(command, log, **options):
+            if 'versions' in command:
+                self.assertEqual('thing', command[-1])
+                return 'WARNING: odd\nthing (1.0)\nAvailable: 1.0\n'
+            return run(command, log, **options)
+
+        run = console.run
+        self.useFixture(fixtures.MockPatchObject(console, 'run', pip))
+        self.assertEqual('applies', self.states('thing')['one'])
+        self.assertEqual('thing', self.report[0]['target'])
+        self.assertEqual('thing==1.0', self.report[0]['name'])
 
     def test_sdist(self):
         self.assertEqual('applies', self.states(str(self.sdist))['one'])
@@ -309,7 +426,7 @@ class OriginsTest(DriftTestCase):
         self.drift('thing==1.0', str(self.target), status=4)
         self.assertEqual(2, len(self.report))
         self.assertRegex(self.output.getvalue(),
-                         r'thing +thing==1.0 +2 +0 +0 +0\n')
+                         r'thing +thing==1.0 +2 +0 +0 +0 +0 +0 of 0')
 
     def test_nothing_of_that_name(self):
         for name, words in (
@@ -320,8 +437,113 @@ class OriginsTest(DriftTestCase):
             self.assertEqual(1, cli.main(['drift', name]))
             self.assertIn(words, self.output.getvalue())
 
-    def test_json_alone_on_standard_output(self):
-        self.assertEqual(0, cli.main(['drift', str(self.target), '--json',
-                                      '-']))
-        report = json.loads(self.output.getvalue())
-        self.assertEqual(str(self.target), report[0]['target'])
+
+
+class ReportTest(DriftTestCase):
+    """The forms of the report, and what a baseline takes out."""
+
+    SCHEMA = json.loads((base.ROOT / 'docs/drift.schema.json').read_text())
+
+    def check_shape(self, schema, data):
+        """Check data against the few words of JSON Schema that are used."""
+        schema = self.SCHEMA['$defs'][schema['$ref'].rpartition('/')[2]] if (
+            '$ref' in schema) else schema
+        kinds = {
+            'object': dict, 'array': list, 'string': str, 'integer': int,
+            'boolean': bool, 'null': type(None),
+        }
+        wanted = schema['type']
+        wanted = wanted if isinstance(wanted, list) else [wanted]
+        self.assertIsInstance(data, tuple(kinds[one] for one in wanted))
+        if 'enum' in schema:
+            self.assertIn(data, schema['enum'])
+        if isinstance(data, dict):
+            self.assertEqual(set(), set(schema['required']) - set(data))
+            for name, value in data.items():
+                self.check_shape(schema['properties'][name], value)
+        if isinstance(data, list):
+            for value in data:
+                self.check_shape(schema['items'], value)
+
+    def run_drift(self, *words, status=0):
+        self.output.truncate(0)
+        self.output.seek(0)
+        self.assertEqual(status, cli.main(['drift', *words]),
+                         self.output.getvalue())
+        return self.output.getvalue()
+
+    def reported(self, kind, *words, status=0):
+        path = self.path / f'report.{kind}'
+        self.run_drift(*words, f'--{kind}', str(path), status=status)
+        return path.read_text()
+
+    def conflict(self):
+        self.write('overlay/thing/thing/extra.py', 'extra = 1\n')
+        self.change('line 10\n', 'rewritten\n')
+
+    def test_schema(self):
+        self.conflict()
+        data = json.loads(self.reported(
+            'json', str(self.target), 'none', status=1))
+        self.check_shape(self.SCHEMA, data)
+        self.assertEqual(
+            (1, [4, 1]),
+            (data['status'], [one['status'] for one in data['targets']]),
+        )
+        self.assertIn('no such folder', data['targets'][1]['error'])
+
+    def test_alone_on_standard_output(self):
+        # NOTE: A release that is verified is said on standard output.
+        out = io.StringIO()
+        self.useFixture(fixtures.MonkeyPatch('sys.stdout', out))
+        self.assertEqual(0, cli.main(['drift', 'thing==1.0', '--json', '-']))
+        self.assertEqual('thing==1.0',
+                         json.loads(out.getvalue())['targets'][0]['target'])
+        self.assertEqual(
+            1, cli.main(['drift', 'thing==1.0', '--json', '-', '--junit',
+                         '-']))
+
+    def test_junit(self):
+        self.conflict()
+        root = ElementTree.fromstring(  # noqa: S314 - we wrote it
+            self.reported('junit', str(self.target), 'none', status=1))
+        first, second = root
+        self.assertEqual(
+            ('3', '1', '0', '0'),
+            tuple(first.get(name)
+                  for name in ('tests', 'failures', 'errors', 'skipped')))
+        case = first.find('testcase')
+        self.assertEqual('one', case.get('name'))
+        self.assertIn('thing/__init__.py: hunk 1', case.find('failure').text)
+        self.assertEqual('1', second.get('errors'))
+
+    def test_markdown(self):
+        self.conflict()
+        text = self.reported('markdown', str(self.target), status=4)
+        self.assertIn(': a person is needed\n', text)
+        self.assertIn('| 1 | 0 | 0 | 0 | 1 | 1 of 1 |', text)
+        self.assertIn('* `one`: conflicts\n  * thing/__init__.py: hunk 1',
+                      text)
+
+    def test_baseline(self):
+        self.conflict()
+        before = self.path / 'before.json'
+        words = str(self.target), '--json', str(before)
+        self.run_drift(*words, status=4)
+        known = str(self.target), '--baseline', str(before)
+        self.assertIn('exit status 0', self.run_drift(*known))
+        self.assertIn('`one` (known): conflicts',
+                      self.reported('markdown', *known))
+        self.assertIn('<skipped', self.reported('junit', *known))
+        self.change('line 10\n', 'rewritten\n', 'thing/other.py')
+        self.run_drift(*known, status=4)
+        self.run_drift(*words, status=4)
+        self.run_drift(*known)
+
+    def test_baseline_that_is_none(self):
+        for text in '{', '[]', '{"schema": 0}', '{"schema": 1}':
+            path = self.write('odd.json', text)
+            self.assertIn('is no report of drift', self.run_drift(
+                str(self.target), '--baseline', str(path), status=1))
+        self.assertIn('No such file', self.run_drift(
+            str(self.target), '--baseline', 'none', status=1))
