@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The series in the forms that other tools take: git am, Kolla."""
+"""The series in the forms that other tools take.
+
+They are git am, Kolla, dpkg-source or quilt, and rpmbuild.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from keystone_crdb.series import git
 from keystone_crdb.series import hunks
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
+from keystone_crdb.series import replace
 from keystone_crdb.series import tree
 
 if typing.TYPE_CHECKING:
@@ -26,6 +30,10 @@ if typing.TYPE_CHECKING:
 
 #: The image whose build installs Keystone: https://opendev.org/openstack/kolla
 KOLLA_IMAGE = 'keystone-base'
+#: Our folder beside the patches of a downstream's own.
+OURS = 'keystone-crdb'
+#: The number of our first patch in a spec file.
+RPM_FIRST = 9000
 #: Where Kolla's images have their Python packages, below /.
 KOLLA_SITE_PACKAGES = 'var/lib/kolla/venv/lib/python3/site-packages'
 
@@ -126,7 +134,8 @@ def _added(path: str, text: str) -> str:
 
     An empty one is made by git's header, which GNU patch knows as well.
     """
-    header = f'diff --git {path} {path}\nnew file mode 100644\n'
+    before = f'a/{path.removeprefix("b/")}' if path[:2] == 'b/' else path
+    header = f'diff --git {before} {path}\nnew file mode 100644\n'
     if not text:
         return f'{header}index 0000000..e69de29\n'
     lines = text.removesuffix('\n').split('\n')
@@ -137,3 +146,109 @@ def _added(path: str, text: str) -> str:
         f'{header}--- /dev/null\n+++ {path}\n@@ -0,0 +1,{len(lines)} @@\n'
         f'{body}'
     )
+
+
+def source_diffs(
+    project: str,
+) -> collections.abc.Iterator[tuple[str, str]]:
+    """Yield name and text of each patch, the overlay as the first one.
+
+    They are for `patch -p1` in the source, and have DEP-3 headers.
+    """
+    added = [
+        _added(f'b/{path}', tree.read(paths.OVERLAY / project / path))
+        for path in overlay.files(project)
+    ]
+    if added:
+        yield '0000-overlay.patch', _OVERLAY_HEADER + ''.join(added)
+    for patch in quilt.load(project):
+        yield patch.path.name, tree.read(patch.path)
+
+
+_OVERLAY_HEADER = """\
+Description: Add the files that the CockroachDB patches need
+Origin: vendor, keystone-crdb
+Forwarded: not-needed
+---
+"""
+
+
+def beneath(project: str, folder: pathlib.Path) -> int:
+    """Put the series under the one of a downstream, in its quilt folder.
+
+    Our patches come first, so that each of their hunks is at its line. They
+    lie in a folder of their own; one that is there already is replaced.
+
+    :param folder: such as debian/patches; may be missing
+    :returns: how many patches that are
+    :raises Failure: when some of the downstream's are applied
+    """
+    applied = folder.parent.parent / '.pc/applied-patches'
+    if applied.exists() and applied.read_text().strip():
+        raise errors.Failure(
+            f'{folder.parent.parent} has patches applied, and ours come '
+            'before these',
+            remedy=f'take them back first: QUILT_PATCHES={folder} quilt '
+            'pop -a; or unpack it with dpkg-source --skip-patches -x',
+        )
+    files = dict(source_diffs(project))
+    names = [f'{OURS}/{name}' for name in files]
+    series = _theirs(folder)
+    texts: dict[str, str | None] = dict.fromkeys(_ours(folder))
+    texts.update({f'{OURS}/{name}': text for name, text in files.items()})
+    texts['series'] = ''.join(f'{line}\n' for line in [*names, *series])
+    replace.files(folder, texts)
+    return len(names)
+
+
+def from_beneath(folder: pathlib.Path) -> int:
+    """Take the series out of the quilt folder of a downstream.
+
+    :returns: how many patches that were
+    """
+    ours = _ours(folder)
+    if ours:
+        series = _theirs(folder)
+        texts: dict[str, str | None] = dict.fromkeys(ours)
+        texts['series'] = ''.join(f'{line}\n' for line in series) or None
+        replace.files(folder, texts)
+    return len(ours)
+
+
+def _theirs(folder: pathlib.Path) -> list[str]:
+    """Return the lines of a series that are not ours."""
+    path = folder / 'series'
+    lines = tree.read(path).splitlines() if path.exists() else []
+    return [line for line in lines if not line.startswith(f'{OURS}/')]
+
+
+def _ours(folder: pathlib.Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.glob(f'{OURS}/*')
+    )
+
+
+def rpm(projects: list[str], folder: pathlib.Path) -> list[pathlib.Path]:
+    """Write the patches, and a fragment for the spec file of each project.
+
+    :returns: the fragments
+    :raises Failure: when there is such a folder already
+    """
+    if folder.exists():
+        raise errors.Failure(
+            f'{folder} is there already', remedy='remove it, or name another'
+        )
+    texts: dict[str, str | None] = {}
+    fragments = []
+    for project in projects:
+        lines = []
+        for number, (name, text) in enumerate(
+            source_diffs(project), RPM_FIRST
+        ):
+            texts[f'{OURS}-{project}-{name}'] = text
+            lines.append(f'Patch{number}: {OURS}-{project}-{name}\n')
+        fragment = f'{OURS}-{project}.inc'
+        texts[fragment] = ''.join(lines)
+        fragments.append(folder / fragment)
+    replace.files(folder, texts)
+    return fragments

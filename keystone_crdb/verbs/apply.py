@@ -78,6 +78,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of TREE: write what Kolla's patches_path wants there",
     )
     parser.add_argument(
+        '--debian', metavar='FOLDER', type=pathlib.Path,
+        help="instead of TREE: put the series under a source package's own, "
+        'in its debian/patches; with --reverse take it out again',
+    )
+    parser.add_argument(
+        '--quilt', metavar='FOLDER', type=pathlib.Path,
+        help='as --debian, where FOLDER is the one with the series; needs '
+        '--project',
+    )
+    parser.add_argument(
+        '--rpm', metavar='FOLDER', type=pathlib.Path,
+        help='instead of TREE: write patches and the lines of a spec file '
+        'there',
+    )
+    parser.add_argument(
         '--site-packages', metavar='PATH', default=export.KOLLA_SITE_PACKAGES,
         help='with --kolla: where its images have their Python packages, '
         'below / (default: %(default)s)',
@@ -104,10 +119,13 @@ def run(args: argparse.Namespace) -> int:
     if args.project:
         pinned.source(args.project)
     wanted = [args.project] if args.project else list(pinned.sources)
-    destinations = [args.tree, args.mailbox, args.kolla]
+    destinations = [
+        args.tree, args.mailbox, args.kolla, args.debian, args.quilt, args.rpm
+    ]
     if sum(one is not None for one in destinations) != 1:
         raise errors.Failure(
-            'name one TREE, or a folder for --mailbox or --kolla',
+            'name one TREE, or a folder for --mailbox, --kolla, --debian, '
+            '--quilt or --rpm',
             remedy='./build.sh apply --help',
         )
     if args.mailbox:
@@ -118,6 +136,17 @@ def run(args: argparse.Namespace) -> int:
             args.site_packages.strip('/'),
         )
         console.say(f'{place}: set patches_path = {args.kolla.resolve()}')
+    elif args.debian:
+        project = args.project or _debian_source(args.debian, wanted)
+        _beneath(project, args.debian / 'debian/patches', args.reverse)
+    elif args.quilt:
+        if not args.project:
+            raise errors.Failure('--quilt needs --project')
+        _beneath(args.project, args.quilt, args.reverse)
+    elif args.rpm:
+        for path in export.rpm(wanted, args.rpm):
+            console.say(f'{path}: lines for the spec file, which '
+                        '%autosetup -p1 applies')
     elif args.check:
         return _apply(args, wanted)
     else:
@@ -127,6 +156,33 @@ def run(args: argparse.Namespace) -> int:
                 console.say(f'{tree}: took back what a killed apply did')
             return _apply(args, wanted)
     return commands.DONE
+
+
+def _debian_source(folder: pathlib.Path, wanted: list[str]) -> str:
+    """Return the project of a source package, by its changelog."""
+    path = folder / 'debian/changelog'
+    try:
+        name = path.read_text().partition(' ')[0].removeprefix('python-')
+    except FileNotFoundError as exc:
+        raise errors.Failure(
+            f'{path} is missing',
+            remedy='name the unpacked source package: dpkg-source -x',
+        ) from exc
+    if target.canonical(name) not in wanted:
+        raise errors.Failure(
+            f'{folder} is the source package {name}, and none of '
+            f'{" or ".join(wanted)}'
+        )
+    return target.canonical(name)
+
+
+def _beneath(project: str, folder: pathlib.Path, reverse: bool) -> None:
+    if reverse:
+        console.say(f'{folder}: took out {export.from_beneath(folder)} '
+                    'patches')
+        return
+    count = export.beneath(project, folder)
+    console.say(f'{folder}: put {count} patches before the others')
 
 
 def _mailboxes(

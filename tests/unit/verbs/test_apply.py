@@ -4,6 +4,7 @@ import csv
 import hashlib
 import mailbox
 import os
+import shutil
 import subprocess
 from unittest import mock
 
@@ -645,3 +646,122 @@ class KollaTest(ApplyTestCase):
         self.assertEqual(1, cli.main(['apply', '--kolla', str(folder)]))
         self.assertIn('is there already', self.output.getvalue())
         self.assertEqual(['keystone-base'], os.listdir(folder))
+
+
+class DownstreamTest(ApplyTestCase):
+    """A series beside those of packages."""
+
+    def setUp(self):
+        super().setUp()
+        self.write('target/debian/changelog', 'python-thing (1.0-1) sid;\n')
+        self.write('target/debian/patches/theirs.patch',
+                   self.diff(26))
+        self.write('target/debian/patches/series', '# why\ntheirs.patch\n')
+        self.write('overlay/thing/thing/empty.py', '')
+
+    def debian(self, *words, status=0):
+        self.assertEqual(
+            status, cli.main(['apply', '--debian', str(self.target), *words]),
+            self.output.getvalue(),
+        )
+        return self.output.getvalue()
+
+    def quilt(self, *words):
+        subprocess.run(
+            ['quilt', '--quiltrc=-', *words], cwd=self.target, check=True,
+            capture_output=True,
+            env={**os.environ, 'QUILT_PATCHES': 'debian/patches'},
+        )
+
+    def test_put_under_theirs_and_taken_out(self):
+        before = self.snapshot()
+        self.debian()
+        self.assertEqual(
+            ['keystone-crdb/0000-overlay.patch', 'keystone-crdb/one.patch',
+             'keystone-crdb/two.patch', '# why', 'theirs.patch'],
+            self.text('debian/patches/series').splitlines(),
+        )
+        once = self.snapshot()
+        self.debian()
+        self.assertEqual(once, self.snapshot())
+        self.quilt('push', '-a', '--fuzz=0')
+        for number in (10, 20, 26):
+            self.assertIn(f'changed {number}\n', self.text())
+        self.assertEqual('extra = 1\n', self.text('thing/extra.py'))
+        self.assertEqual('', self.text('thing/empty.py'))
+        self.assertIn('quilt pop -a', self.debian(status=1))
+        self.quilt('pop', '-a')
+        shutil.rmtree(self.target / '.pc')
+        self.assertIn('took out 3 patches', self.debian('--reverse'))
+        self.assertEqual(before, self.snapshot())
+        self.assertIn('took out 0 patches', self.debian('--reverse'))
+
+    def test_package_without_patches(self):
+        shutil.rmtree(self.target / 'debian/patches')
+        before = self.snapshot()
+        self.debian()
+        self.debian('--reverse')
+        self.assertEqual(before, self.snapshot())
+
+    def test_by_dpkg_source(self):
+        if not shutil.which('dpkg-source'):
+            self.skipTest('dpkg-source is not installed')
+        self.write('target/debian/changelog', (
+            'thing (1.0-1) unstable; urgency=low\n\n  * New.\n\n'
+            ' -- T <t@localhost>  Sun, 22 Nov 2026 12:00:00 +0000\n'))
+        self.write('target/debian/control', (
+            'Source: thing\nMaintainer: T <t@localhost>\n\n'
+            'Package: thing\nArchitecture: all\nDescription: A thing\n'))
+        self.write('target/debian/source/format', '3.0 (quilt)\n')
+        self.write('target/debian/rules', '')
+        (self.path / 'thing_1.0.orig.tar.gz').write_bytes(
+            self._sdist_of_target())
+        self.debian()
+        subprocess.run(['dpkg-source', '-b', 'target'], cwd=self.path,
+                       check=True, capture_output=True)
+        subprocess.run(
+            ['dpkg-source', '--no-check', '-x', 'thing_1.0-1.dsc', 'out'],
+            cwd=self.path, check=True, capture_output=True,
+        )
+        for name in 'thing/__init__.py', 'thing/extra.py':
+            text = (self.path / 'out' / name).read_text()
+            self.assertIn('changed 20\n' if 'init' in name else 'extra', text)
+
+    def _sdist_of_target(self):
+        names = [f'target/{name}' for name in self.FILES]
+        return subprocess.run(
+            ['tar', '--create', '--gzip', *names], cwd=self.path, check=True,
+            capture_output=True,
+        ).stdout
+
+    def test_another_package(self):
+        self.write('target/debian/changelog', 'nova (1.0-1) sid;\n')
+        self.assertIn('is the source package nova', self.debian(status=1))
+        (self.target / 'debian/changelog').unlink()
+        self.assertIn('changelog is missing', self.debian(status=1))
+
+    def test_quilt_folder(self):
+        folder = str(self.target / 'debian/patches')
+        words = ['apply', '--quilt', folder]
+        self.assertEqual(1, cli.main(words))
+        self.assertIn('--quilt needs --project', self.output.getvalue())
+        self.assertEqual(0, cli.main([*words, '--project', 'thing']))
+        self.assertIn('keystone-crdb/one.patch',
+                      self.text('debian/patches/series'))
+
+    def test_rpm(self):
+        folder = self.path / 'rpm'
+        words = ['apply', '--rpm', str(folder)]
+        self.assertEqual(0, cli.main(words), self.output.getvalue())
+        lines = (folder / 'keystone-crdb-thing.inc').read_text().splitlines()
+        self.assertEqual('Patch9000: keystone-crdb-thing-0000-overlay.patch',
+                         lines[0])
+        for line in lines:
+            with open(folder / line.partition(': ')[2]) as patch:
+                subprocess.run(['patch', '-p1', '--fuzz=0'], stdin=patch,
+                               cwd=self.target, check=True,
+                               capture_output=True)
+        self.assertIn('changed 20\n', self.text())
+        self.assertEqual('extra = 1\n', self.text('thing/extra.py'))
+        self.assertEqual(1, cli.main(words))
+        self.assertIn('is there already', self.output.getvalue())
