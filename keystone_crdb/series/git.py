@@ -341,8 +341,8 @@ def _take_back(repository: pathlib.Path, journal: pathlib.Path) -> None:
 
 
 def _reset(repository: pathlib.Path, old: str, new: str) -> None:
-    ours = _changed(repository, '--diff-filter=AMD', old, new)
-    others = set(_changed(repository, old)) - set(ours)
+    ours = changed(repository, '--diff-filter=AMD', old, new)
+    others = set(changed(repository, old)) - set(ours)
     if others:
         raise errors.Failure(
             f'{repository} was changed after an apply had been killed there',
@@ -350,7 +350,7 @@ def _reset(repository: pathlib.Path, old: str, new: str) -> None:
             remedy='git stash these changes, and type the command again',
         )
     run(repository, 'reset', '--quiet', '--hard', old)
-    for path in _changed(repository, '--diff-filter=A', old, new):
+    for path in changed(repository, '--diff-filter=A', old, new):
         place = repository / path
         place.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -358,7 +358,8 @@ def _reset(repository: pathlib.Path, old: str, new: str) -> None:
                 parent.rmdir()
 
 
-def _changed(repository: pathlib.Path, *words: str) -> list[str]:
+def changed(repository: pathlib.Path, *words: str) -> list[str]:
+    """Return the paths that `git diff` with some words names."""
     names = run(
         repository, 'diff', '--name-only', '--no-renames', '-z', *words
     ).decode()

@@ -6,6 +6,7 @@ branch on the older one, and `git rebase` takes it to the newer one, with a
 three-way merge where lines changed.
 """
 
+import collections.abc
 import contextlib
 import dataclasses
 import datetime
@@ -168,15 +169,14 @@ def result(repository: pathlib.Path, source: pins.Source) -> Result:
     with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as scratch:
         staged = pathlib.Path(scratch) / source.project
         shutil.copytree(folder, staged)
-        diffs = _diffs(repository)
-        _write(staged, diffs)
+        _write(staged, diffs(repository, 'new..series'))
         for name, change in refresh.changes(source, staged).items():
             (staged / name).write_text(change.text)
         outcomes = {}
         for name in quilt.names(folder):
-            outcomes[name] = _outcome(folder / name, staged / name)
+            outcomes[name] = outcome(folder / name, staged / name)
             if outcomes[name] == 'merged':
-                _date(staged / name)
+                set_date(staged / name)
         texts = {
             path.name: tree.read(staged / path.name)
             if (staged / path.name).exists() else None
@@ -191,47 +191,60 @@ def result(repository: pathlib.Path, source: pins.Source) -> Result:
         )
 
 
-def _diffs(repository: pathlib.Path) -> dict[str, str]:
-    """Return the diff of each rebased patch by its name."""
+def diffs(
+    repository: pathlib.Path, span: str,
+    without: collections.abc.Iterable[str] = (),
+) -> dict[str, str]:
+    """Return what each commit of a patch changes, by the patch's name.
+
+    :param span: the commits, as git names a range
+    :param without: paths to leave out
+    :raises Failure: when a commit is of no patch, or two are of the same
+    """
     listing = git.run(
-        repository, 'log', '--reverse', '--format=%H %s%x00'
-        '%(trailers:key=Patch-Name,valueonly)%x00', 'new..series',
+        repository, 'log', '--reverse', '--no-merges', '--format=%H %s%x00'
+        '%(trailers:key=Patch-Name,valueonly)%x00', span,
     ).decode().split('\0')
-    diffs = {}
-    for title, name in zip(listing[::2], listing[1::2], strict=False):
+    found: dict[str, str] = {}
+    for title, trailer in zip(listing[::2], listing[1::2], strict=False):
         commit, _, subject = title.strip().partition(' ')
-        if not name.strip():
+        name = trailer.strip()
+        if not name or name in found:
             raise errors.Failure(
-                f'"{subject}" in {repository} is the commit of no patch',
+                f'"{subject}" in {repository} is '
+                + (f'another commit of {name}' if name
+                   else 'the commit of no patch'),
                 remedy='squash it into one, or give it a trailer '
                 'Patch-Name: NAME.patch',
             )
         text = git.run(
             repository, 'show', '--format=', '--no-renames', '--no-color',
             '--no-ext-diff', '--src-prefix=a/', '--dst-prefix=b/', commit,
+            '--', '.', *(f':(exclude,literal){path}' for path in without),
         ).decode()
-        diffs[name.strip()] = re.sub(
+        found[name] = re.sub(
             r'^(diff --git|index) .*\n', '', text, flags=re.MULTILINE
         )
-    return diffs
+    return found
 
 
-def _write(folder: pathlib.Path, diffs: dict[str, str]) -> None:
+def _write(folder: pathlib.Path, found: dict[str, str]) -> None:
     lines = tree.read(folder / 'series').splitlines(keepends=True)
     kept = []
     for line in lines:
         name = line.partition('#')[0].strip()
-        if name and name not in diffs:
+        if name and name not in found:
             (folder / name).unlink()
             continue
         kept.append(line)
         if name:
             patch = quilt.read(folder / name)
-            (folder / name).write_text(f'{patch.header}\n{diffs[name]}')
+            (folder / name).write_text(f'{patch.header}\n{found[name]}')
     (folder / 'series').write_text(''.join(kept))
 
 
-def _outcome(before: pathlib.Path, after: pathlib.Path) -> str:
+def outcome(before: pathlib.Path, after: pathlib.Path) -> str:
+    """Say what became of a patch, as Result has it."""
     if not after.exists():
         return 'dropped: upstream has it'
     if tree.read(before) == tree.read(after):
@@ -243,7 +256,7 @@ def _outcome(before: pathlib.Path, after: pathlib.Path) -> str:
     return 'moved' if without_lines[0] == without_lines[1] else 'merged'
 
 
-def _date(path: pathlib.Path) -> None:
+def set_date(path: pathlib.Path) -> None:
     """Put today's date in a patch's Last-Update."""
     known = header.check(quilt.read(path))['Last-Update']
     today = datetime.date.today().isoformat()

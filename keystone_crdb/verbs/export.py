@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write patches as commits that can be proposed to upstream.
+"""Write patches as commits for upstream, or commits as patches.
 
 --gerrit FOLDER makes a git repository with a branch that has a commit for
 each PATCH, on top of the release that the series is for or of --onto: with
@@ -14,9 +14,18 @@ any it is 'upstream bug'.
     ./build.sh export --gerrit /tmp/g --bug 0350=2012345 0350
     ./build.sh export --gerrit /tmp/g --onto ~/keystone@master last-active
 
-Refused are a patch without a bug, unless --without-bug says that there is
-none; one that needs others of the series, unless --with-needed takes them
-along; and one that the vulnerability team has to see first, unless
+--series REPOSITORY is the way back: it writes patches/ and overlay/ anew from
+the commits of a checkout to which ./build.sh apply has applied the series.
+Each commit is the patch that its trailer Patch-Name names, and its message is
+the header. So the series can be changed by git commit --amend and git rebase
+--interactive. REPOSITORY@REF takes another branch.
+
+    ./build.sh apply ~/src/keystone
+    ./build.sh export --series ~/src/keystone
+
+Refused by --gerrit are a patch without a bug, unless --without-bug says that
+there is none; one that needs others of the series, unless --with-needed takes
+them along; and one that the vulnerability team has to see first, unless
 --after-disclosure says that it has been made public.
 """
 
@@ -28,14 +37,18 @@ import typing
 
 from keystone_crdb import console
 from keystone_crdb import errors
+from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.series import application
+from keystone_crdb.series import from_commits
 from keystone_crdb.series import gerrit
+from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import needs
 from keystone_crdb.series import origin
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
+from keystone_crdb.series import replace
 from keystone_crdb.series import style
 from keystone_crdb.series import target as targets
 
@@ -48,9 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'patches', nargs='*', metavar='PATCH', help='what to export'
     )
-    parser.add_argument(
-        '--gerrit', metavar='FOLDER', type=pathlib.Path, required=True,
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        '--gerrit', metavar='FOLDER', type=pathlib.Path,
         help='the git repository to make',
+    )
+    where.add_argument(
+        '--series', metavar='REPOSITORY[@REF]',
+        help='the git repository to read, whose commits become the series',
+    )
+    parser.add_argument(
+        '--since', metavar='REF',
+        help='with --series: the commit below the patches (default: the one '
+        'below the oldest Patch-Name)',
     )
     parser.add_argument(
         '--project', metavar='NAME',
@@ -105,6 +128,9 @@ def run(args: argparse.Namespace) -> None:
         is no repository, but where only --check failed
     """
     pinned = pins.load()
+    if args.series:
+        _read_series(args, pinned)
+        return
     project = args.project or _project(args.patches, pinned)
     source = pinned.source(project)
     series = quilt.load(project)
@@ -133,6 +159,28 @@ def run(args: argparse.Namespace) -> None:
         f'{args.gerrit}: {len(changes)} commits on {found.name}, in the '
         f'branch {branch}'
     )
+
+
+def _read_series(args: argparse.Namespace, pinned: pins.Pins) -> None:
+    if args.patches:
+        raise errors.Failure('--series takes all commits, and no PATCH')
+    place, at, ref = args.series.rpartition('@')
+    repository, last = (place, ref) if at else (args.series, 'HEAD')
+    path = pathlib.Path(repository)
+    if not at:
+        git.check_clean(path)
+    (found,) = targets.identify(path, list(pinned.sources))
+    base = args.since or from_commits.find_base(path, last)
+    texts, outcomes = from_commits.read(
+        pinned.sources[found.project], path, base, last
+    )
+    replace.files(paths.ROOT, texts)
+    console.table(
+        ['patch', ''],
+        [row for row in outcomes.items() if row[1] != 'as it was'],
+    )
+    console.say(f'{len(texts)} files of patches/ and overlay/ are changed; '
+                './build.sh source --force makes the trees of them')
 
 
 def _project(names: list[str], pinned: pins.Pins) -> str:

@@ -7,6 +7,8 @@ import yaml
 
 from keystone_crdb import cli
 from keystone_crdb import errors
+from keystone_crdb import system
+from keystone_crdb.series import tree
 from tests.unit import base
 
 TESTS = '''\
@@ -317,3 +319,155 @@ class ExportTest(base.ProjectTestCase):
                              status=1)
         self.assertIn('2 of 2 commits do not please', output)
         self.assertEqual(2, output.count('is odd'))
+
+
+class SeriesTest(base.ProjectTestCase):
+    """A series that becomes commits, and commits that become a series."""
+
+    FILES = ExportTest.FILES
+
+    def setUp(self):
+        super().setUp()
+        for name, value in (
+            ('CONFIG_GLOBAL', os.devnull), ('CONFIG_NOSYSTEM', '1'),
+            ('AUTHOR_NAME', 'T'), ('AUTHOR_EMAIL', 't@example.org'),
+            ('COMMITTER_NAME', 'T'), ('COMMITTER_EMAIL', 't@example.org'),
+        ):
+            self.useFixture(fixtures.EnvironmentVariable(f'GIT_{name}', value))
+        self.useFixture(fixtures.MockPatchObject(system, 'require'))
+        self.write('overlay/thing/thing/extra.py', 'extra = 1\n')
+        self.series(
+            overlay={'one': ['thing/extra.py']},
+            one=self.diff(10), two=self.diff(20),
+        )
+        series = self.path / 'patches/thing/series'
+        series.write_text('# first\none.patch\n# then\ntwo.patch\n')
+        self.git_tree = self.path / 'git'
+        for name, text in self.FILES.items():
+            if name != 'PKG-INFO':
+                self.write(f'git/{name}', text)
+        self.git('init', '--quiet')
+        self.commit('Upstream')
+        self.call('apply', str(self.git_tree))
+
+    def git(self, *words):
+        subprocess.run(['git', *words], cwd=self.git_tree, check=True,
+                       capture_output=True)
+
+    def commit(self, *words):
+        self.git('add', '--all')
+        self.git('commit', '--quiet', '--message', *words)
+
+    def call(self, *words, status=0):
+        self.output.truncate(0)
+        self.output.seek(0)
+        self.assertEqual(status, cli.main(list(words)),
+                         self.output.getvalue())
+        return self.output.getvalue()
+
+    def export(self, *words, status=0):
+        return self.call('export', '--series', str(self.git_tree), *words,
+                         status=status)
+
+    def snapshot(self):
+        return {
+            str(path.relative_to(self.path)): path.read_text()
+            for folder in ('patches', 'overlay')
+            for path in (self.path / folder).rglob('*') if path.is_file()
+        }
+
+    def change(self, before, after):
+        path = self.git_tree / 'thing/__init__.py'
+        self.assertIn(before, path.read_text())
+        path.write_text(path.read_text().replace(before, after))
+
+    def test_nothing_changed(self):
+        before = self.snapshot()
+        self.assertIn('0 files', self.export())
+        self.assertEqual(before, self.snapshot())
+
+    def test_order_of_files_is_kept(self):
+        self.git('reset', '--quiet', '--hard', 'HEAD~2')
+        self.series(
+            overlay={'one': ['thing/extra.py']},
+            one=self.diff(10) + (
+                '--- a/pyproject.toml\n+++ b/pyproject.toml\n'
+                '@@ -1,2 +1,3 @@\n [project]\n name = "thing"\n+# more\n'
+            ),
+        )
+        self.call('apply', str(self.git_tree))
+        self.assertIn('0 files', self.export())
+
+    def test_amended(self):
+        before = self.snapshot()
+        self.change('changed 20\n', 'mended 20\n')
+        self.write('git/thing/extra.py', 'extra = 2\n')
+        self.git('commit', '--quiet', '--all', '--amend', '--no-edit')
+        self.assertRegex(self.export(), r'two.patch +changed')
+        after = self.snapshot()
+        self.assertEqual(
+            {'overlay/thing/thing/extra.py', 'patches/thing/two.patch'},
+            {name for name in after if after[name] != before[name]},
+        )
+        text = after['patches/thing/two.patch']
+        self.assertIn('+mended 20\n', text)
+        self.assertIn('Drop-When: the test is gone\n---\n--- a/', text)
+        self.assertNotIn('2026-11-22', text.replace('Patch-Name', ''))
+
+    def test_a_new_one_in_the_middle(self):
+        two = subprocess.run(
+            ['git', 'log', '-1', '--format=%B'], cwd=self.git_tree,
+            check=True, capture_output=True, text=True,
+        ).stdout
+        self.git('reset', '--quiet', '--hard', 'HEAD^')
+        self.change('line 28\n', 'new 28\n')
+        self.write('git/thing/more.py', 'more = 1\n')
+        message = two.replace('two.patch', 'new.patch').replace(
+            'wants it so.', 'wants it so.\n\nAnd more.').replace(
+            'Patch-Name', 'Overlay: thing/more.py\nPatch-Name')
+        self.commit(message)
+        self.change('line 20\n', 'changed 20\n')
+        self.commit(two)
+        self.export()
+        after = self.snapshot()
+        self.assertEqual('# first\none.patch\nnew.patch\n# then\ntwo.patch\n',
+                         after['patches/thing/series'])
+        self.assertIn(
+            'Description: Change a line\n Because the test wants it so.\n .\n'
+            ' And more.\nOrigin: ', after['patches/thing/new.patch'])
+        self.assertEqual('more = 1\n', after['overlay/thing/thing/more.py'])
+        tree.make(self.source)
+
+    def test_one_that_is_gone(self):
+        self.git('reset', '--quiet', '--hard', 'HEAD^')
+        self.assertIn('no commit has it: removed', self.export())
+        self.assertNotIn('patches/thing/two.patch', self.snapshot())
+
+    def refused(self, words):
+        before = self.snapshot()
+        self.assertIn(words, self.export(status=1))
+        self.assertEqual(before, self.snapshot())
+
+    def test_commit_of_no_patch(self):
+        self.change('line 28\n', 'new 28\n')
+        self.commit('Odd')
+        self.refused('"Odd" in')
+
+    def test_file_that_no_header_names(self):
+        self.write('git/thing/more.py', 'more = 1\n')
+        self.git('add', '--all')
+        self.git('commit', '--quiet', '--all', '--amend', '--no-edit')
+        self.refused('thing/more.py: a commit adds it, and no field Overlay')
+
+    def test_header_without_a_field(self):
+        self.git('commit', '--quiet', '--amend', '--message',
+                 'Short\n\nWhy.\n\nPatch-Name: two.patch')
+        self.refused('its header has no Origin')
+
+    def test_without_patches(self):
+        self.git('reset', '--quiet', '--hard', 'HEAD~2')
+        self.refused('has no commit with a Patch-Name')
+
+    def test_changes_that_are_not_committed(self):
+        self.change('line 28\n', 'new 28\n')
+        self.refused('not committed')
