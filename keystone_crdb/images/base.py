@@ -28,6 +28,9 @@ _EXCLUDED = (
 )
 _INCLUDED = ('/usr/share/doc/*/copyright',)
 
+#: Debian's keys, which apt trusts on Debian only.
+_KEYRING = pathlib.Path('/usr/share/keyrings/debian-archive-keyring.gpg')
+
 
 @dataclasses.dataclass(frozen=True)
 class Base:
@@ -115,21 +118,23 @@ def bootstrap(
 
     :param image: suite and mirror
     :param epoch: date of what is made, in seconds since 1970
-    :param require: installs mmdebstrap where it may, or raises Failure
+    :param require: installs mmdebstrap and Debian's keys where it may, or
+        raises Failure
     :returns: a tar
-    :raises Failure: when mmdebstrap is missing or fails
+    :raises Failure: if mmdebstrap is missing or fails
     """
     folder = paths.CACHE / 'base'
     archive = folder / f'{recipe(image)}.tar'
     if archive.exists():
         return archive
-    if shutil.which('mmdebstrap') is None:
+    if shutil.which('mmdebstrap') is None or not _KEYRING.exists():
         require()
     folder.mkdir(parents=True, exist_ok=True)
     partial = pathlib.Path(f'{archive}.part')
     with console.step(f'Making a base image of Debian {image.suite}'):
         console.run(
-            _bootstrap_command(image, partial), log='base-bootstrap',
+            [*_bootstrap_command(image, partial), f'--keyring={_KEYRING}'],
+            log='base-bootstrap',
             env=dict(os.environ, SOURCE_DATE_EPOCH=str(epoch)),
         )
         partial.rename(archive)
@@ -152,7 +157,8 @@ def ensure(
     """Make sure that the engine has the base image.
 
     :param wanted: reference of an image to take instead of the pinned one
-    :param require: installs mmdebstrap where it may, or raises Failure
+    :param require: installs mmdebstrap and Debian's keys where it may, or
+        raises Failure
     :raises Failure: when it can neither be pulled nor made
     """
     image = pinned.image

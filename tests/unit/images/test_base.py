@@ -43,6 +43,13 @@ class BaseTest(test_engine.EngineTestCase):
                     f'keystone_crdb.paths.{name}', self.path / name.lower()
                 )
             )
+        self.keyring = self.path / 'debian.gpg'
+        self.keyring.touch()
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb.images.base._KEYRING', self.keyring
+            )
+        )
         self.engine = FakeEngine()
         self.pins = pins.load()
 
@@ -96,6 +103,15 @@ class BaseTest(test_engine.EngineTestCase):
         self._pull_fails()
         self._ensure(require=lambda: self.fake('mmdebstrap', MMDEBSTRAP))
         self.assertEqual(1, len(self.calls('mmdebstrap')))
+
+    def test_debians_keys_are_asked_for_and_used(self):
+        self._pull_fails()
+        self.fake('mmdebstrap', MMDEBSTRAP)
+        self.keyring.unlink()
+        self._ensure(require=self.keyring.touch)
+        self.assertTrue(self.keyring.exists())
+        [words] = self.calls('mmdebstrap')
+        self.assertIn(f'--keyring={self.keyring}', words)
 
     def test_wanted_one_is_not_replaced(self):
         self._pull_fails()
