@@ -12,6 +12,9 @@ import typing
 from keystone_crdb import errors
 from keystone_crdb import paths
 
+#: Seconds after which a command that runs is reported on, again and again.
+REPORT_EVERY = 30
+
 #: (title, seconds) of every step that ended, in order, for the summary.
 finished_steps: list[tuple[str, float]] = []
 
@@ -65,19 +68,21 @@ def run(
 ) -> str:
     """Run a command with its output in a log file.
 
+    The log's last line is printed every REPORT_EVERY seconds.
+
     :param log: name of the log below build/logs, without suffix
     :param env: the whole environment, or None for this process's own
     :param stdin: an open file, or None for no input
     :returns: what the command printed, both streams
-    :raises Failure: when the program is missing or exits with non-zero;
-        it quotes the end of the log and names its file
+    :raises Failure: if the program is missing or exits with non-zero; it
+        quotes the end of the log and names its file
     """
     paths.LOGS.mkdir(parents=True, exist_ok=True)
     log_file = paths.LOGS / f'{log}.log'
     words = [str(word) for word in command]
     with open(log_file, 'w+', errors='replace') as output:
         try:
-            result = subprocess.run(
+            process = subprocess.Popen(
                 words, cwd=cwd, env=env, stdin=stdin or subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT,
             )
@@ -86,12 +91,31 @@ def run(
                 f'{words[0]} is not installed',
                 remedy='see bindep.txt for the package that has it',
             ) from exc
+        _wait(process, log_file)
         output.seek(0)
         text = output.read()
-    if result.returncode != 0:
+    if process.returncode != 0:
         raise errors.Failure(
-            f'{" ".join(words[:3])} ... ended with {result.returncode}',
+            f'{" ".join(words[:3])} ... ended with {process.returncode}',
             details=errors.tail(text),
             remedy=f'all of its output is in {log_file}',
         )
     return text
+
+
+def _wait(process: subprocess.Popen[bytes], log_file: pathlib.Path) -> None:
+    """Wait for a command to end, and report on it meanwhile."""
+    start = time.monotonic()
+    try:
+        while True:
+            try:
+                process.wait(REPORT_EVERY)
+                return
+            except subprocess.TimeoutExpired:
+                seconds = time.monotonic() - start
+                last = errors.end_of(log_file).rpartition('\n')[2].strip()
+                note(f'{seconds:.0f} s: {last[:60] or "no output yet"}')
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise

@@ -130,3 +130,27 @@ class ConsoleRunTest(base.TestCase):
                 errors.Failure, console.run, ['no-such-program'], 'x'
             )
         self.assertIn('no-such-program is not installed', str(exc))
+
+    def test_long_command_is_reported_on(self):
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb.console.REPORT_EVERY', 0.2)
+        )
+        said = self.useFixture(fixtures.StringStream('stdout')).stream
+        self.useFixture(fixtures.MonkeyPatch('sys.stdout', said))
+        console.run(['sh', '-c', 'echo one; echo step 2; sleep 0.5'], 'x')
+        said.seek(0)
+        self.assertIn('    0 s: step 2\n', said.read())
+
+    def test_interrupted_command_is_ended(self):
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb.console.REPORT_EVERY', 0.2)
+        )
+        with mock.patch.object(
+            console, 'note', side_effect=KeyboardInterrupt
+        ):
+            self.assertRaises(
+                KeyboardInterrupt, console.run,
+                ['sh', '-c', 'echo $$; exec sleep 60'], 'x',
+            )
+        pid = int((self.path / 'x.log').read_text())
+        self.assertRaises(ProcessLookupError, os.kill, pid, 0)
