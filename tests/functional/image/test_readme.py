@@ -49,6 +49,8 @@ class ReadmeTest(base.TestCase):
         )
         if not shutil.which('sudo'):
             self._program('sudo', 'exec "$@"')
+        (self.folder / 'build').symlink_to(paths.BUILD)
+        smoke.client()
         secrets = self.folder / 'secrets'
         secrets.mkdir()
         # The container's network is its own, as the README has it.
@@ -81,8 +83,7 @@ class ReadmeTest(base.TestCase):
             for key, value in os.environ.items()
             if not key.startswith('OS_')
         }
-        programs = (self.folder / 'bin', smoke.client().parent)
-        environ['PATH'] = ':'.join([*map(str, programs), environ['PATH']])
+        environ['PATH'] = f'{self.folder / "bin"}:{environ["PATH"]}'
         return {
             'args': ['bash', '-euc', script],
             'cwd': self.folder,
