@@ -17,6 +17,7 @@ import typing
 
 from keystone_crdb import checks
 from keystone_crdb import console
+from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.checks import evidence
@@ -157,6 +158,19 @@ def _write_state(outcomes: dict[str, Outcome]) -> None:
     replace.files(FOLDER, {_STATE.name: json.dumps(fields, indent=1) + '\n'})
 
 
+def _try_database(steps: collections.abc.Iterable[Step]) -> None:
+    """Name the database, and make and drop one on it.
+
+    Without this each of the checks would fail of the same cause, some of
+    them after minutes.
+
+    :raises Failure: if there is no database, or its user may not do that
+    """
+    if any('database' in checks.find(step.check).needs for step in steps):
+        with databases.start() as server, server.temporary('validate'):
+            console.say(server.describe())
+
+
 def _run(step: Step, of: str) -> Outcome:
     """Run a step, and keep its result where it passed."""
     (evidence.MADE / f'{step.name()}.json').unlink(missing_ok=True)
@@ -183,11 +197,13 @@ def run(
         returns it; the first database that there is without it
     :param restart: whether to run again what has passed already
     :returns: whether all have passed
-    :raises Failure: before anything is run, for an unknown check
+    :raises Failure: before anything is run, for an unknown check or a
+        database that cannot be used
     """
     steps = choose(names)
     outcomes = {} if restart else _read_state()
     with _environment(chosen or {}) as database:
+        _try_database(steps)
         for number, step in enumerate(steps, 1):
             of = _identity(step, database)
             last = outcomes.get(step.name())

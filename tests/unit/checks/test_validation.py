@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import json
 import os
 
 import fixtures
 
 from keystone_crdb import checks
+from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import gate
@@ -26,6 +28,7 @@ class ValidationTest(base.TestCase):
             (evidence, 'KEPT', self.path / 'validated'),
             (evidence, '_checkout', lambda: ('0' * 40, True)),
             (gate, 'run', self._gate),
+            (databases, 'start', self._database),
         ):
             self.useFixture(
                 fixtures.MockPatchObject(module, name, value)
@@ -35,6 +38,20 @@ class ValidationTest(base.TestCase):
         self.folder = folder
         self.ran = []
         self.failing = set()
+        self.refused = None
+
+    @contextlib.contextmanager
+    def _database(self):
+        yield self
+
+    @contextlib.contextmanager
+    def temporary(self, name):
+        if self.refused:
+            raise errors.Failure(self.refused)
+        yield name
+
+    def describe(self):
+        return 'database: one of the test'
 
     def _gate(self, chosen, words):
         (check,) = chosen
@@ -121,6 +138,24 @@ class ValidationTest(base.TestCase):
             fixtures.MockPatchObject(gate, 'run', lambda chosen, words: None)
         )
         self.assertFalse(validation.run(['rally']))
+
+    def test_a_database_that_cannot_be_used_ends_it_at_once(self):
+        self.refused = 'COCKROACH_URL: Connection refused'
+        exc = self.assertRaises(
+            errors.Failure, validation.run, [], validation.settings(URL)
+        )
+        self.assertIn('Connection refused', str(exc))
+        self.assertEqual([], self.ran)
+
+    def test_a_check_without_a_database_asks_for_none(self):
+        self.refused = 'COCKROACH_URL: Connection refused'
+        self.assertTrue(validation.run(['retries']))
+
+    def test_the_database_is_named_first(self):
+        validation.run(['rally'])
+        self.assertTrue(
+            self.output.getvalue().startswith('database: one of the test\n')
+        )
 
     def test_an_unknown_check(self):
         exc = self.assertRaises(errors.Failure, validation.run, ['rallye'])
