@@ -56,6 +56,7 @@ make_venv() {
     cp "$lock" "$venv/lock.txt"
 }
 
-cmp -s "$lock" "$venv/lock.txt" || make_venv
+# What it says is no output of the command.
+cmp -s "$lock" "$venv/lock.txt" || make_venv >&2
 PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} \
     exec "$venv/bin/python" -m keystone_crdb "$@"
