@@ -7,46 +7,81 @@ import json
 import pathlib
 import re
 import shutil
+import tempfile
 
 from keystone_crdb import console
 from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb.series import drift
 from keystone_crdb.series import git
+from keystone_crdb.series import header
+from keystone_crdb.series import hunks
+from keystone_crdb.series import origin
 from keystone_crdb.series import overlay
+from keystone_crdb.series import quilt
 from keystone_crdb.series import rebase
 from keystone_crdb.series import replace
+from keystone_crdb.series import target as targets
+from keystone_crdb.series import tree
 
 
-def _command(project: str, version: str) -> str:
-    return f'./build.sh bump {project} {version}'
+@dataclasses.dataclass
+class Move:
+    """A project on its way from one release to another.
+
+    :param version: to go to, as it was typed
+    :param scratch: the folder of what is under way
+    """
+
+    old: pins.Source
+    version: str
+    scratch: pathlib.Path
+    new: pins.Source | None = None
+
+    @property
+    def is_commit(self) -> bool:
+        """Say whether it goes to a commit, which pins.toml can't name."""
+        return '@' in self.version
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether pins.toml has the new release already."""
+        return self.old.version == self.version
 
 
-def under_way(
-    scratch: pathlib.Path, project: str, version: str
-) -> pins.Source | None:
+def command(moves: list[Move]) -> str:
+    """Return what to type for moves."""
+    words = [f'{one.old.project} {one.version}' for one in moves]
+    return f'./build.sh bump {" ".join(words)}'
+
+
+def under_way(move: Move, typed: str) -> pins.Source | None:
     """Return the release that a bump is under way to, or None.
 
+    :param typed: the command
     :raises Failure: when it is another one, or of another series
     """
+    project = move.old.project
     try:
-        state = json.loads((scratch / 'state.json').read_text())
+        state = json.loads((move.scratch / 'state.json').read_text())
     except FileNotFoundError:
         return None
     new = pins.Source(**state['to'])
-    command = _command(project, new.version)
-    if new.version != version:
+    known = state.get('typed', new.version)
+    if known != move.version:
         raise errors.Failure(
-            f'a bump of {project} to {new.version} is under way',
-            remedy=f'{command} goes on with it, and --abort ends it',
+            f'a bump of {project} to {known} is under way',
+            remedy=f'./build.sh bump {project} {known} goes on with it, and '
+            '--abort ends it',
         )
     if pins.load().sources[project] != new and state['series'] != _digest(
         project
     ):
         raise errors.Failure(
             f'patches/{project} changed since the bump began',
-            remedy=f'{command} --abort, and begin again',
+            remedy=f'{typed} --abort, and begin again',
         )
     return new
 
@@ -58,65 +93,127 @@ def _digest(project: str) -> str:
     return digest.hexdigest()
 
 
-def begin(
-    pinned: pins.Pins, old: pins.Source, version: str, scratch: pathlib.Path
-) -> pins.Source:
+def begin(pinned: pins.Pins, move: Move) -> pins.Source:
     """Fetch the release and make the scratch repository."""
-    project = old.project
+    project, scratch = move.old.project, move.scratch
     if (paths.ROOT / '.git').exists():
         git.check_clean(
             paths.ROOT, f'patches/{project}', 'pins.toml', 'requirements'
         )
-    with console.step(f'Fetch of {project} {version}'):
-        new = pinned.find(project, version) or download.release(
-            project, version
-        )
+    with console.step(f'Fetch of {project} {move.version}'):
+        if move.is_commit:
+            new = origin.as_source(move.version, project, pinned)
+        else:
+            new = pinned.find(project, move.version) or download.release(
+                project, move.version
+            )
         shutil.rmtree(scratch, ignore_errors=True)
         download.unpack(download.sdist(new), scratch / 'tree')
         overlay.check(project, scratch / 'tree')
         shutil.rmtree(scratch / 'tree')
     with console.step(f'Scratch repository {scratch / "repository"}'):
-        rebase.begin(scratch / 'repository', old, new)
-    (scratch / 'state.json').write_text(
-        json.dumps({'to': dataclasses.asdict(new), 'series': _digest(project)})
-    )
+        rebase.begin(scratch / 'repository', move.old, new)
+    (scratch / 'state.json').write_text(json.dumps({
+        'to': dataclasses.asdict(new), 'typed': move.version,
+        'series': _digest(project),
+    }))
     return new
 
 
-def go_on(old: pins.Source, new: pins.Source, scratch: pathlib.Path) -> None:
-    """Rebase the series, and write all that changes with it.
+def go_on(moves: list[Move]) -> None:
+    """Rebase the series, and write all that changes with them.
 
-    :raises Failure: at a conflict, with what to do; then nothing is written
+    A series on a commit is written to its scratch folder, as patches.
+
+    :param moves: with what is new; nothing is written before all are rebased
+    :raises Failure: at a conflict, or when a function is unprotected, with
+        what to do; then nothing is written
     """
-    repository = scratch / 'repository'
-    with console.step(
-        f'Rebase of patches/{old.project} from {old.version} to {new.version}'
-    ):
-        rebase.go_on(repository, _command(old.project, new.version))
-    with console.step('Refresh'):
-        result = rebase.result(repository, new)
-    console.table(['patch', ''], result.outcomes.items())
-    note = _note_file(new)
-    texts = {
-        paths.PINS: _new_pins(old, new),
-        note: _note(old, new, result.outcomes),
-        **_new_requirements(old, new),
-        **{
-            paths.PATCHES / new.project / name: text
-            for name, text in result.texts.items()
-        },
-    }
-    checklist = checklist_file(new.project, new.version)
-    checklist.write_text(_checklist(old, new, result.outcomes, note))
+    texts: dict[pathlib.Path, str | None] = {}
+    typed = command(moves)
+    for move in moves:
+        old, new = move.old, move.new
+        if new is None or move.is_done:
+            continue
+        repository = move.scratch / 'repository'
+        with console.step(
+            f'Rebase of patches/{old.project} from {old.version} to '
+            f'{new.version}'
+        ):
+            rebase.go_on(repository, typed)
+        with console.step('Refresh'):
+            result = rebase.result(repository, new)
+        console.table(['patch', ''], result.outcomes.items())
+        _check_protected(new, result, repository, typed)
+        if move.is_commit:
+            _write_series(new, result, move.scratch / 'patches')
+            continue
+        note = _note_file(new)
+        texts[note] = _note(old, new, result.outcomes)
+        texts[paths.PINS] = _new_pins(
+            texts.get(paths.PINS) or paths.PINS.read_text(), old, new
+        )
+        for path in paths.REQUIREMENTS.glob('*.in'):
+            before = texts.get(path) or path.read_text()
+            after = _new_requirements(before, old, new)
+            if after != before:
+                texts[path] = after
+        for name, text in result.texts.items():
+            texts[paths.PATCHES / new.project / name] = text
+        checklist = checklist_file(new.project, new.version)
+        checklist.write_text(_checklist(old, new, result.outcomes, note))
     replace.files(
         paths.ROOT,
         {str(path.relative_to(paths.ROOT)): texts[path] for path in texts},
     )
 
 
-def _new_pins(old: pins.Source, new: pins.Source) -> str:
+def _write_series(
+    new: pins.Source, result: rebase.Result, folder: pathlib.Path
+) -> None:
+    """Write a series to a folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(paths.PATCHES / new.project, folder)
+    replace.files(folder, result.texts)
+
+
+def _check_protected(
+    new: pins.Source, result: rebase.Result, repository: pathlib.Path,
+    typed: str,
+) -> None:
+    """Check that a retry protects each function that opens a session.
+
+    :raises Failure: naming those that are not
+    """
+    with tempfile.TemporaryDirectory(prefix='keystone-crdb-') as temporary:
+        scratch = pathlib.Path(temporary)
+        _write_series(new, result, scratch / 'patches' / new.project)
+        download.unpack(download.sdist(new), scratch / 'tree')
+        texts = hunks.Texts(lambda path: tree.read(scratch / 'tree' / path))
+        hunks.apply(
+            quilt.load(new.project, scratch / 'patches' / new.project), texts
+        )
+        for path in overlay.files(new.project):
+            texts[str(path)] = tree.read(paths.OVERLAY / new.project / path)
+        bare = [
+            one for one in drift.openers(
+                targets.Target(scratch / 'tree', new.project, new.version,
+                               targets.Kind.SDIST), texts)
+            if one.problem
+        ]
+    if bare:
+        raise errors.Failure(
+            f'on {new.project} {new.version} no retry protects '
+            f'{len(bare)} functions that open a session',
+            details='\n'.join(f'{one} {one.problem}' for one in bare),
+            remedy=f'protect them in a commit of {repository}, whose branch '
+            'is series: git commit --amend, or one with a trailer Patch-Name; '
+            f'docs/retries.rst shows how. Then go on with: {typed}',
+        )
+
+
+def _new_pins(text: str, old: pins.Source, new: pins.Source) -> str:
     """Return pins.toml with the new release; the old one is kept for drift."""
-    text = paths.PINS.read_text()
     for name in ('version', 'sdist', 'sha256'):
         text = re.sub(
             rf'^{name} = "{re.escape(getattr(old, name))}"$',
@@ -134,20 +231,13 @@ def _new_pins(old: pins.Source, new: pins.Source) -> str:
     )
 
 
-def _new_requirements(
-    old: pins.Source, new: pins.Source
-) -> dict[pathlib.Path, str]:
-    """Return the requirements that name the release, with the new one."""
+def _new_requirements(text: str, old: pins.Source, new: pins.Source) -> str:
+    """Return a requirements file that names the new release."""
     pinned = re.compile(
         rf'^({re.escape(old.project)}(\[.*\])?==){re.escape(old.version)}$',
         re.MULTILINE,
     )
-    texts = {}
-    for path in paths.REQUIREMENTS.glob('*.in'):
-        text = pinned.sub(rf'\g<1>{new.version}', path.read_text())
-        if text != path.read_text():
-            texts[path] = text
-    return texts
+    return pinned.sub(rf'\g<1>{new.version}', text)
 
 
 def _note_file(new: pins.Source) -> pathlib.Path:
@@ -168,7 +258,8 @@ def _note(old: pins.Source, new: pins.Source, outcomes: dict[str, str]) -> str:
         f'    {old.version}.',
     ]
     for wanted, text in (
-        ('dropped', 'Dropped, since upstream has them'),
+        (rebase.DROPPED, 'Dropped, since upstream has them'),
+        (rebase.SKIPPED, 'Dropped, although upstream does not have them'),
         ('merged', 'Changed to fit the new release'),
     ):
         names = [
@@ -192,13 +283,18 @@ def _checklist(
     old: pins.Source, new: pins.Source, outcomes: dict[str, str],
     note: pathlib.Path,
 ) -> str:
-    merged = [name for name, one in outcomes.items() if one == 'merged']
-    dropped = [
-        name for name, one in outcomes.items() if one.startswith('dropped')
-    ]
+    merged, dropped, skipped = (
+        [name for name, one in outcomes.items() if one == wanted]
+        for wanted in ('merged', rebase.DROPPED, rebase.SKIPPED)
+    )
+    numbers = ' '.join(name.partition('-')[0] for name in merged)
     items = [
         f'read the patches that were merged: {name}' for name in merged
     ] + [f'make sure that upstream has all of {name}' for name in dropped] + [
+        f'say in the release note why {name} was skipped' for name in skipped
+    ] + ([
+        f'run their tests: ./build.sh check proof {numbers}'
+    ] if merged and new.project in header.TESTED else []) + [
         f'finish the release note {note.relative_to(paths.ROOT)}',
         f'{old.version} is still named in: '
         f'{", ".join(_mentions(old.version)) or "no document"}',

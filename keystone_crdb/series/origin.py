@@ -9,6 +9,7 @@ import tempfile
 
 from keystone_crdb import download
 from keystone_crdb import errors
+from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.series import git
 from keystone_crdb.series import history
@@ -133,3 +134,26 @@ def _revision(name: str, pinned: pins.Pins, scratch: pathlib.Path) -> Origin:
         dataclasses.replace(one, version=one.version or version)
         for one in found.targets
     ])
+
+
+def as_source(name: str, project: str, pinned: pins.Pins) -> pins.Source:
+    """Put a commit of a git repository into the cache, as an sdist.
+
+    :param name: REPOSITORY@REF
+    :returns: a release whose version is the commit's short name
+    :raises Failure: when it is not the project
+    """
+    cache = paths.CACHE / 'sdists'
+    cache.mkdir(parents=True, exist_ok=True)
+    with find(name, pinned) as found:
+        if project not in [one.project for one in found.targets]:
+            raise errors.Failure(f'{name} is no {project}')
+        if not found.repository or not found.revision:
+            raise errors.Failure(f'{name} is no commit')
+        path = cache / pins.sdist_name(project, found.revision[:12])
+        git.run(
+            found.repository, 'archive', '--format', 'tar.gz', '--prefix',
+            'tree/', '--output', str(path.resolve()), found.revision,
+        )
+    return pins.Source(project, found.revision[:12], path.name,
+                       download.sha256(path))

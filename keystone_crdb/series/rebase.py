@@ -23,10 +23,14 @@ from keystone_crdb.series import application
 from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
+from keystone_crdb.series import presence
 from keystone_crdb.series import quilt
 from keystone_crdb.series import refresh
 from keystone_crdb.series import tree
 
+#: What became of a patch that is not in the new series.
+DROPPED = 'dropped: upstream has it'
+SKIPPED = 'dropped: skipped by hand'
 SETTINGS = {
     'user.name': 'keystone-crdb',
     'user.email': 'keystone-crdb@localhost',
@@ -47,7 +51,7 @@ class Result:
     :param texts: of the files in the project's folder of patches/ that
         change, by their name; None for a patch that is dropped
     :param outcomes: what became of each patch, by its name: 'as it was',
-        'moved', 'merged' or 'dropped: upstream has it'
+        'moved', 'merged', DROPPED or SKIPPED
     """
 
     texts: dict[str, str | None]
@@ -173,8 +177,13 @@ def result(repository: pathlib.Path, source: pins.Source) -> Result:
         for name, change in refresh.changes(source, staged).items():
             (staged / name).write_text(change.text)
         outcomes = {}
+        download.unpack(download.sdist(source), pathlib.Path(scratch, 'new'))
         for name in quilt.names(folder):
             outcomes[name] = outcome(folder / name, staged / name)
+            if not (staged / name).exists() and not _is_in(
+                quilt.read(folder / name), pathlib.Path(scratch, 'new')
+            ):
+                outcomes[name] = SKIPPED
             if outcomes[name] == 'merged':
                 set_date(staged / name)
         texts = {
@@ -189,6 +198,15 @@ def result(repository: pathlib.Path, source: pins.Source) -> Result:
             },
             outcomes,
         )
+
+
+def _is_in(patch: quilt.Patch, folder: pathlib.Path) -> bool:
+    """Say whether a release has all the lines of a patch."""
+    texts = hunks.Texts(lambda path: tree.read(folder / path))
+    return all(
+        presence.is_there(hunk, texts[file.path] or '')
+        for file in patch.files for hunk in file
+    )
 
 
 def diffs(
@@ -246,7 +264,7 @@ def _write(folder: pathlib.Path, found: dict[str, str]) -> None:
 def outcome(before: pathlib.Path, after: pathlib.Path) -> str:
     """Say what became of a patch, as Result has it."""
     if not after.exists():
-        return 'dropped: upstream has it'
+        return DROPPED
     if tree.read(before) == tree.read(after):
         return 'as it was'
     without_lines = [

@@ -15,6 +15,8 @@ from keystone_crdb import locks
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
+from keystone_crdb.series import drift
+from keystone_crdb.series import protection
 from keystone_crdb.series import quilt
 from keystone_crdb.series import tree
 from tests.unit import base
@@ -187,7 +189,13 @@ class BumpTest(base.ProjectTestCase):
             'line 25\n', 'rewritten 25\n'))
         self.bump(status=1)
         self.git('rebase', '--skip')
-        self.bump()
+        output = self.bump()
+        self.assertRegex(output, r'two.patch +dropped: skipped by hand')
+        self.assertIn('why two.patch was skipped', output)
+        (note,) = (self.path / 'releasenotes/notes').iterdir()
+        self.assertIn('Dropped, although upstream does not have them',
+                      note.read_text())
+        self.assertNotIn('since upstream', note.read_text())
         self.assertIn('rewritten 25\n', self.check_result(10, 40))
         self.assertEqual(['one.patch', 'three.patch'],
                          quilt.names(self.folder))
@@ -202,6 +210,102 @@ class BumpTest(base.ProjectTestCase):
         self.bump()
         self.assertNotIn('2001-01-01', path.read_text())
         self.assertIn('2001-01-01', other.read_text())
+
+    def test_function_that_nothing_protects(self):
+        self.release('2.0', base.numbered(60))
+        before = self.snapshot()
+        bare = protection.Opener(
+            'thing/__init__.py', 7, 'Thing.get', ('read',), None, 'is bare')
+        openers = self.useFixture(fixtures.MockPatchObject(
+            drift, 'openers', return_value=[bare])).mock
+        output = self.bump(status=1)
+        self.assertIn('no retry protects 1 functions', output)
+        self.assertIn('Thing.get', output)
+        self.assertEqual(before, self.snapshot())
+        texts = openers.call_args[0][1]
+        self.assertIn('changed 25\n', texts['thing/__init__.py'])
+        openers.return_value = []
+        self.bump()
+        self.check_result(10, 25, 40)
+
+    def pair(self):
+        """Add a second project, which is raised with the first one."""
+        self.write('patches/other/series', 'only.patch\n')
+        self.write('patches/other/only.patch', base.HEADER + self.diff(30))
+        (self.path / 'overlay/other').mkdir(parents=True)
+        self.sdists['1.5'] = self.sdist
+        source = pins.Source('other', '1.5', 'other-1.5.tar.gz', '0' * 64)
+        text = paths.PINS.read_text().replace('[releases.thing]', (
+            f'[sources.other]\nversion = "1.5"\nsdist = "{source.sdist}"\n'
+            f'sha256 = "{source.sha256}"\n\n[releases.other]\n'
+            '"2.5" = "1111"\n\n[releases.thing]'))
+        paths.PINS.write_text(text)
+        self.write('requirements/image.in', 'other==1.5\nthing==1.0\n')
+
+    def both(self, status=0):
+        words = ['bump', 'thing', '2.0', 'other', '2.5']
+        self.assertEqual(status, cli.main(words), self.output.getvalue())
+        return self.output.getvalue()
+
+    def test_pair(self):
+        self.release('2.0', base.numbered(60))
+        self.pair()
+        self.sdists['2.5'] = self.sdists['2.0']
+        output = self.both()
+        self.assertEqual(
+            ['2.0', '2.5'],
+            sorted(one.version for one in pins.load().sources.values()))
+        self.assertEqual('other==2.5\nthing==2.0\n',
+                         (paths.REQUIREMENTS / 'image.in').read_text())
+        self.assertIn('other 1.5 -> 2.5: left to do', output)
+        self.locks.assert_called_once_with()
+        self.assertIn('already', self.both(status=1))
+
+    def test_pair_of_which_one_conflicts(self):
+        self.release('2.0', base.numbered(60))
+        self.sdists['2.5'] = self.path / 'other-2.5.tar.gz'
+        text = base.numbered(60).replace('line 30\n', 'rewritten\n')
+        with tarfile.open(self.sdists['2.5'], 'w:gz') as archive:
+            member = tarfile.TarInfo('other-2.5/thing/__init__.py')
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+        self.pair()
+        before = self.snapshot()
+        output = self.both(status=1)
+        self.assertIn('only.patch conflicts', output)
+        self.assertIn('./build.sh bump thing 2.0 other 2.5', output)
+        self.assertEqual(before, self.snapshot())
+
+    def test_no_pair(self):
+        for words in (['thing'], ['thing', '2.0', 'thing', '3.0']):
+            self.assertEqual(1, cli.main(['bump', *words]))
+            self.assertIn('the VERSION to go to', self.output.getvalue())
+
+    def test_commit(self):
+        """Of a branch of upstream, before there is a release."""
+        upstream = self.path / 'upstream'
+        self.write('upstream/thing/__init__.py', base.numbered(60).replace(
+            'line 22\n', 'rewritten 22\n'))
+        self.write('upstream/pyproject.toml', '[project]\nname = "thing"\n')
+        env = dict(os.environ, GIT_CONFIG_GLOBAL=os.devnull)
+        for words in (['init', '--quiet', '--initial-branch', 'master'],
+                      ['add', '--all'],
+                      ['-c', 'user.name=T', '-c', 'user.email=t@localhost',
+                       'commit', '--quiet', '--message', 'One']):
+            subprocess.run(['git', *words], cwd=upstream, check=True, env=env)
+        folder = paths.CACHE / 'sdists'
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb.download.sdist',
+            lambda source: self.sdists.get(
+                source.version, folder / source.sdist)))
+        before = self.snapshot()
+        output = self.bump(f'{upstream}@refs/heads/master')
+        self.assertRegex(output, r'two.patch +merged')
+        self.assertEqual(before, self.snapshot())
+        self.locks.assert_not_called()
+        made = paths.BUILD / 'bump/thing/patches/two.patch'
+        self.assertIn(' rewritten 22\n', made.read_text())
+        self.assertEqual(1, cli.main(['bump', 'thing', f'{upstream}@none']))
 
     def test_abort(self):
         self.release('2.0', base.numbered(60).replace(
