@@ -302,7 +302,7 @@ def _checklist(
         'read what upstream says of the upgrade, its new migrations above '
         f'all: ChangeLog and releasenotes/notes in build/src/{new.project}',
         './build.sh test',
-        './build.sh drift',
+        './build.sh drift --csv docs/drift.csv',
         'git add --all && git commit',
     ]
     title = f'{new.project} {old.version} -> {new.version}: left to do'

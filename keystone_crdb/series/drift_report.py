@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import csv
 import datetime
+import io
 import json
 import pathlib
 import typing
@@ -236,6 +238,31 @@ def as_markdown(data: Entry) -> str:
     return '\n'.join(lines) + '\n'
 
 
+#: The columns of as_csv().
+COLUMNS = ('project', 'version', 'series', 'date', 'name', 'state')
+#: What as_csv() calls the numbers that belong to no patch.
+OVERLAY, UNPROTECTED = 'overlay files that fit', 'unprotected functions'
+
+
+def as_csv(data: Entry) -> str:
+    """Return the state of each patch on each target, for the documents."""
+    output = io.StringIO()
+    rows = csv.writer(output, lineterminator='\n')
+    rows.writerow(COLUMNS)
+    for target in data['targets']:
+        *_, fits, bare = counts(target)
+        for name, state in [
+            *((one['name'], one['state']) for one in target['patches']),
+            (OVERLAY, fits),
+            *([(UNPROTECTED, bare)] if bare else []),
+        ]:
+            rows.writerow([
+                target['project'], target['version'], target['series'],
+                data['date'][:10], name, state,
+            ])
+    return output.getvalue()
+
+
 _MEANING = {
     commands.DONE: 'there is nothing to do',
     commands.WRONG: 'not all could be judged',
@@ -274,4 +301,7 @@ def _details(finding: Entry) -> list[str]:
     ]
 
 
-FORMATS = {'json': as_json, 'junit': as_junit, 'markdown': as_markdown}
+FORMATS = {
+    'json': as_json, 'junit': as_junit, 'markdown': as_markdown,
+    'csv': as_csv,
+}

@@ -25,8 +25,8 @@ The exit status is 0 if there is nothing to do, 3 if ./build.sh bump does it
 alone, 4 if a person is needed, and 1 if a target could not be judged. With
 --baseline only what the earlier report does not have counts.
 
---json, --junit and --markdown write a report; to - for standard output, where
-nothing else goes then.
+--json, --junit, --markdown and --csv write a report; to - for standard output,
+where nothing else goes then.
 """
 
 import argparse

@@ -15,7 +15,6 @@ import testtools
 from keystone_crdb import checks
 from keystone_crdb import cli
 from keystone_crdb import commands
-from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.checks import evidence
 from tests.unit import base
@@ -137,31 +136,42 @@ class DriftTest(base.ProjectTestCase):
         'thing/__init__.py': base.numbered(40),
     }
 
-    def setUp(self):
-        super().setUp()
+    def test_table_of_a_snapshot(self):
         self.series(one=self.diff(10), two=self.diff(25, offset=2))
-        text = paths.PINS.read_text().replace(
-            '[releases.thing]\n',
-            f'[releases.thing]\n"1.0" = "{self.source.sha256}"\n',
-        )
-        paths.PINS.write_text(text)
-
-    def tables(self):
-        return extension('drift').tables(pins.load())
-
-    def test_table(self):
-        self.write('CACHE/sdists/thing-1.0.tar.gz', '')
-        document = docutils.core.publish_doctree(self.tables())
+        path = self.path / 'drift.csv'
         self.assertEqual(
-            ['patch', '1.0', 'one', 'applies', 'two', 'moved: by -2 lines'],
+            3, cli.main(['drift', 'thing==1.0', '--csv', str(path)]))
+        self.series(one=self.diff(10), two=self.diff(25), three=self.diff(34))
+        tables = extension('drift').tables(path)
+        self.assertRegex(tables, r'list-table:: .* as of 20\d\d-\d\d-\d\d\n')
+        self.assertIn('after that date: three.', tables)
+        document = docutils.core.publish_doctree(tables)
+        self.assertEqual(
+            ['patch', '1.0', 'one', 'applies', 'two', 'moved',
+             'overlay files that fit', '0 of 0'],
             [
                 cell.astext()
                 for cell in document.findall(docutils.nodes.entry)
             ],
         )
 
-    def test_without_the_sdists(self):
-        self.assertIn('./build.sh drift', self.tables())
+
+class DriftSnapshotTest(testtools.TestCase):
+    def test_it_has_the_releases_of_pins_toml(self):
+        """./build.sh drift --csv docs/drift.csv writes it anew."""
+        with open(base.ROOT / 'docs/drift.csv', newline='') as stream:
+            found = {
+                (row['project'], row['version'])
+                for row in csv.DictReader(stream)
+            }
+        self.assertEqual(
+            {
+                (project, source.version)
+                for project, sources in pins.load().releases.items()
+                for source in sources
+            },
+            found,
+        )
 
 
 class WanTest(testtools.TestCase):
