@@ -16,8 +16,8 @@ if [ ! -e /ca/ca.key ]; then
     create create-ca --certs-dir=/certs
 fi
 if [ ! -e /certs/node.crt ]; then
-    create create-node cockroach-1 cockroach-2 cockroach-3 localhost \
-        127.0.0.1 --certs-dir=/certs
+    read -ra nodes <<< "${NODES:-cockroach-1 cockroach-2 cockroach-3}"
+    create create-node "${nodes[@]}" localhost 127.0.0.1 --certs-dir=/certs
 fi
 if [ ! -e /certs/client.root.crt ]; then
     create create-client root --certs-dir=/certs

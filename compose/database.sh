@@ -2,7 +2,7 @@
 # Initializes the cluster once, then makes the database and its user.
 set -euo pipefail
 
-node=(--certs-dir=/certs --host=cockroach-1)
+node=(--certs-dir=/certs "--host=${NODE:-cockroach-1}")
 
 for _ in $(seq 60); do
     if answer=$(cockroach init "${node[@]}" 2>&1) ||

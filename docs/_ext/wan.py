@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directive `wan`: a chart of what the check wan measured last.
+"""The directives `wan` and `wan-model`: what the check wan has.
+
+The first one is a chart of what was measured last, and the second one a table
+that nothing was measured for.
 
 The chart is of the longest round trip that was measured. A table of the same
 figures stands below it.
@@ -17,6 +20,7 @@ from docutils.parsers import rst
 from keystone_crdb import paths
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import wan
+from keystone_crdb.checks import wan_model
 from keystone_crdb.series import digest
 
 if typing.TYPE_CHECKING:
@@ -126,6 +130,25 @@ def page(result: evidence.Result, state: str) -> str:
     return '\n'.join(lines)
 
 
+class WanModel(rst.Directive):
+    """The table of the model, with the round-trip times as arguments."""
+
+    required_arguments = 1
+    optional_arguments = 9
+
+    def run(self) -> list[nodes.Node]:
+        environment = self.state.document.settings.env
+        for name in 'statements.csv', 'regions.csv':
+            environment.note_dependency(str(paths.ROOT / 'ledger' / name))
+        text = wan_model.rst(map(float, self.arguments))
+        parent = nodes.Element()
+        self.state.nested_parse(
+            statemachine.StringList(text.splitlines(), 'wan-model'),
+            self.content_offset, parent,
+        )
+        return parent.children
+
+
 class Wan(rst.Directive):
     """The charts and the table."""
 
@@ -149,4 +172,5 @@ class Wan(rst.Directive):
 def setup(app: application.Sphinx) -> dict[str, bool]:
     """Add the directive."""
     app.add_directive('wan', Wan)
+    app.add_directive('wan-model', WanModel)
     return {'parallel_read_safe': True}

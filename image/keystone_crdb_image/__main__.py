@@ -16,6 +16,7 @@ import typing
 import sqlalchemy
 from sqlalchemy import exc
 
+from keystone_crdb_image import caches
 from keystone_crdb_image import check
 from keystone_crdb_image import configuration
 from keystone_crdb_image import database
@@ -116,7 +117,12 @@ def _regions(
     if args.word in ('check', 'explain'):
         url = settings.database
     work = getattr(regions_verb, args.word)
-    return work(_engine(settings, url), wanted)
+    status: int = work(_engine(settings, url), wanted)
+    if args.word == 'check' and len(wanted.regions) > 1:
+        word, found = caches.finding(settings.environ)
+        print(f'{word:<7}{found}')
+        status = status or int(word == 'FAILED')
+    return status
 
 
 def _plan_offline() -> int:

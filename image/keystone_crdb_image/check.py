@@ -9,6 +9,7 @@ import typing
 import sqlalchemy
 from sqlalchemy import exc
 
+from keystone_crdb_image import caches
 from keystone_crdb_image import configuration
 from keystone_crdb_image import credentials
 from keystone_crdb_image import database
@@ -105,6 +106,15 @@ def _keys(title: str, folder: pathlib.Path) -> Result:
     return Result(title, f'{len(keys.numbers(folder))} in {folder}')
 
 
+def _caches(settings: settings_module.Settings) -> Result:
+    title = 'caches of several regions'
+    try:
+        word, found = caches.finding(settings.environ)
+    except errors.Problem as error:
+        return _failed(title, str(error))
+    return Result(title, found, word)
+
+
 def _credentials(engine: sqlalchemy.Engine, folder: pathlib.Path) -> Result:
     title = 'stored credentials'
     try:
@@ -128,6 +138,8 @@ def _results(
     settings: settings_module.Settings,
 ) -> collections.abc.Iterator[Result]:
     yield from _configuration(settings)
+    if settings.regions and len(settings.regions.regions) > 1:
+        yield _caches(settings)
     engine = database.create_engine(settings.database)
     reached = _database(engine)
     yield reached

@@ -196,6 +196,23 @@ def look(environ: dict[str, str]) -> Findings:
         )
 
 
+def values(
+    environ: dict[str, str],
+    places: collections.abc.Iterable[tuple[str, str]],
+) -> dict[tuple[str, str], typing.Any]:
+    """Return the values of options by their groups and names.
+
+    :param environ: of the processes that serve
+    :raises Problem: when a file can't be read, or a value is wrong
+    """
+    with parsing.environment(environ):
+        options = _Options(environ)
+        try:
+            return {place: options.value(*place) for place in places}
+        except cfg.Error as error:
+            raise errors.Problem(f'keystone.conf: {error}') from error
+
+
 def that_names(file: str, environ: dict[str, str]) -> str | None:
     """Say which option a file was named by.
 

@@ -8,6 +8,10 @@ trip each way. Each request is sent with the cache as it is after a start, and
 with a warm one. Seconds and round trips are printed, and kept.
 
 No time decides about success. It fails if a request is refused.
+
+With --model nothing is measured. It prints how long a login with a validation,
+and the creation of a user with a change of its password, would take far from
+the primary region, by a model of the localities.
 """
 
 import argparse
@@ -20,6 +24,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
+from keystone_crdb.checks import wan_model
 from keystone_crdb.checks import workers
 from keystone_crdb.databases import plain
 from keystone_crdb.keystone import stestr_run
@@ -126,6 +131,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--all', action='store_true',
         help='send all requests of ledger/statements.csv',
     )
+    parser.add_argument(
+        '--model', action='store_true',
+        help='measure nothing, and print a model of several regions',
+    )
     for name in 'mysql', 'postgresql':
         parser.add_argument(
             f'--{name}-url', metavar='URL',
@@ -136,6 +145,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> bool:
     """Run this check."""
+    if args.model:
+        console.say('A model, by which nothing was measured; caches are cold:')
+        console.table(wan_model.HEADS, wan_model.rows(args.rtt))
+        return True
     with (
         databases.start(args.provider) as server,
         server.temporary('wan') as url,

@@ -43,3 +43,63 @@ class ComposeTest(testtools.TestCase):
                 if 'PASSWORD' in name:
                     self.assertTrue(name.endswith('_FILE'), name)
                 self.assertNotRegex(str(value), r'://[^/@]*:[^/@]*@')
+
+
+class RegionsTest(testtools.TestCase):
+    """Three nodes and two Keystones in each of three regions."""
+
+    def setUp(self):
+        super().setUp()
+        with open(paths.ROOT / 'compose.regions.yaml') as text:
+            self.composed = yaml.safe_load(text)
+        self.services = self.composed['services']
+
+    def named(self, pattern):
+        return {
+            name: settings
+            for name, settings in self.services.items()
+            if re.fullmatch(pattern, name)
+        }
+
+    def test_nodes(self):
+        nodes = self.named('cockroach-.*')
+        self.assertEqual(9, len(nodes))
+        certified = self.services['certificates']['environment']['NODES']
+        self.assertEqual(set(nodes), set(certified.split()))
+        for name, node in nodes.items():
+            _, region, number = name.split('-')
+            self.assertIn(
+                f'--locality=region={region},zone={region}-{number}',
+                node['command'],
+            )
+            self.assertIn(name, self.composed['volumes'])
+            self.assertIn(name, self.services['database']['depends_on'])
+
+    def test_keystones(self):
+        keystones = self.named('keystone-.*')
+        self.assertEqual(6, len(keystones))
+        for name, keystone in keystones.items():
+            region = name.split('-')[1]
+            settings = keystone['environment']
+            self.assertEqual(region, settings['KEYSTONE_DATABASE_REGION'])
+            self.assertIn(
+                region, settings['KEYSTONE_DATABASE_REGIONS'].split(',')
+            )
+            hosts = re.findall(
+                r'host=cockroach-(\w+)-\d', settings['KEYSTONE_DATABASE_URL']
+            )
+            # Those of its own region come first, and then the others.
+            self.assertEqual([region] * 3, hosts[:3])
+            self.assertEqual(3, len(set(hosts)))
+            self.assertIn(
+                'load_balance_hosts=disable', settings['KEYSTONE_DATABASE_URL']
+            )
+            self.assertEqual(['ALL'], keystone['cap_drop'])
+
+    def test_images_are_those_of_the_other_file(self):
+        with open(paths.ROOT / 'compose.yaml') as text:
+            services = yaml.safe_load(text)['services']
+        self.assertEqual(
+            {one['image'] for one in services.values()},
+            {one['image'] for one in self.services.values()},
+        )
