@@ -78,7 +78,9 @@ _REGIONAL = {
     'it is a mutex, which is written whenever it is read': (
         'config_register',
     ),
-    _TOOLS: ('keystone_crdb_lock', 'alembic_version'),
+    _TOOLS: (
+        'keystone_crdb_lock', 'alembic_version', 'alembic_version_lock',
+    ),
 }
 
 #: Each table that Keystone or this image makes, by its name.

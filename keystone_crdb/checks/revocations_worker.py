@@ -13,6 +13,9 @@ from keystone.common import sql
 
 from keystone_crdb.checks import in_process_client as api
 
+#: The one thing that leaves all but the token as it was.
+REVOKE = 'revoke the token'
+
 #: Seconds between two validations of a token that is still accepted.
 _PAUSE = 0.05
 
@@ -24,9 +27,24 @@ class _World:
         self.client = client
         self.role = client.make_id('role', name='reporter')
         self._number = 0
+        self._last: tuple[str, str, str] | None = None
 
-    def token(self) -> tuple[str, str, str]:
-        """Return the ids of a new user and a project, and a token."""
+    def token(self, how: str) -> tuple[str, str, str]:
+        """Return the ids of a user and a project, and a new token.
+
+        :param how: the token will be removed; a revoked one leaves its user
+            as he was
+        """
+        if how != REVOKE or self._last is None:
+            self._last = self._user()
+        user, project, name = self._last
+        token = self.client.issue(
+            api.auth(api.by_password(name), {'project': {'id': project}})
+        )
+        return user, project, token
+
+    def _user(self) -> tuple[str, str, str]:
+        """Return the ids of a new user and a project, and their name."""
         self._number += 1
         name = f'user-{self._number}'
         make = self.client.make_id
@@ -35,10 +53,7 @@ class _World:
         )
         project = make('project', name=name, domain_id='default')
         self.client.make(self._grant(user, project), method='PUT')
-        token = self.client.issue(
-            api.auth(api.by_password(name), {'project': {'id': project}})
-        )
-        return user, project, token
+        return user, project, name
 
     def _grant(self, user: str, project: str) -> str:
         return f'/projects/{project}/users/{user}/roles/{self.role}'
@@ -47,7 +62,7 @@ class _World:
         """Do what makes a token invalid."""
         make = self.client.make
         path = f'/users/{user}'
-        if how == 'revoke the token':
+        if how == REVOKE:
             response = self.client('DELETE', '/auth/tokens', subject=token)
             if response.status_code != 204:
                 raise RuntimeError(response.get_data(True))
@@ -86,7 +101,7 @@ def _seconds(
     limit: float,
 ) -> float:
     """Return how long the other process accepts what this one removed."""
-    user, project, token = world.token()
+    user, project, token = world.token(how)
     for _ in range(2):
         if ask(token) != 200:
             raise RuntimeError('the other process refuses a good token')
