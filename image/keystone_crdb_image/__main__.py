@@ -22,6 +22,7 @@ from keystone_crdb_image import configuration
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
 from keystone_crdb_image import evaluation
+from keystone_crdb_image import key_stages
 from keystone_crdb_image import keys
 from keystone_crdb_image import keys_verb
 from keystone_crdb_image import log
@@ -108,6 +109,22 @@ def _keys(
     keys_verb.run(settings, args)
 
 
+def _of_replica(
+    settings: settings_module.Settings,
+) -> collections.abc.Iterator[tuple[str, str]]:
+    """Yield what several regions need that is not in their database."""
+    yield caches.finding(settings.environ)
+    try:
+        digest = key_stages.digest_of_all(settings.fernet_keys)
+    except errors.Problem as problem:
+        yield 'FAILED', str(problem)
+    else:
+        yield 'ok', (
+            f'the keys of tokens have the digest {digest}, which is the same '
+            'in all regions where they have the same keys'
+        )
+
+
 def _regions(
     settings: settings_module.Settings,
     args: argparse.Namespace,
@@ -119,9 +136,9 @@ def _regions(
     work = getattr(regions_verb, args.word)
     status: int = work(_engine(settings, url), wanted)
     if args.word == 'check' and len(wanted.regions) > 1:
-        word, found = caches.finding(settings.environ)
-        print(f'{word:<7}{found}')
-        status = status or int(word == 'FAILED')
+        for word, found in _of_replica(settings):
+            print(f'{word:<7}{found}')
+            status = status or int(word == 'FAILED')
     return status
 
 

@@ -74,6 +74,18 @@ def status(folder: pathlib.Path) -> list[Key]:
     return found
 
 
+def digest_of_all(folder: pathlib.Path) -> str:
+    """Return what tells whether two folders have the same keys.
+
+    Which of them is the primary one makes no difference: each of them reads
+    what the other one encrypts.
+
+    :raises Problem: when Keystone can not work with them
+    """
+    digests = sorted({key.digest for key in status(folder)})
+    return hashlib.sha256(' '.join(digests).encode()).hexdigest()[:16]
+
+
 @contextlib.contextmanager
 def _alone(folder: pathlib.Path) -> collections.abc.Iterator[None]:
     """Change a folder while no other process on this host does.

@@ -7,6 +7,7 @@ import threading
 import time
 
 import sqlalchemy
+from sqlalchemy import exc
 
 from keystone_crdb_image import errors
 from keystone_crdb_image import lease
@@ -53,22 +54,27 @@ def kept(
 ) -> collections.abc.Iterator[collections.abc.Callable[[], None]]:
     """Keep a lock while this thread waits for the database.
 
-    :returns: as context: a function that raises Problem when another replica
-        has taken the lock over
+    :returns: as context: a function that raises Problem when the lock is lost
     """
     ended = threading.Event()
     lost = threading.Event()
 
     def beat() -> None:
         while not ended.wait(lease.BEAT):
-            if not held.beat():
-                lost.set()
-                return
+            try:
+                if held.beat():
+                    continue
+            except exc.DBAPIError:
+                # Others can not see that this one lives.
+                pass
+            lost.set()
+            return
 
     def refuse_lost() -> None:
         if lost.is_set():
             raise errors.Problem(
-                'another replica took the lock over: run the same verb again'
+                'the lock was lost, to another replica or with the database: '
+                'run the same verb again'
             )
 
     thread = threading.Thread(target=beat, daemon=True)

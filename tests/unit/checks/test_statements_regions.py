@@ -48,6 +48,9 @@ class CostTest(testtools.TestCase):
 
 
 class LedgerTest(testtools.TestCase):
+    def test_table_without_a_locality(self):
+        self.assertEqual(['new'], regions.unknown(['role', 'new']))
+
     def test_table(self):
         write = 'INSERT INTO role VALUES (1)'
         results = {

@@ -188,6 +188,15 @@ class VerbTest(KeyStagesTestCase):
             errors.Problem, self.run_verb, 'stage', '--out', str(path)
         )
 
+    def test_digest_of_all(self):
+        one, two = self.one.folder, self.two.folder
+        before = key_stages.digest_of_all(one)
+        self.assertEqual(before, key_stages.digest_of_all(two))
+        key_stages.promote(one, self.one.staged(), 3)
+        self.assertEqual(before, key_stages.digest_of_all(one))
+        key_stages.stage(one)
+        self.assertNotEqual(before, key_stages.digest_of_all(one))
+
     def test_status(self):
         said = self.run_verb('status')
         self.assertRegex(

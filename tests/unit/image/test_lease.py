@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
+
 import fixtures
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
@@ -152,3 +154,46 @@ class LockedTest(LeaseTestCase):
         with locking.locked(self.engine, 'work', self._needed) as held:
             self.assertIsNone(held)
         self.assertIn('another replica works', self.output.getvalue())
+
+
+class KeptTest(LeaseTestCase):
+    def setUp(self):
+        super().setUp()
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb_image.lease.BEAT', 0.01)
+        )
+
+    def test_beats(self):
+        held = self.lease()
+        held.acquire()
+        beaten = threading.Event()
+        beat = held.beat
+
+        def count():
+            beaten.set()
+            return beat()
+
+        held.beat = count
+        with locking.kept(held) as refuse_lost:
+            self.assertTrue(beaten.wait(10))
+            refuse_lost()
+
+    def test_lock_that_another_took_over(self):
+        self.lease().acquire()
+        self.assert_lost()
+
+    def test_database_that_fails(self):
+        """There is not even the table of the locks."""
+        self.assert_lost()
+
+    def assert_lost(self):
+        held = self.lease()
+        with locking.kept(held) as refuse_lost:
+            for _ in range(1000):
+                try:
+                    refuse_lost()
+                except errors.Problem as problem:
+                    self.assertIn('run the same verb again', str(problem))
+                    return
+                threading.Event().wait(0.01)
+        self.fail('nobody noticed')
