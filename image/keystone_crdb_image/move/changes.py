@@ -65,6 +65,8 @@ class Changes:
         self._target = pair.target
         #: What the target would refuse; nothing of it was written.
         self.found: list[findings.Finding] = []
+        #: How many tables were not read, as both servers' sums are equal.
+        self.unchanged = 0
 
     def apply(self) -> tuple[list[comparison.Comparison], int]:
         """Bring what has changed in the source to the target.
@@ -73,7 +75,18 @@ class Changes:
             inserted, updated or deleted
         :raises Problem: when the target refuses some in each round
         """
-        compared = {one.table.name: one for one in self._pair.compare()}
+        compared = {
+            one.table.name: one for one in self._pair.unchanged()
+        }
+        self.unchanged = len(compared)
+        compared |= {
+            one.table.name: one
+            for one in self._pair.compare([
+                table
+                for table in self._pair.schema.tables
+                if table.name not in compared
+            ])
+        }
         done = 0
         for _ in range(_ROUNDS):
             unlike = [one for one in compared.values() if not one.is_equal]

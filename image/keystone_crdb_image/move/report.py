@@ -33,6 +33,7 @@ class Report:
     :param names: by table, names for which other spellings were good
     :param credentials: that can be decrypted with the keys
     :param changed: rows of a second pass
+    :param unchanged: tables that it did not read, by the servers' sums
     """
 
     verb: str
@@ -48,6 +49,7 @@ class Report:
     rows: int = 0
     credentials: int = 0
     changed: int | None = None
+    unchanged: int = 0
     tables: list[dict[str, typing.Any]] = dataclasses.field(
         default_factory=list
     )

@@ -296,6 +296,7 @@ class _Move:
         if self._args.changes or places and self._args.in_use:
             pass_ = changes.Changes(pair)
             compared, report.changed = pass_.apply()
+            report.unchanged = pass_.unchanged
             report.found = pass_.found
             if report.found:
                 return

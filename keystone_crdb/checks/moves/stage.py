@@ -126,7 +126,7 @@ class Stage:
         for number in itertools.count():
             process = self.start(url, *words)
             try:
-                output, _ = process.communicate(timeout=1 + 0.15 * number)
+                output, _ = process.communicate(timeout=1.15**number)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()

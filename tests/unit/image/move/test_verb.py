@@ -335,6 +335,41 @@ class ChangesTest(base.TestCase):
     def test_nothing(self):
         self.assert_changed('SELECT 1', 0)
 
+    def sum_up(self, of):
+        """Let the servers have sums."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb_image.move.sums.of', of
+        ))
+
+    def test_tables_of_equal_sums_are_not_read(self):
+        self.sum_up(lambda connection, end, table: (2, 3))
+        self.execute(self.source, 'DELETE FROM endpoint')
+        status, report = self.run_verb('import', '--changes')
+        self.assertEqual((0, 0), (status, report['changed']))
+        self.assertEqual(5, report['unchanged'])
+
+    def test_tables_of_other_sums_are_read(self):
+        def of(connection, end, table):
+            with connection.engine.connect() as other:
+                return rows.count(other, table), 0
+
+        self.sum_up(of)
+        self.assert_changed('DELETE FROM endpoint', 2)
+
+    def test_tables_without_sums_are_read(self):
+        self.execute(self.source, 'DELETE FROM endpoint')
+        _, report = self.run_verb('import', '--changes')
+        self.assertEqual((2, 0), (report['changed'], report['unchanged']))
+
+    def test_sums_are_not_of_translated_rows(self):
+        self.sum_up(lambda connection, end, table: (table.name, 3))
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb_image.move.translation.Translation.of',
+            lambda self, table: lambda row: row,
+        ))
+        _, report = self.run_verb('import', '--changes')
+        self.assertEqual(0, report['unchanged'])
+
     def test_updates(self):
         self.assert_changed(
             "UPDATE endpoint SET region_id = 'south' WHERE id = '1'", 1
