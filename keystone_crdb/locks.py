@@ -11,7 +11,7 @@ from keystone_crdb import pins
 
 #: Locks with upstream's own release of what is patched here: clients that
 #: have nothing to do with the trees that are served.
-STOCK = ('rally',)
+STOCK = ('rally', 'services')
 
 
 def known() -> list[str]:

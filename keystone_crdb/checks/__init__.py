@@ -145,6 +145,7 @@ CHECKS = (
     Check('wan', 'checks.wan', ('source', 'database', 'MariaDB')),
     Check('soak', 'checks.soak', ('source', 'database')),
     Check('answers', 'checks.answers.check', ('source',)),
+    Check('services', 'checks.services.check', ('source', 'database')),
 )
 
 #: What measures once, and gates nothing.

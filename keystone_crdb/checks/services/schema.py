@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a database holds, in terms that two database servers share."""
+
+import typing
+
+import sqlalchemy
+
+#: For each table what it has, as lines that people can read.
+Schema = dict[str, set[str]]
+
+
+def _python_type(column_type: sqlalchemy.types.TypeEngine[typing.Any]) -> str:
+    """Return what a value is to Python: CockroachDB's INT has 8 bytes."""
+    try:
+        return column_type.python_type.__name__
+    except NotImplementedError:
+        return str(column_type)
+
+
+def _names(columns: typing.Iterable[str | None]) -> str:
+    # An expression has no name.
+    return ', '.join(name or '(expression)' for name in columns)
+
+
+def _unique(inspector: sqlalchemy.Inspector, table: str) -> set[str]:
+    """Return the keys: a unique index is a constraint to CockroachDB."""
+    keys = [
+        *(key['column_names']
+          for key in inspector.get_unique_constraints(table)),
+        *(index['column_names']
+          for index in inspector.get_indexes(table) if index['unique']),
+    ]
+    return {f'unique ({_names(sorted(map(str, key)))})' for key in keys}
+
+
+def read(engine: sqlalchemy.Engine) -> Schema:
+    """Read a database's schema.
+
+    Default values and checks are left out, because each server prints the
+    expressions in a way of its own; so are the names of what is not a table
+    or a column.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when it cannot be read
+    """
+    inspector = sqlalchemy.inspect(engine)
+    found = {}
+    for table in inspector.get_table_names():
+        lines = _unique(inspector, table)
+        for column in inspector.get_columns(table):
+            null = '' if column['nullable'] else ', not null'
+            kind = _python_type(column['type'])
+            lines.add(f'column {column["name"]}: {kind}{null}')
+        key = inspector.get_pk_constraint(table)['constrained_columns']
+        if key:
+            lines.add(f'primary key ({_names(key)})')
+        for index in inspector.get_indexes(table):
+            if not index['unique']:
+                lines.add(f'index ({_names(index["column_names"])})')
+        for foreign in inspector.get_foreign_keys(table):
+            lines.add(
+                f'foreign key ({_names(foreign["constrained_columns"])}) to '
+                f'{foreign["referred_table"]} '
+                f'({_names(foreign["referred_columns"])})'
+            )
+        found[table] = lines
+    return found
+
+
+def compare(ours: Schema, postgresql: Schema) -> list[str]:
+    """Return a line for each thing that only one of two databases has."""
+    different = []
+    for table in sorted({*ours, *postgresql}):
+        if table not in ours or table not in postgresql:
+            where = 'PostgreSQL' if table in postgresql else 'ours'
+            different.append(f'{table}: only in {where}')
+            continue
+        different += [
+            f'{table}: {line}: only in {where}'
+            for where, lines in (
+                ('ours', ours[table] - postgresql[table]),
+                ('PostgreSQL', postgresql[table] - ours[table]),
+            )
+            for line in sorted(lines)
+        ]
+    return different

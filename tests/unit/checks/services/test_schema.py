@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of keystone_crdb.checks.services.schema."""
+
+import sqlalchemy
+
+from keystone_crdb.checks.services import schema
+from tests.unit import base
+
+
+class SchemaTestCase(base.TestCase):
+    """Schemas of databases of SQLite."""
+
+    def read(self, *statements: str) -> schema.Schema:
+        engine = sqlalchemy.create_engine('sqlite://')
+        self.addCleanup(engine.dispose)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        return schema.read(engine)
+
+    def test_what_is_read(self) -> None:
+        found = self.read(
+            'CREATE TABLE a (id INTEGER NOT NULL PRIMARY KEY, b VARCHAR(9))',
+            'CREATE TABLE c (d INTEGER REFERENCES a (id), e INTEGER)',
+            'CREATE INDEX i ON c (e)',
+            'CREATE UNIQUE INDEX u ON c (e, d)',
+        )
+
+        self.assertEqual(
+            {
+                'a': {
+                    'column id: int, not null', 'column b: str',
+                    'primary key (id)',
+                },
+                'c': {
+                    'column d: int', 'column e: int', 'index (e)',
+                    'unique (d, e)', 'foreign key (d) to a (id)',
+                },
+            },
+            found,
+        )
+
+    def test_unique_index_is_a_constraint(self) -> None:
+        index = self.read(
+            'CREATE TABLE a (b INTEGER)', 'CREATE UNIQUE INDEX u ON a (b)'
+        )
+        constraint = self.read('CREATE TABLE a (b INTEGER UNIQUE)')
+
+        self.assertEqual([], schema.compare(index, constraint))
+
+    def test_differences(self) -> None:
+        ours = self.read('CREATE TABLE a (b INTEGER, c INTEGER)')
+        postgresql = self.read(
+            'CREATE TABLE a (b INTEGER NOT NULL, c INTEGER)',
+            'CREATE TABLE d (e INTEGER)',
+        )
+
+        self.assertEqual(
+            [
+                'a: column b: int: only in ours',
+                'a: column b: int, not null: only in PostgreSQL',
+                'd: only in PostgreSQL',
+            ],
+            schema.compare(ours, postgresql),
+        )
