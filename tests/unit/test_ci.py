@@ -56,7 +56,8 @@ class CITest(testtools.TestCase):
         commands = jobs['change']['strategy']['matrix']['command'][:]
         commands += [
             re.sub(r'\${{.*?}}', 'x', step['run'])
-            for step in jobs['proof']['steps']
+            for job in (jobs['proof'], jobs['services'])
+            for step in job['steps']
             if './build.sh' in step.get('run', '')
         ]
         return commands
@@ -106,7 +107,7 @@ class CITest(testtools.TestCase):
     def test_all_that_gates_is_run_for_each_change(self):
         gates = [['check', each.name] for each in checks.CHECKS if each.gates]
         self.assertEqual(
-            sorted([*gates, ['check', 'proof']]),
+            sorted([*gates, ['check', 'proof'], ['check', 'services']]),
             sorted(self.checked(self.zuul_commands())),
         )
         (project,) = (

@@ -16,6 +16,7 @@ import dataclasses
 import importlib.metadata
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -96,11 +97,9 @@ def sync(
     """
     described = catalogue.SCHEMAS[name]
     config = folder / f'{name}.conf'
-    connection = url.replace('%', '%%').replace('$', '$$')
+    connection = url.replace('$', '$$')
     config.touch(mode=0o600)
-    config.write_text(
-        f'[{described.group}]\nconnection = {connection}\n'
-    )
+    config.write_text(f'[{described.group}]\nconnection = {connection}\n')
     program, *words = (
         word.format(config=config) for word in described.command
     )
@@ -135,8 +134,13 @@ def _database(
         connection.exec_driver_sql(
             f'CREATE DATABASE {name} TEMPLATE template0'
         )
+        connection.exec_driver_sql(
+            f'ALTER DATABASE {name} '
+            "SET default_transaction_isolation = 'read committed'"
+        )
     engine.dispose()
-    yield url.set(database=name).render_as_string(hide_password=False)
+    # Not all services can read a URL with a percent sign.
+    yield f'{url.drivername}://{url.username}@/{name}?host={url.query["host"]}'
 
 
 def _try(
@@ -176,9 +180,7 @@ def _try(
 
 def _last_error(exc: errors.Failure) -> str:
     """Return the line in which a service says why."""
-    lines = [
-        line for line in (exc.details or '').splitlines() if 'rror' in line
-    ]
+    lines = re.findall(r'\w*(?:Error|Exception)\b.*', exc.details or '')
     return lines[-1].strip() if lines else exc.what
 
 

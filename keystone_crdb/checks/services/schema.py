@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a database holds, in terms that two database servers share."""
 
+import collections.abc
 import typing
 
 import sqlalchemy
@@ -17,20 +18,24 @@ def _python_type(column_type: sqlalchemy.types.TypeEngine[typing.Any]) -> str:
         return str(column_type)
 
 
-def _names(columns: typing.Iterable[str | None]) -> str:
-    # An expression has no name.
-    return ', '.join(name or '(expression)' for name in columns)
+def _name(column: str | None) -> str:
+    """Return what an index has: an expression is no column."""
+    return column or '(expression)'
+
+
+def _names(columns: collections.abc.Iterable[str | None]) -> str:
+    return ', '.join(map(_name, columns))
 
 
 def _unique(inspector: sqlalchemy.Inspector, table: str) -> set[str]:
     """Return the keys: a unique index is a constraint to CockroachDB."""
-    keys = [
+    keys: list[collections.abc.Sequence[str | None]] = [
         *(key['column_names']
           for key in inspector.get_unique_constraints(table)),
         *(index['column_names']
           for index in inspector.get_indexes(table) if index['unique']),
     ]
-    return {f'unique ({_names(sorted(map(str, key)))})' for key in keys}
+    return {f'unique ({", ".join(sorted(map(_name, key)))})' for key in keys}
 
 
 def read(engine: sqlalchemy.Engine) -> Schema:

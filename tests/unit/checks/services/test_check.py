@@ -51,7 +51,7 @@ class SyncTestCase(base.TestCase):
 
         config = self.folder / 'nova-api.conf'
         self.assertEqual(
-            '[api_database]\nconnection = cockroachdb://u:p%%25$$x@h/d\n',
+            '[api_database]\nconnection = cockroachdb://u:p%25$$x@h/d\n',
             config.read_text(),
         )
         self.assertEqual(0o600, config.stat().st_mode & 0o777)
@@ -81,11 +81,10 @@ class LastErrorTestCase(base.TestCase):
     def test_line(self) -> None:
         failure = errors.Failure(
             'cinder-manage ended with 1',
-            details='INFO begin\nprogrammingError: no such\n[SQL: x]',
+            details='INFO begin\n12 ERROR x a.DataError: no such\n[SQL: x]\n'
+            '(Background on this error at: https://sqlalche.me)',
         )
-        self.assertEqual(
-            'programmingError: no such', check._last_error(failure)
-        )
+        self.assertEqual('DataError: no such', check._last_error(failure))
 
     def test_no_line(self) -> None:
         self.assertEqual('ended', check._last_error(errors.Failure('ended')))
