@@ -12,6 +12,9 @@ Schema = dict[str, set[str]]
 
 def _python_type(column_type: sqlalchemy.types.TypeEngine[typing.Any]) -> str:
     """Return what a value is to Python: CockroachDB's INT has 8 bytes."""
+    if isinstance(column_type, sqlalchemy.types.NullType):
+        # CockroachDB's dialect does not know the types of enums.
+        return str.__name__
     try:
         return column_type.python_type.__name__
     except NotImplementedError:

@@ -88,3 +88,22 @@ class LastErrorTestCase(base.TestCase):
 
     def test_no_line(self) -> None:
         self.assertEqual('ended', check._last_error(errors.Failure('ended')))
+
+
+class ExpectedTestCase(base.TestCase):
+    """Which outcomes fail the check."""
+
+    def test_outcomes(self) -> None:
+        whole = check.Outcome()
+        broken = check.Outcome(problem='2 differences')
+        foreign = check.Outcome(problem='no', foreign=True)
+        for name, outcome, expected in (
+            ('glance', whole, True),
+            ('glance', broken, False),
+            ('glance', foreign, True),
+            ('manila', broken, True),
+            ('manila', whole, False),
+        ):
+            self.assertIs(
+                expected, check.is_as_expected(name, outcome), name
+            )

@@ -48,6 +48,11 @@ class SchemaTestCase(base.TestCase):
 
         self.assertEqual([], schema.compare(index, constraint))
 
+    def test_type_that_the_dialect_does_not_know(self) -> None:
+        self.assertEqual(
+            'str', schema._python_type(sqlalchemy.types.NullType())
+        )
+
     def test_differences(self) -> None:
         ours = self.read('CREATE TABLE a (b INTEGER, c INTEGER)')
         postgresql = self.read(
