@@ -105,6 +105,11 @@ CHECKS = (
         'moves', 'checks.moves.check',
         ('source', 'database', 'MariaDB'), gates=True,
     ),
+    Check(
+        'migrations-short', 'checks.migrations', ('source', 'database'),
+        given=('--short',), gates=True,
+        summary="Run Keystone's quick tests of db_sync on the oldest release.",
+    ),
     Check('retries', 'checks.retries.check', ('source',), gates=True),
     Check(
         'functional', needs=('image', 'database', 'tools of faults'),
@@ -132,6 +137,7 @@ CHECKS = (
     ),
     Check('rally', 'checks.rally', ('image', 'database'), gates=True),
     Check('keystone', 'checks.suite', ('source', 'database')),
+    Check('migrations', 'checks.migrations', ('source', 'database')),
     Check('proof', 'checks.proof', ('source',)),
     Check('tempest', 'checks.tempest', ('image', 'database')),
     Check(
