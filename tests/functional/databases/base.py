@@ -14,33 +14,37 @@ from keystone_crdb.standin import releases
 
 
 @functools.cache
-def server():
+def server(release=releases.OLDEST):
     """Return the stand-in, which ends with this process.
 
-    It imitates the oldest release: the errors were recorded on one that
-    refuses a schema change after a write as well.
+    :param release: that it imitates; the errors were recorded on one that
+        refuses a schema change after a write, as the oldest does
     """
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
-    oldest = releases.OLDEST
-    with fixtures.EnvironmentVariable(releases.SETTING, oldest):
+    with fixtures.EnvironmentVariable(releases.SETTING, release):
         return stack.enter_context(databases.start('standin'))
 
 
 class TestCase(testtools.TestCase):
     """Tests on a database of their own class, `cls.url`.
 
-    NAME is the database's name; SQL the file that fills it, if any.
+    NAME is the database's name; SQL the file that fills it, if any. RELEASE
+    is what the stand-in imitates.
     """
 
+    RELEASE = releases.OLDEST
     NAME = 'facts'
     SQL = None
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.url = sqlalchemy.make_url(server().create_database(cls.NAME))
-        cls.addClassCleanup(server().drop_database, cls.NAME)
+        server_of_class = server(cls.RELEASE)
+        cls.url = sqlalchemy.make_url(
+            server_of_class.create_database(cls.NAME)
+        )
+        cls.addClassCleanup(server_of_class.drop_database, cls.NAME)
         if cls.SQL:
             cls.run_script(cls.SQL.read_text())
 
