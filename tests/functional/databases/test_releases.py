@@ -205,6 +205,17 @@ class NewestTest(ReleasesTestCase):
             self.connect(options='-c autocommit_before_ddl=off')
         )
 
+    def test_autocommit_off_for_all_roles(self):
+        with self.connect(autocommit=True) as connection:
+            connection.execute(
+                'ALTER ROLE ALL SET autocommit_before_ddl = false'
+            )
+        try:
+            self.assert_in_one_transaction(self.connect())
+        finally:
+            with self.connect(autocommit=True) as connection:
+                connection.execute('ALTER ROLE ALL RESET ALL')
+
     def test_variables(self):
         self.assert_known('kv_transaction_buffered_writes_enabled', 'on')
 

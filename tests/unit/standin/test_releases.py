@@ -5,6 +5,7 @@ import fixtures
 import testtools
 
 from keystone_crdb import errors
+from keystone_crdb import pins
 from keystone_crdb.standin import releases
 from keystone_crdb.standin import settle
 
@@ -17,6 +18,11 @@ class ReleasesTest(testtools.TestCase):
     def test_newest_by_default(self):
         self.assertEqual('26.2', self.choose(None))
         self.assertEqual('26.2', self.choose(''))
+
+    def test_all_that_are_supported(self):
+        self.assertEqual(
+            list(pins.load().cockroachdb.releases), list(releases.ALL)
+        )
 
     def test_chosen(self):
         self.assertEqual('25.2', self.choose('25.2'))
