@@ -57,10 +57,12 @@ class Release:
 
 _2 = _VARIABLES | {
     'autocommit_before_ddl': 'on',
-    'create_table_with_schema_locked': 'off',
     'kv_transaction_buffered_writes_enabled': 'off',
 }
-_4 = _2 | {'max_retries_for_read_committed': '100'}
+_4 = _2 | {
+    'create_table_with_schema_locked': 'off',
+    'max_retries_for_read_committed': '100',
+}
 _6 = _4 | {
     'allow_unsafe_internals': 'off',
     'create_table_with_schema_locked': 'on',
