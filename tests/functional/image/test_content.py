@@ -55,8 +55,30 @@ class ContentTest(base.TestCase):
             {'keystone', 'oslo.db', 'psycopg', 'python3', 'xmlsec1'},
             {name.replace('oslo_db', 'oslo.db') for name in names},
         )
-        for part in sbom['components']:
-            self.assertIn('version', part, part['name'])
+        parts = {part['name']: part for part in sbom['components']}
+        for name, part in parts.items():
+            self.assertIn('version', part, name)
+        root = sbom['metadata']['component']
+        self.assertEqual('keystone-crdb', root['name'])
+        for project in ('keystone', 'oslo.db'):
+            part = parts[project]
+            self.assertTrue(part['purl'].startswith(f'pkg:pypi/{project}@'))
+            (ancestor,) = part['pedigree']['ancestors']
+            self.assertNotIn('crdb', ancestor['purl'])
+            applied = part['pedigree']['patches']
+            self.assertEqual(
+                {f'patches/{project}/{patch["patch"]}'
+                 for patch in patches if patch['project'] == project},
+                {patch['diff']['url'] for patch in applied},
+            )
+        for name, library in (
+            ('psycopg-binary', 'libpq.so'), ('psycopg-binary', 'openssl'),
+            ('cryptography', 'openssl'),
+        ):
+            inside = [each['name'] for each in parts[name]['components']]
+            self.assertTrue(
+                any(each.startswith(library) for each in inside), inside
+            )
 
     def test_runs_as_a_number_without_any_right(self):
         output = self._shell(
