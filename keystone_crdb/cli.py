@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(verb)
         verb.set_defaults(run=module.run)
-    verbs.add_parser('help', help='List all there is, also checks and tools.')
+    verbs.add_parser('help', help='List all verbs, checks and tools.')
     return parser
 
 

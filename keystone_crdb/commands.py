@@ -25,15 +25,15 @@ _MACHINE = (
 
 #: What each exit status means, whichever the command.
 STATUSES = {
-    DONE: 'all is as it should be',
-    WRONG: 'something is not, or the command failed with a message',
-    USAGE: 'wrong usage',
-    MOVED: 'drift: bump does what is to do by itself; apply --check: it '
-    'could be applied',
-    CONFLICTS: 'drift: a person is needed, as patches conflict or a function '
-    'is unprotected',
+    DONE: 'the command succeeded',
+    WRONG: 'a check failed, or the command failed with a message',
+    USAGE: 'the options or arguments are wrong',
+    MOVED: 'drift: bump can move the patches by itself; apply --check: the '
+    'patches can be applied',
+    CONFLICTS: 'drift: a person is needed, because patches conflict or a '
+    'function is unprotected',
     INTERRUPTED: 'interrupted; the same command goes on from there',
-    UNREAD: 'what read the output, such as head, has ended',
+    UNREAD: 'the program that read the output, such as head, has ended',
 }
 
 

@@ -2,7 +2,7 @@
 """What gates a change: each check is a module of one shape.
 
 Its docstring says what it checks, `add_arguments(parser)` declares its
-options, and `run(args)` returns whether all is as it should be; a Failure is
+options, and `run(args)` returns whether the check has passed; a Failure is
 what stops it. CHECKS has all of them, and TOOLS what has the same shape but
 gates nothing.
 """

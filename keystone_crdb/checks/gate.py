@@ -95,7 +95,7 @@ def run(
     :raises Failure: naming the checks that failed, or what can't be made; of
         several it quotes how the output of each ended
     """
-    # Wrong options are to be known before anything is made.
+    # Wrong options have to be refused before anything is made.
     arguments = {check: check.parse(words) for check in chosen}
     several = len(arguments) > 1
     system.require('test')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All of it: source, wheels, image, then a token served.
+"""Build all: the sources, the wheels and the image; then issue a token.
 
 What is there already is not made again. The database of the proof is the
 first that can be had; see ./build.sh run --help.

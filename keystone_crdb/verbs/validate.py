@@ -7,9 +7,10 @@ does not renew its row. Interrupted, the same command goes on from there. The
 report is in build/validate: report.html and report.json.
 
 On CockroachDB all of it takes some hours; --only runs a part. A run that was
-asked for CockroachDB, by --database, --release or --provider, fails where
-there is none and never takes the stand-in. A URL with a password belongs into
-COCKROACH_URL, which no list of processes shows.
+asked for CockroachDB, by --database, --release or --provider, fails if there
+is none and never takes the stand-in. Put a URL that has a password into the
+variable COCKROACH_URL instead, which no list of processes shows, and pass
+--provider url.
 """
 
 import argparse
