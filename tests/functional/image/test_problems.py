@@ -172,7 +172,7 @@ class ProblemTest(base.TestCase):
         )
         self.assertEqual(1, status, output)
         self.assertIn(
-            '8 processes need about 1230 MB and the memory limit is 268 MB',
+            '8 processes need about 1270 MB and the memory limit is 268 MB',
             output,
         )
 
