@@ -59,19 +59,26 @@ SPARED = {
 }
 
 _PORTIONS = 'reads by more IDs than one statement takes'
+_LIMIT = 'counts what its limit leaves out'
+_MARKER = 'looks for the marker after which it goes on'
 _EXISTS = 'tells which of user and group does not exist'
 #: Functions that may send a second statement in a session for reading that is
 #: in autocommit, and why it need not agree with the first one.
 SECOND_STATEMENTS = {
     '_list_role_assignments_by_filters': _PORTIONS,
     'check_user_in_group': _EXISTS,
+    'list_domains': _MARKER,
+    'list_groups': _MARKER,
     'list_groups_for_user': _EXISTS,
     'list_groups_from_ids': _PORTIONS,
     'list_project_ids_from_domain_ids': _PORTIONS,
+    'list_projects': _MARKER,
     'list_projects_from_ids': _PORTIONS,
-    'list_registered_limits': 'counts what its limit leaves out',
+    'list_registered_limits': _LIMIT,
     'list_roles_and_implied': _PORTIONS,
     'list_roles_from_ids': _PORTIONS,
+    'list_services': _LIMIT,
+    'list_users': _MARKER,
     'list_users_from_ids': _PORTIONS,
     'list_users_in_group': _EXISTS,
 }
