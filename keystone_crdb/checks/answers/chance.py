@@ -6,6 +6,8 @@ import hashlib
 import itertools
 import sys
 
+_OF_REQUEST_IDS = 'oslo_context.context'
+
 
 class Derived:
     """Random bytes that are the same whenever the request is.
@@ -32,11 +34,15 @@ class Derived:
         return hashlib.shake_256(text.encode()).digest(size)
 
     def _module(self) -> str:
-        """Name the module of Keystone that asks, or the outermost one."""
+        """Name the module of Keystone that asks, or the outermost one.
+
+        oslo.context asks for the ID of a request, which modules of Keystone
+        may be on the way to and need not be.
+        """
         frame = sys._getframe(2)
         while frame.f_back:
             name = frame.f_globals['__name__']
-            if name.startswith('keystone.'):
+            if name.startswith('keystone.') or name == _OF_REQUEST_IDS:
                 return name
             frame = frame.f_back
         return frame.f_globals['__name__']

@@ -51,5 +51,13 @@ class DerivedTest(testtools.TestCase):
         self.derived.begin('1')
         self.assertEqual(through, self.token.ask())
 
+    def test_id_of_a_request_is_the_same_whoever_asks(self):
+        context = _module('oslo_context.context', self.derived)
+        self.derived.begin('1')
+        directly = context.ask()
+        self.token.urandom = context.ask
+        self.derived.begin('1')
+        self.assertEqual(directly, self.token.ask())
+
     def test_size(self):
         self.assertEqual(5, len(self.token.ask(5)))
