@@ -15,9 +15,9 @@ import time
 import typing
 
 from keystone import conf
-from keystone.common import sql
 
 from keystone_crdb.checks import in_process_client as api
+from keystone_crdb.keystone import in_process
 
 #: What is listed by which path, and the key of the answer.
 LISTINGS = {
@@ -121,7 +121,8 @@ def measure(client: api.Client, seconds: int) -> dict[str, api.Json]:
                 response = client('GET', path.format(**ids), token=token)
         except TooLong:
             status = None
-            _disconnect()
+            # What was interrupted is still in the middle of a statement.
+            in_process.disconnect()
         except Exception as exc:
             # A server answers 500 to what the application raises.
             print(str(exc)[:500], file=sys.stderr)
@@ -136,12 +137,6 @@ def measure(client: api.Client, seconds: int) -> dict[str, api.Json]:
         }
         print(name, results[name], file=sys.stderr, flush=True)
     return results
-
-
-def _disconnect() -> None:
-    # What was interrupted is still in the middle of a statement.
-    with sql.session_for_read() as session:
-        session.get_bind().dispose()
 
 
 def work(folder: pathlib.Path, limit: int, rows: int = 0) -> api.Json:

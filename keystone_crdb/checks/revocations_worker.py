@@ -7,11 +7,9 @@ import multiprocessing.connection
 import os
 import pathlib
 import time
-import typing
-
-from keystone.common import sql
 
 from keystone_crdb.checks import in_process_client as api
+from keystone_crdb.keystone import in_process
 
 #: The one thing that leaves all but the token as it was.
 REVOKE = 'revoke the token'
@@ -129,10 +127,8 @@ def work(
     os.environ.update(settings)
     client = api.serve(folder)
     world = _World(client)
-    with sql.session_for_read() as session:
-        engine: typing.Any = session.get_bind()
     # No connection is to be used by both.
-    engine.dispose()
+    in_process.disconnect()
     context = multiprocessing.get_context('fork')
     ours, theirs = context.Pipe()
 

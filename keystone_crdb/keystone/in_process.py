@@ -10,6 +10,7 @@ import os
 import pathlib
 import sqlite3
 import sys
+import typing
 import wsgiref.types
 
 from keystone import server
@@ -97,6 +98,11 @@ def _make(password: str, endpoint: str) -> None:
     bootstrapper.region_id = 'south'
     bootstrapper.bootstrap()
     # A server meets no connection whose isolation level the sync has set.
+    disconnect()
+
+
+def disconnect() -> None:
+    """Close the connections of this process; the next session makes one."""
     with sql.session_for_write() as session:
-        engine = session.get_bind()
+        engine: typing.Any = session.get_bind()
     engine.dispose()
