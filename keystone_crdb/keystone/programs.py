@@ -61,6 +61,23 @@ def environment(
     }
 
 
+def _start(
+    trees: collections.abc.Iterable[pathlib.Path],
+    folder: pathlib.Path,
+    words: collections.abc.Iterable[str],
+    settings: dict[str, str],
+) -> subprocess.Popen[str]:
+    """Start Python with words; its standard error goes to its output."""
+    return subprocess.Popen(
+        [sys.executable, *words],
+        env=environment(trees, folder) | settings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def db_sync(
     trees: collections.abc.Iterable[pathlib.Path],
     folder: pathlib.Path,
@@ -71,16 +88,10 @@ def db_sync(
     :param folder: see environment()
     :param url: SQLAlchemy's
     """
-    return subprocess.Popen(
-        [sys.executable, '-c', _MANAGE, 'db_sync'],
+    return _start(
+        trees, folder, ['-c', _MANAGE, 'db_sync'],
         # oslo.config takes a dollar sign for the start of an option's name.
-        env=environment(trees, folder) | {
-            'OS_DATABASE__CONNECTION': url.replace('$', '$$'),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        {'OS_DATABASE__CONNECTION': url.replace('$', '$$')},
     )
 
 
@@ -110,11 +121,7 @@ def entrypoint(
     :param folder: see environment()
     :param url: SQLAlchemy's, of the database that is configured
     """
-    return subprocess.Popen(
-        [sys.executable, '-m', 'keystone_crdb_image', *words],
-        env=environment(trees, folder) | {'KEYSTONE_DATABASE_URL': url},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    return _start(
+        trees, folder, ['-m', 'keystone_crdb_image', *words],
+        {'KEYSTONE_DATABASE_URL': url},
     )
