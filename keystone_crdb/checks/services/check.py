@@ -12,8 +12,6 @@ such a one misses nothing any more.
 """
 
 import argparse
-import collections.abc
-import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -124,25 +122,23 @@ def _read(url: str) -> schema.Schema:
         engine.dispose()
 
 
-@contextlib.contextmanager
-def _database(
-    server: plain.Server, name: str
-) -> collections.abc.Iterator[str]:
-    """Create a database of PostgreSQL; the server's end is its end."""
-    url = sqlalchemy.make_url(server.url)
+def _database(server: plain.Server, name: str) -> str:
+    """Create a database of PostgreSQL, and return its URL.
+
+    The database has the isolation level that the server's URL asks for, as
+    not all services can read a URL with the percent sign that this takes.
+    """
     name = name.replace('-', '_')
-    engine = sqlalchemy.create_engine(url, isolation_level='AUTOCOMMIT')
-    with engine.connect() as connection:
-        connection.exec_driver_sql(
-            f'CREATE DATABASE {name} TEMPLATE template0'
-        )
+    url = sqlalchemy.make_url(server.create(name, 'TEMPLATE template0'))
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+    with engine.begin() as connection:
         connection.exec_driver_sql(
             f'ALTER DATABASE {name} '
             "SET default_transaction_isolation = 'read committed'"
         )
-    engine.dispose()
-    # Not all services can read a URL with a percent sign.
-    yield f'{url.drivername}://{url.username}@/{name}?host={url.query["host"]}'
+    return (
+        f'{url.drivername}://{url.username}@/{name}?host={url.query["host"]}'
+    )
 
 
 def _try(
@@ -164,15 +160,15 @@ def _try(
             seconds = time.monotonic() - start
             ours = _read(url)
             problem = _last_error(exc)
-    with _database(postgresql, name) as url:
-        try:
-            sync(name, url, folder, patched=False)
-        except errors.Failure as exc:
-            return Outcome(
-                len(ours), seconds, foreign=True,
-                problem=f'fails on PostgreSQL as well: {_last_error(exc)}',
-            )
-        different = schema.compare(ours, _read(url))
+    url = _database(postgresql, name)
+    try:
+        sync(name, url, folder, patched=False)
+    except errors.Failure as exc:
+        return Outcome(
+            len(ours), seconds, foreign=True,
+            problem=f'fails on PostgreSQL as well: {_last_error(exc)}',
+        )
+    different = schema.compare(ours, _read(url))
     if different and not problem:
         problem = f'{len(different)} differences'
         for line in different:
