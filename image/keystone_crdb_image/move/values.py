@@ -13,6 +13,8 @@ import typing
 import sqlalchemy
 from sqlalchemy.dialects import mysql
 
+_Moment = typing.TypeVar('_Moment', bound=datetime.date)
+
 #: A row, or the key of one; in the form in which rows compare.
 Row = tuple[typing.Any, ...]
 
@@ -71,16 +73,20 @@ def _text(value: object) -> str:
     return value
 
 
-def _time(value: object) -> datetime.datetime:
+def _moment(value: object, kind: type[_Moment], name: str) -> _Moment:
     # SQLite has text, and PyMySQL gives it for the zero date.
     if isinstance(value, str):
         try:
-            value = datetime.datetime.fromisoformat(value)
+            return kind.fromisoformat(value)
         except ValueError as error:
-            raise Odd('is no time that exists') from error
-    if not isinstance(value, datetime.datetime):
-        raise Odd('is no time')
-    return value.replace(tzinfo=None)
+            raise Odd(f'is no {name} that exists') from error
+    if not isinstance(value, kind):
+        raise Odd(f'is no {name}')
+    return value
+
+
+def _time(value: object) -> datetime.datetime:
+    return _moment(value, datetime.datetime, 'time').replace(tzinfo=None)
 
 
 def _second(value: object) -> datetime.datetime:
@@ -88,14 +94,7 @@ def _second(value: object) -> datetime.datetime:
 
 
 def _date(value: object) -> datetime.date:
-    if isinstance(value, str):
-        try:
-            value = datetime.date.fromisoformat(value)
-        except ValueError as error:
-            raise Odd('is no date that exists') from error
-    if not isinstance(value, datetime.date):
-        raise Odd('is no date')
-    return value
+    return _moment(value, datetime.date, 'date')
 
 
 #: What reads a value that a driver gave.
