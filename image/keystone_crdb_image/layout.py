@@ -109,14 +109,16 @@ def _work(
 
     :returns: how many statements were executed
     """
+    steps: list[regions.Step] = []
 
     def needed() -> bool:
-        return bool(plan(look(engine)))
+        # The last look is under the lock.
+        steps[:] = plan(look(engine))
+        return bool(steps)
 
     with locking.locked(engine, what, needed) as held:
         if held is None:
             return 0
-        steps = plan(look(engine))
         with (
             locking.kept(held) as refuse_lost,
             _autocommit(engine).connect() as connection,
