@@ -7,6 +7,7 @@ import pathlib
 import sqlite3
 import tempfile
 import threading
+import time
 import types
 from unittest import mock
 
@@ -189,6 +190,14 @@ class InjectorTestCase(testtools.TestCase):
             error = self.assertRaises(Failure, injector.statement, driver)
 
         self.assertEqual('40001', error.sqlstate)
+
+    def test_stopped_clock(self):
+        module = types.SimpleNamespace(time=time)
+
+        injection.stop_clock(module)
+
+        self.assertEqual(0.0, module.time.monotonic())
+        self.assertIs(time.sleep, module.time.sleep)
 
     def test_counted(self):
         folder = pathlib.Path(
