@@ -27,6 +27,9 @@ from keystone_crdb_image import settings as settings_module
 from keystone_crdb_image import supervisor
 from keystone_crdb_image import trial
 
+#: What uWSGI serves.
+APPLICATION = 'keystone_crdb_image.wsgi:application'
+
 
 def check_port(host: str, port: int, setting: str) -> None:
     """End early when a port can't be had.
@@ -83,7 +86,7 @@ def server_command(
         '--map-socket', '0:1',
         '--map-socket', f'1:{",".join(map(str, workers))}',
         '--listen', str(backlog),
-        '--module', 'keystone_crdb_image.wsgi:application',
+        '--module', APPLICATION,
         '--safe-fd', str(handle),
         '--need-app',
         '--single-interpreter',

@@ -23,6 +23,7 @@ from keystone_crdb import paths
 from keystone_crdb import process
 from keystone_crdb.keystone import http
 from keystone_crdb.keystone import programs
+from keystone_crdb.keystone import tree_path
 
 #: Seconds until it has to answer, and until it has to have ended.
 START_LIMIT = 60
@@ -74,7 +75,6 @@ class Served:
         self.log = paths.LOGS / f'{name}.log'
         # What start() sets.
         self.process: subprocess.Popen[bytes]
-        self._trees = trees
         self._folder = folder
         self._prefix = prefix
         self._environ = {
@@ -88,12 +88,12 @@ class Served:
         ):
             if number is not None:
                 self._environ[variable] = str(number)
+        if trees != ours():
+            self._environ[tree_path.VARIABLE] = tree_path.value(trees)
         self.url = f'http://127.0.0.1:{port}/v3'
 
-    def _popen(
-        self, step: str, trees: list[pathlib.Path]
-    ) -> subprocess.Popen[bytes]:
-        environ = programs.environment(trees, self._folder) | self._environ
+    def _popen(self, step: str) -> subprocess.Popen[bytes]:
+        environ = programs.environment(ours(), self._folder) | self._environ
         paths.LOGS.mkdir(parents=True, exist_ok=True)
         with open(self.log, 'a') as output:
             return subprocess.Popen(
@@ -122,12 +122,12 @@ class Served:
         :raises Failure: with the end of the output
         """
         self.log.unlink(missing_ok=True)
-        if self._popen('prepare', ours()).wait():
+        if self._popen('prepare').wait():
             raise self._failure('its database could not be prepared')
 
     def start(self) -> None:
         """Start it, without waiting until it serves."""
-        self.process = self._popen('serve', self._trees)
+        self.process = self._popen('serve')
 
     def wait(self) -> None:
         """Wait until it serves.
