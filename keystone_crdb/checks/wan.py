@@ -9,6 +9,11 @@ with a warm one. Seconds and round trips are printed, and kept.
 
 No time decides about success. It fails if a request is refused.
 
+With --regions stock runs on three nodes of Galera that are far from one
+another, and on PostgreSQL that is far away, beside a model of ours in several
+regions. It sends the requests of two scenarios, and the load of the check
+contention. This needs root.
+
 With --model nothing is measured. It prints how long a login with a validation,
 and the creation of a user with a change of its password, would take far from
 the primary region, by a model of the localities.
@@ -25,6 +30,7 @@ from keystone_crdb import databases
 from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import wan_model
+from keystone_crdb.checks import wan_regions
 from keystone_crdb.checks import workers
 from keystone_crdb.databases import plain
 from keystone_crdb.keystone import stestr_run
@@ -100,7 +106,7 @@ def _measure(
     folder: pathlib.Path,
 ) -> Rows:
     """Measure all sides at the same time."""
-    options = {'delays': args.rtt, 'everything': args.all}
+    told = {'delays': args.rtt, 'everything': args.all}
     stock = stestr_run.stock_tree(folder / 'stock')
     with contextlib.ExitStack() as stack:
         tasks = {}
@@ -113,10 +119,10 @@ def _measure(
             else:
                 server = stack.enter_context(start())
             tasks[f'stock on {server.name}'] = workers.Task(
-                stock, options, server.url
+                stock, told, server.url
             )
         ours = stestr_run.patched_tree(folder / 'ours')
-        tasks[f'ours on {our_server}'] = workers.Task(ours, options, our_url)
+        tasks[f'ours on {our_server}'] = workers.Task(ours, told, our_url)
         return merge(workers.run(WORKER, tasks))
 
 
@@ -132,6 +138,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='send all requests of ledger/statements.csv',
     )
     parser.add_argument(
+        '--regions', action='store_true',
+        help='measure stock on Galera and PostgreSQL beside a model of ours',
+    )
+    parser.add_argument(
+        '--clients', type=int, default=8,
+        help='of the load with --regions (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seconds', type=float, default=60,
+        help='of that load with each round trip (default: %(default)s)',
+    )
+    parser.add_argument(
         '--model', action='store_true',
         help='measure nothing, and print a model of several regions',
     )
@@ -143,11 +161,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def _run_regions(args: argparse.Namespace) -> None:
+    with (
+        databases.start(args.provider) as server,
+        scratch.folder('wan') as folder,
+    ):
+        console.say(server.describe())
+        rows, missed = wan_regions.measure(server, args, folder)
+    for told in (
+        wan_regions.scenarios(rows), wan_regions.loads(rows), rows
+    ):
+        console.table(wan_regions.heads(told), wan_regions.table(told))
+    found = wan_regions.figures(rows)
+    found['acknowledged writes that a read did not find'] = ', '.join(
+        f'{side} {count}' for side, count in missed.items()
+    )
+    evidence.write(
+        'wan-regions', server.describe(), found, args.command, rows
+    )
+
+
 def run(args: argparse.Namespace) -> bool:
     """Run this check."""
     if args.model:
         console.say('A model, by which nothing was measured; caches are cold:')
         console.table(wan_model.HEADS, wan_model.rows(args.rtt))
+        return True
+    if args.regions:
+        _run_regions(args)
         return True
     with (
         databases.start(args.provider) as server,

@@ -2,6 +2,7 @@
 """Serve requests in this process, and time them on a database far away."""
 
 import collections.abc
+import contextlib
 import functools
 import pathlib
 import time
@@ -10,13 +11,31 @@ import typing
 from keystone_crdb.checks import in_process_client as api
 from keystone_crdb.checks import statements_requests as requests
 from keystone_crdb.checks import statements_wire as wire
+from keystone_crdb.databases import network
 
 #: As statements_worker.STATES, and whether it is measured.
 _STATES = (('cold', True), ('again', False), ('warm', True))
 
 
+#: Makes each round trip as many seconds longer, as context.
+Delayed = collections.abc.Callable[[float], typing.ContextManager[None]]
+
+
+@contextlib.contextmanager
+def _between_nodes(
+    file: pathlib.Path, seconds: float
+) -> collections.abc.Iterator[None]:
+    """Make the cables between the nodes of the database longer."""
+    network.set_round_trip(file, seconds)
+    try:
+        yield
+    finally:
+        network.set_round_trip(file, 0)
+
+
 def _measure(
-    world: requests.World, way: wire.Way, name: str, delay: float
+    world: requests.World, way: wire.Way, delayed: Delayed, name: str,
+    delay: float,
 ) -> dict[str, tuple[float, int]]:
     """Return seconds and round trips of a request, by state."""
     prepared = [world.arguments(name) for _ in _STATES]
@@ -27,7 +46,7 @@ def _measure(
         if not is_measured:
             send()
             continue
-        with way.delayed(delay):
+        with delayed(delay):
             start = time.monotonic()
             response, trips = way.count(send)
             results[state] = time.monotonic() - start, trips
@@ -38,16 +57,23 @@ def _measure(
 
 def work(
     folder: pathlib.Path, delays: collections.abc.Iterable[float],
-    everything: bool,
+    everything: bool = False,
+    names: collections.abc.Collection[str] = requests.USUAL,
+    cables: str | None = None,
 ) -> list[dict[str, typing.Any]]:
     """Serve the tree and measure.
 
     :param delays: milliseconds of a round trip
     :param everything: whether to send all requests
+    :param names: of those to send otherwise
+    :param cables: the file of a network between the nodes of the database,
+        which is to be slow instead of the way to the database
     """
-    names = list(requests.REQUESTS) if everything else requests.USUAL
     with wire.leading() as way:
         world = requests.World(api.serve(folder))
+        delayed: Delayed = way.delayed
+        if cables:
+            delayed = functools.partial(_between_nodes, pathlib.Path(cables))
         # What a request writes is found by those after it: each request is
         # sent with all delays before the next one.
         return [
@@ -55,10 +81,10 @@ def work(
                 'rtt': delay, 'request': name, 'cache': state,
                 'seconds': round(seconds, 4), 'trips': trips,
             }
-            for name in names
+            for name in (requests.REQUESTS if everything else names)
             for delay in delays
             for state, (seconds, trips) in _measure(
-                world, way, name, delay / 1000
+                world, way, delayed, name, delay / 1000
             ).items()
         ]
 

@@ -98,76 +98,133 @@ def postgresql() -> collections.abc.Iterator[Server]:
             cluster.stop()
 
 
-def _greet(path: pathlib.Path) -> str:
-    """Return the version that MariaDB greets its clients with."""
-    try:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(_START_SECONDS)
-            client.connect(str(path))
-            greeting = client.recv(100)
-    except OSError as exc:
-        raise process.NotYet(f'MariaDB did not answer: {exc}') from exc
-    found = re.search(rb'(\d+\.\d+\.\d+)-MariaDB', greeting)
-    return found[1].decode() if found else ''
+class MariaDB:
+    """A server of MariaDB, whose user connects to a socket by pymysql.
+
+    :param folder: an empty one, for its log and its data
+    :param prefix: words before its command, which root runs
+    :param options: further ones of its command
+    :raises Failure: when it is not installed
+    """
+
+    def __init__(
+        self, folder: pathlib.Path,
+        prefix: collections.abc.Iterable[str] = (),
+        options: collections.abc.Iterable[str] = (),
+    ) -> None:
+        if shutil.which('mariadbd') is None:
+            raise errors.Failure(
+                'MariaDB is not installed',
+                remedy='apt-get install mariadb-server-core (see bindep.txt)',
+            )
+        self._data = folder / 'data'
+        self.log = folder / 'mariadb.log'
+        self.url = (
+            f'mysql+pymysql://{_DATABASE}@/{_DATABASE}'
+            f'?unix_socket={self._socket}'
+        )
+        self._folder = folder
+        self._run_as = postgres.unprivileged()
+        self._command = [
+            *prefix, 'mariadbd', '--no-defaults', f'--datadir={self._data}',
+            f'--socket={self._socket}', f'--pid-file={self._data}/pid',
+            '--skip-networking',
+            *(f'--{name}={value}'
+              for name, value in _MARIADB_SETTINGS.items()),
+            *options,
+        ]
+        if self._run_as:
+            self._command.append(f'--user={self._run_as["user"]}')
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def _socket(self) -> pathlib.Path:
+        return self._data / 'socket'
+
+    def install(self) -> None:
+        """Make its files.
+
+        :raises Failure: with the end of the log
+        """
+        self.make_folder()
+        with open(self.log, 'ab') as output:
+            made = subprocess.run(
+                [
+                    'mariadb-install-db', '--no-defaults',
+                    f'--datadir={self._data}', '--skip-test-db',
+                    '--auth-root-authentication-method=normal',
+                ],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self._folder, **self._run_as,
+            )
+        if made.returncode:
+            raise errors.Failure(
+                'mariadb-install-db failed', details=errors.end_of(self.log)
+            )
+
+    def make_folder(self) -> None:
+        """Make the folder of its data, of the user whom it runs as."""
+        self._data.mkdir(mode=0o700)
+        if self._run_as:
+            os.chown(
+                self._data, self._run_as['user'], self._run_as['group']
+            )
+
+    def start_new(self, *options: str) -> None:
+        """Start it for the first time, which makes its database."""
+        init = self._folder / 'init.sql'
+        init.write_text(_MARIADB_INIT)
+        self.start(*options, f'--init-file={init}')
+
+    def start(self, *options: str) -> None:
+        """Start it, without waiting until it answers."""
+        with open(self.log, 'ab') as output:
+            self._process = subprocess.Popen(
+                [*self._command, *options],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self._folder, start_new_session=True,
+            )
+        scratch.remember_process(self._folder, self._process.pid)
+
+    def wait(self) -> str:
+        """Wait until it answers, and return its version.
+
+        :raises Failure: when it does not
+        """
+        return process.wait_until(self._greet, _START_SECONDS)
+
+    def _greet(self) -> str:
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(_START_SECONDS)
+                client.connect(str(self._socket))
+                greeting = client.recv(100)
+        except OSError as exc:
+            raise process.NotYet(
+                f'MariaDB did not answer: {exc}',
+                details=errors.end_of(self.log),
+            ) from exc
+        found = re.search(rb'(\d+\.\d+\.\d+)-MariaDB', greeting)
+        return found[1].decode() if found else ''
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self._process:
+            process.end(self._process)
 
 
 @contextlib.contextmanager
 def mariadb() -> collections.abc.Iterator[Server]:
     """Start MariaDB.
 
-    :returns: as context: the server, whose user connects to a socket by
-        pymysql
+    :returns: as context: the server
     :raises Failure: when it is not installed, or does not start
     """
-    if shutil.which('mariadbd') is None:
-        raise errors.Failure(
-            'MariaDB is not installed',
-            remedy='apt-get install mariadb-server-core (see bindep.txt)',
-        )
-    run_as = postgres.unprivileged()
     with scratch.folder('mariadb') as folder:
-        data = folder / 'data'
-        data.mkdir(mode=0o700)
-        if run_as:
-            os.chown(data, run_as['user'], run_as['group'])
-        path = data / 'socket'
-        init = folder / 'init.sql'
-        init.write_text(_MARIADB_INIT)
-        log = folder / 'mariadb.log'
-        with open(log, 'ab') as output:
-            made = subprocess.run(
-                [
-                    'mariadb-install-db', '--no-defaults',
-                    f'--datadir={data}', '--skip-test-db',
-                    '--auth-root-authentication-method=normal',
-                ],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=folder, **run_as,
-            )
-            if made.returncode:
-                raise errors.Failure(
-                    'mariadb-install-db failed', details=errors.end_of(log)
-                )
-            server = subprocess.Popen(
-                [
-                    'mariadbd', '--no-defaults', f'--datadir={data}',
-                    f'--socket={path}', f'--pid-file={data}/pid',
-                    f'--init-file={init}', '--skip-networking',
-                    *(f'--{name}={value}'
-                      for name, value in _MARIADB_SETTINGS.items()),
-                ],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=folder, start_new_session=True, **run_as,
-            )
+        server = MariaDB(folder)
+        server.install()
         try:
-            scratch.remember_process(folder, server.pid)
-            version = process.wait_until(
-                lambda: _greet(path), _START_SECONDS
-            )
-            yield Server(
-                f'MariaDB {version}',
-                f'mysql+pymysql://{_DATABASE}@/{_DATABASE}'
-                f'?unix_socket={path}',
-            )
+            server.start_new()
+            yield Server(f'MariaDB {server.wait()}', server.url)
         finally:
-            process.end(server)
+            server.stop()

@@ -85,11 +85,14 @@ class Load:
     :param seed: of what the clients choose at random
     :param apart: whether each client has rows of its own, for comparison
     :param think: seconds between two operations of a client, on average
+    :param others: URLs of further Keystones of the same database, with which
+        the clients take turns
     """
 
     def __init__(
         self, url: str, password: str, clients: int = 8, seed: int = 0,
         apart: bool = False, think: float = 0,
+        others: collections.abc.Iterable[str] = (),
     ) -> None:
         self.url = url
         self.register = register.Register()
@@ -102,8 +105,12 @@ class Load:
         self._numbers = itertools.count(1)
         self._secret = uuid.uuid4().hex
         self.clients = [
-            Client(self, number, random.Random(f'{seed}-{number}'))  # noqa: S311
-            for number in range(clients)
+            Client(
+                self, each, number, random.Random(f'{seed}-{number}')  # noqa: S311
+            )
+            for number, each in zip(
+                range(clients), itertools.cycle((url, *others)), strict=False
+            )
         ]
 
     def unique(self, kind: str) -> str:
@@ -293,10 +300,13 @@ class Load:
 class Client:
     """One client.
 
+    :param url: of the Keystone that it asks
     :param number: from 0
     """
 
-    def __init__(self, load: Load, number: int, chance: random.Random) -> None:
+    def __init__(
+        self, load: Load, url: str, number: int, chance: random.Random
+    ) -> None:
         # What Load.prepare() gives it.
         self.rows: Rows
         self.role: str
@@ -304,6 +314,7 @@ class Client:
         self.actor_password: str
         self.attribute = f'client_{number}'
         self._load = load
+        self._url = url
         self._chance = chance
         self._count = 0
         self._unreachable = False
@@ -353,9 +364,7 @@ class Client:
         :param subject: the token that it is about
         """
         token = None if anonymous else self._load.token
-        answer = http.request(
-            self._load.url, method, path, body, token, subject
-        )
+        answer = http.request(self._url, method, path, body, token, subject)
         self._unreachable = answer.outcome is http.Outcome.UNREACHABLE
         if missing and answer.status == 404:
             write = False

@@ -19,7 +19,6 @@ import pathlib
 import secrets
 
 from keystone_crdb import console
-from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import scratch
 from keystone_crdb.checks import against_image
@@ -61,20 +60,10 @@ def _serving(
     module = 'keystone_crdb.checks.answers.worker'
     words = [module, str(folder), endpoint, start]
     settings = tempest.OPTIONS | {answers.PASSWORD: password}
-    with reproducible.start(
+    with reproducible.serving(
         tree, folder, words, log, settings=settings
-    ) as process:
-        try:
-            port = process.stdout.readline() if process.stdout else ''
-            if not port:
-                raise errors.Failure(
-                    f'{name} does not serve',
-                    details=errors.end_of(log),
-                    remedy=f'all of its output is in {log}',
-                )
-            yield int(port)
-        finally:
-            process.terminate()
+    ) as port:
+        yield port
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
