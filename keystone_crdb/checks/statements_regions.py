@@ -15,6 +15,7 @@ keystone_crdb_image.localities:
 Source: https://www.cockroachlabs.com/docs/stable/table-localities
 """
 
+import ast
 import collections
 import collections.abc
 import csv
@@ -102,6 +103,26 @@ def table(results: dict[str, typing.Any]) -> list[Row]:
 def unknown(tables: collections.abc.Iterable[str]) -> list[str]:
     """Name the tables of Keystone that have no locality."""
     return localities.unknown(tables)
+
+
+def tables_of(tree: pathlib.Path) -> set[str]:
+    """Return the tables of Keystone's models, without importing any of them.
+
+    :param tree: of any release
+    """
+    return {
+        node.value.value
+        for path in (tree / 'keystone').rglob('*.py')
+        if 'tests' not in path.parts
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        and any(
+            isinstance(one, ast.Name) and one.id == '__tablename__'
+            for one in node.targets
+        )
+    }
 
 
 def at_home(rows: collections.abc.Iterable[Row]) -> list[str]:

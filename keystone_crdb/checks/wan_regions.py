@@ -10,7 +10,6 @@ as wan_model.py does.
 import argparse
 import collections.abc
 import contextlib
-import math
 import pathlib
 import typing
 
@@ -108,7 +107,7 @@ def sums(rows: Rows, names: collections.abc.Collection[str]) -> Rows:
                 side: sum(row['seconds'][side] for row in chosen)
                 for side in chosen[0]['seconds']
             },
-            'least': sum(row['least'] for row in chosen),
+            'least': sum(row.get('least', 0) for row in chosen),
         })
     return result
 
@@ -127,10 +126,10 @@ def scenarios(rows: Rows) -> Rows:
 def loads(rows: Rows) -> Rows:
     """Return a row for the reads and one for the writes of each length.
 
-    The seconds are the mean of the medians of the operations that every side
-    has done. An operation may have failed always, or may not have been ended.
+    The seconds are the mean of the medians of the operations. They are of
+    those operations that each side has done that has done any.
     """
-    result = []
+    result: Rows = []
     loaded = [row for row in rows if row['cache'] == 'load']
     for rtt in dict.fromkeys(row['rtt'] for row in loaded):
         for kind, is_read in (('reads', True), ('writes', False)):
@@ -154,7 +153,6 @@ def loads(rows: Rows) -> Rows:
                     what: {
                         side: sum(row[what][side] for row in kinds)
                         for side in kinds[0][what]
-                        if side != _NEAR
                     }
                     for what in ('calls', 'errors')
                 },
@@ -169,10 +167,13 @@ def heads(rows: Rows) -> list[str]:
 
 
 def _cell(row: dict[str, typing.Any], side: str) -> str:
-    seconds = row['seconds'].get(side, math.nan)
-    text = f'{seconds:.2f}'
-    if side == WITH and (least := f'{row["least"]:.2f}') != text:
-        text = f'{least} to {text}'
+    seconds = row['seconds'].get(side)
+    if seconds is None:
+        text = 'none done'
+    else:
+        text = f'{seconds:.2f}'
+        if side == WITH and (least := f'{row["least"]:.2f}') != text:
+            text = f'{least} to {text}'
     if calls := row.get('calls', {}).get(side):
         text += f' ({row["errors"][side]} of {calls} failed)'
     return text
