@@ -95,10 +95,11 @@ def choose(provider: str | None = None) -> tuple[str, ...]:
     """
     forced = provider or os.environ.get(providers.PROVIDER_SETTING)
     nodes = os.environ.get(providers.NODES_SETTING) or '1'
-    if nodes not in ('1', str(cluster.NODES)):
+    allowed = [str(count) for count in (1, *cluster.COUNTS)]
+    if nodes not in allowed:
         raise errors.Failure(
             f'{providers.NODES_SETTING} is {nodes}',
-            remedy=f'it is 1 or {cluster.NODES}',
+            remedy=f'it is one of {", ".join(allowed)}',
         )
     if nodes != '1':
         if forced not in (None, '', 'binary'):

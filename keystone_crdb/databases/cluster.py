@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three nodes of CockroachDB, which can be killed, drained and paused.
+"""Three or nine nodes of CockroachDB, which can be killed, drained and paused.
 
 They are processes of a cockroach program. With their stores in a scratch
-folder, a node that was killed comes back with its data. See
+folder, a node that was killed comes back with its data. They say that they
+are in three regions, each in a zone of its own. See
 https://www.cockroachlabs.com/docs/stable/cockroach-start
 """
 
@@ -23,6 +24,10 @@ from keystone_crdb import scratch
 from keystone_crdb.databases import database as databases
 
 NODES = 3
+#: How many there may be: one or three in each region.
+COUNTS = (NODES, 9)
+REGIONS = ('eu', 'us', 'ap')
+_ZONES = 'abc'
 _MEMORY = 'type=mem,size=640MiB'
 #: Seconds until a node answers, and until it has drained and ended.
 START_LIMIT = 120
@@ -127,17 +132,28 @@ def environ() -> dict[str, str]:
     }
 
 
+def locality(number: int) -> str:
+    """Return where a node says that it is.
+
+    :param number: from 1
+    """
+    zone, region = divmod(number - 1, len(REGIONS))
+    return f'region={REGIONS[region]},zone={_ZONES[zone]}'
+
+
 class Cluster:
     """The nodes.
 
     :param memory: whether the stores are in memory, and end with their nodes
+    :param count: one of COUNTS
     """
 
     def __init__(
-        self, program: str, folder: pathlib.Path, memory: bool = False
+        self, program: str, folder: pathlib.Path, memory: bool = False,
+        count: int = NODES,
     ) -> None:
         self._program = program
-        ports = [process.free_port() for _ in range(NODES)]
+        ports = [process.free_port() for _ in range(count)]
         join = ','.join(f'127.0.0.1:{port}' for port in ports)
         self.nodes = [
             Node(
@@ -147,6 +163,7 @@ class Cluster:
                     f'--store={_MEMORY if memory else folder / str(number)}',
                     f'--listen-addr=127.0.0.1:{port}',
                     '--http-addr=127.0.0.1:0',
+                    f'--locality={locality(number)}',
                     '--cache=128MiB', '--max-sql-memory=128MiB',
                 ],
                 folder,
@@ -204,7 +221,7 @@ class Cluster:
         )
         return dataclasses.replace(
             found, url=self.url().render_as_string(hide_password=False),
-            source=f'{NODES} nodes of {self._program}',
+            source=f'{len(self.nodes)} nodes of {self._program}',
         )
 
     def leaseholder(self, database: str, table: str) -> Node:
@@ -222,15 +239,16 @@ class Cluster:
 
 @contextlib.contextmanager
 def running(
-    program: str, memory: bool = False
+    program: str, memory: bool = False, count: int = NODES
 ) -> collections.abc.Iterator[Cluster]:
     """Run a cluster.
 
     :param memory: whether the stores are in memory
+    :param count: of its nodes, one of COUNTS
     :raises Failure: when it does not start
     """
     with scratch.folder('cluster') as folder:
-        made = Cluster(program, folder, memory)
+        made = Cluster(program, folder, memory, count)
         try:
             made.start()
             yield made

@@ -37,7 +37,7 @@ _START_SECONDS = 120
 #: Which provider to take and no other; the reference of CockroachDB's image.
 PROVIDER_SETTING = 'KEYSTONE_CRDB_PROVIDER'
 IMAGE_SETTING = 'KEYSTONE_CRDB_COCKROACH_IMAGE'
-#: How many nodes a cockroach program is to be: 1, or cluster.NODES.
+#: How many nodes a cockroach program is to be: 1, or of cluster.COUNTS.
 NODES_SETTING = 'KEYSTONE_CRDB_NODES'
 _NO_DIAGNOSTICS = 'COCKROACH_SKIP_ENABLING_DIAGNOSTIC_REPORTING'
 # For a node that only tests use, as CockroachDB's documentation advises:
@@ -141,13 +141,14 @@ def binary(
     It is one node, or as many as KEYSTONE_CRDB_NODES says.
     """
     program = find_binary()
-    if (os.environ.get(NODES_SETTING) or '1') != '1':
+    count = int(os.environ.get(NODES_SETTING) or 1)
+    if count > 1:
         if certs:
             raise errors.Failure(
-                f'{cluster.NODES} nodes are not run with certificates',
+                f'{count} nodes are not run with certificates',
                 remedy=f'unset {NODES_SETTING}',
             )
-        with cluster.running(program, memory=True) as nodes:
+        with cluster.running(program, memory=True, count=count) as nodes:
             _set_for_tests(nodes.nodes[0].url())
             yield nodes.database()
         return

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take this release of CockroachDB, from its maker's image",
     )
     parser.add_argument(
-        '--nodes', type=int, choices=(1, cluster.NODES), default=1,
+        '--nodes', type=int, choices=(1, *cluster.COUNTS), default=1,
         help='of --release (default: %(default)s)',
     )
     parser.add_argument(

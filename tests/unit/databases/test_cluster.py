@@ -36,6 +36,26 @@ class ClusterTest(testtools.TestCase):
             )
         self.assertEqual(3, len(stores))
 
+    def test_localities(self):
+        """One node in each region, or one in each zone of each region."""
+        for count in cluster.COUNTS:
+            made = cluster.Cluster('/bin/cockroach', self.folder, count=count)
+            found = [
+                word.removeprefix('--locality=')
+                for node in made.nodes
+                for word in node._command
+                if word.startswith('--locality=')
+            ]
+            self.assertEqual(
+                {
+                    f'region={region},zone={zone}'
+                    for region in ('eu', 'us', 'ap')
+                    for zone in 'abc'[:count // 3]
+                },
+                {*found},
+            )
+            self.assertEqual(count, len(found))
+
     def test_stores_in_memory(self):
         made = cluster.Cluster('/bin/cockroach', self.folder, memory=True)
         for node in made.nodes:

@@ -63,7 +63,9 @@ class TestBinary(TestCase):
             running.return_value.__enter__.return_value = nodes
             with providers.binary(None) as found:
                 self.assertIs(nodes.database(), found)
-        running.assert_called_once_with(str(program), memory=True)
+        running.assert_called_once_with(
+            str(program), memory=True, count=3
+        )
         set_for_tests.assert_called_once_with(nodes.nodes[0].url())
 
     def test_three_nodes_with_certificates(self):
