@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directives `wan` and `wan-model`: what the check wan has.
+"""The directives `wan`, `wan-regions` and `wan-model`: what the check wan has.
 
-The first one is a chart of what was measured last, and the second one a table
-that nothing was measured for.
+The first two are charts and tables of what was measured last, and the third
+one is a table that nothing was measured for.
 
-The chart is of the longest round trip that was measured. A table of the same
-figures stands below it.
+The charts are of the longest round trip that was measured.
 """
 
 from __future__ import annotations
@@ -21,12 +20,29 @@ from keystone_crdb import paths
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import wan
 from keystone_crdb.checks import wan_model
+from keystone_crdb.checks import wan_regions
 from keystone_crdb.series import digest
 
 if typing.TYPE_CHECKING:
     from sphinx import application
 
 RESULT = evidence.KEPT / 'wan.json'
+REGIONS = evidence.KEPT / 'wan-regions.json'
+#: What a study measured with as many milliseconds in 2018 (docs/regions.rst):
+#: CockroachDB 2.0, the same with localities, and Galera.
+STUDY = {
+    ('log in and validate', 100):
+        ('2.3 s', '0.13 to 0.15 s', 'less than 0.4 s'),
+    ('log in and validate', 300):
+        ('6.8 s', '0.13 to 0.15 s', 'less than 0.4 s'),
+    ('create a user and set the password', 100):
+        ('27 s, 3 % failed', '', ''),
+    ('create a user and set the password', 300):
+        ('100 s, 46 % failed', '', 'about 5 s'),
+}
+STUDY_HEADS = (
+    '2018: CockroachDB 2.0', '2018: with localities', '2018: Galera',
+)
 MISSING = """\
 .. note::
 
@@ -34,9 +50,9 @@ MISSING = """\
 """
 
 #: Of the sides in their order; they differ for people who see no red or green.
-COLOURS = ('#e69f00', '#56b4e9', '#009e73')
+COLOURS = ('#e69f00', '#56b4e9', '#cc79a7', '#009e73')
 #: Pixels: of a bar, between requests, of the names and of the longest bar.
-BAR, GAP, NAMES, LONGEST = 13, 9, 225, 420
+BAR, GAP, NAMES, LONGEST = 13, 9, 235, 420
 WIDTH = NAMES + LONGEST + 70
 
 
@@ -122,11 +138,70 @@ def page(result: evidence.Result, state: str) -> str:
     lines += [
         f'The same figures, with the number of round trips, with {longest:g} '
         'ms:', '',
-        '.. list-table::', '   :header-rows: 1', '',
     ]
-    for first, *others in (wan.heads(rows), *wan.table(rows)):
+    return '\n'.join(lines + list_table([wan.heads(rows), *wan.table(rows)]))
+
+
+def list_table(cells: typing.Iterable[typing.Sequence[str]]) -> list[str]:
+    """Return the lines of a table, whose first row has the heads."""
+    lines = ['.. list-table::', '   :header-rows: 1', '']
+    for first, *others in cells:
         lines.append(f'   * - {first}')
         lines += [f'     - {cell}' for cell in others]
+    return [*lines, '']
+
+
+def _longest(rows: wan_regions.Rows) -> wan_regions.Rows:
+    """Return what a chart has: rows that all sides have done."""
+    longest = max(row['rtt'] for row in rows)
+    sides = max(len(row['seconds']) for row in rows)
+    return [
+        {**row, 'request': f'{row["request"]}, {row["cache"]}'}
+        for row in rows
+        if row['rtt'] == longest and len(row['seconds']) == sides
+    ]
+
+
+def regions_page(result: evidence.Result, state: str) -> str:
+    """Return the text that stands in the place of `wan-regions`.
+
+    :param state: whether the result is of today's patches
+    """
+    rows = [dict(row) for row in result.rows]
+    scenarios, loads = wan_regions.scenarios(rows), wan_regions.loads(rows)
+    lines = [
+        f'Measured on {result.date} with {result.version} by '
+        f'``{result.command}``; {state}.', '',
+    ]
+    for title, chosen in (
+        ('Seconds of the scenarios', scenarios),
+        ('Seconds of an operation of the load', loads),
+    ):
+        if not chosen:
+            continue
+        told = (
+            f'{title} with {max(row["rtt"] for row in chosen):g} ms to '
+            'another region and back; ours is a model, with the longest '
+            'commit waits'
+        )
+        lines += [
+            f'{told}:', '', '.. raw:: html', '',
+            f'   {chart(_longest(chosen), told)}', '',
+        ]
+    heads, *cells = wan_regions.heads(scenarios), *wan_regions.table(scenarios)
+    lines += ['The scenarios:', ''] + list_table(
+        [
+            [*heads, *STUDY_HEADS],
+            *(
+                [*line, *STUDY.get((row['request'], row['rtt']), ('',) * 3)]
+                for row, line in zip(scenarios, cells, strict=True)
+            ),
+        ]
+    )
+    if loads:
+        lines += ['The load:', ''] + list_table(
+            [wan_regions.heads(loads), *wan_regions.table(loads)]
+        )
     return '\n'.join(lines)
 
 
@@ -152,15 +227,18 @@ class WanModel(rst.Directive):
 class Wan(rst.Directive):
     """The charts and the table."""
 
+    path = RESULT
+    page = staticmethod(page)
+
     def run(self) -> list[nodes.Node]:
         environment = self.state.document.settings.env
-        for path in (RESULT, paths.PINS):
+        for path in (self.path, paths.PINS):
             environment.note_dependency(str(path))
         text = MISSING
-        if RESULT.exists():
-            result = evidence.read(RESULT)
+        if self.path.exists():
+            result = evidence.read(self.path)
             today = digest.of_checkout(paths.ROOT)
-            text = page(result, evidence.state(result, today))
+            text = self.page(result, evidence.state(result, today))
         parent = nodes.Element()
         self.state.nested_parse(
             statemachine.StringList(text.splitlines(), 'wan'),
@@ -169,8 +247,16 @@ class Wan(rst.Directive):
         return parent.children
 
 
+class WanRegions(Wan):
+    """The charts and tables of several regions."""
+
+    path = REGIONS
+    page = staticmethod(regions_page)
+
+
 def setup(app: application.Sphinx) -> dict[str, bool]:
-    """Add the directive."""
+    """Add the directives."""
     app.add_directive('wan', Wan)
+    app.add_directive('wan-regions', WanRegions)
     app.add_directive('wan-model', WanModel)
     return {'parallel_read_safe': True}

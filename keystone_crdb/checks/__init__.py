@@ -147,6 +147,7 @@ CHECKS = (
     Check('contention', 'checks.contention', ('source', 'database')),
     Check('cold-starts', 'checks.cold_starts', ('source', 'database')),
     Check('revocations', 'checks.revocations', ('source', 'database')),
+    Check('regions', 'checks.regions', ('source', 'database')),
     Check('listings', 'checks.listings', ('source', 'database')),
     Check('wan', 'checks.wan', ('source', 'database', 'MariaDB')),
     Check('soak', 'checks.soak', ('source', 'database')),

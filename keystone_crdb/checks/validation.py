@@ -66,6 +66,7 @@ STEPS = (
     Step('tempest'),
     Step('answers'),
     Step('wan', ('--rtt', '10', '100')),
+    Step('regions'),
     Step('revocations'),
     Step('retries', ('--whole', '--stock')),
     Step('soak', ('--think', '6')),

@@ -147,7 +147,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--seconds', type=float, default=60,
-        help='of that load with each round trip (default: %(default)s)',
+        help='of that load with each round trip, 0 for no load (default: '
+        '%(default)s)',
     )
     parser.add_argument(
         '--model', action='store_true',
@@ -162,23 +163,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_regions(args: argparse.Namespace) -> None:
+    """Measure with several regions, and write the result after each part."""
     with (
         databases.start(args.provider) as server,
         scratch.folder('wan') as folder,
     ):
         console.say(server.describe())
-        rows, missed = wan_regions.measure(server, args, folder)
-    for told in (
-        wan_regions.scenarios(rows), wan_regions.loads(rows), rows
-    ):
-        console.table(wan_regions.heads(told), wan_regions.table(told))
-    found = wan_regions.figures(rows)
-    found['acknowledged writes that a read did not find'] = ', '.join(
-        f'{side} {count}' for side, count in missed.items()
-    )
-    evidence.write(
-        'wan-regions', server.describe(), found, args.command, rows
-    )
+        for rows, missed in wan_regions.measure(server, args, folder):
+            for told in (
+                wan_regions.scenarios(rows), wan_regions.loads(rows), rows,
+            ):
+                if told:
+                    console.table(
+                        wan_regions.heads(told), wan_regions.table(told)
+                    )
+            found = wan_regions.figures(rows)
+            if missed:
+                found['acknowledged writes that a read did not find'] = (
+                    ', '.join(
+                        f'{side} {count}' for side, count in missed.items()
+                    )
+                )
+            evidence.write(
+                'wan-regions', server.describe(), found, args.command, rows
+            )
 
 
 def run(args: argparse.Namespace) -> bool:

@@ -273,10 +273,11 @@ def _load(
 
 def measure(
     server: database.Database, args: argparse.Namespace, folder: pathlib.Path
-) -> tuple[Rows, dict[str, str]]:
+) -> collections.abc.Iterator[tuple[Rows, dict[str, str]]]:
     """Measure, and add the model.
 
-    :returns: rows, and by side, the acknowledged writes that were missed
+    Yield the rows of the requests, and then those of the load as well, each
+    time with the acknowledged writes that were missed, by side.
     """
     args.rtt = sorted({0, *args.rtt})
     trees = (
@@ -295,9 +296,11 @@ def measure(
         ):
             requests = _requests(*trees, *servers, url, args.rtt)
         found = add_model(requests, costs())
-        console.table(heads(found), table(found))
+        yield found, {}
+        if not args.seconds:
+            return
         with server.temporary('load') as url:
             loaded, missed = _load(
                 *trees, *servers, url, args, folder / 'load'
             )
-    return [*found, *add_model(loaded, costs())], missed
+    yield [*found, *add_model(loaded, costs())], missed

@@ -115,13 +115,15 @@ def entrypoint(
     folder: pathlib.Path,
     url: str,
     *words: str,
+    settings: dict[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a verb of the image's entrypoint.
 
     :param folder: see environment()
     :param url: SQLAlchemy's, of the database that is configured
+    :param settings: further ones of the image
     """
     return _start(
         trees, folder, ['-m', 'keystone_crdb_image', *words],
-        {'KEYSTONE_DATABASE_URL': url},
+        {'KEYSTONE_DATABASE_URL': url, **(settings or {})},
     )

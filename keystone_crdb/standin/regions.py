@@ -44,6 +44,18 @@ def _locality(found: re.Match[bytes]) -> bytes:
     )
 
 
+def _explain(found: re.Match[bytes]) -> bytes:
+    """Name the region that has what is read: this one, if it is GLOBAL."""
+    return (
+        b"SELECT 'regions: ' || coalesce("
+        b"CASE WHEN locality <> 'GLOBAL' THEN ("
+        b'SELECT region FROM standin.regions WHERE "primary") END, '
+        b'gateway_region()) AS info FROM standin.tables '
+        b"WHERE format('%%I', table_name)::regclass = %s::regclass"
+        % _literal(found[1])
+    )
+
+
 def _pattern(text: bytes) -> re.Pattern[bytes]:
     """Compile a statement, in which a space stands for any of them."""
     return re.compile(
@@ -77,10 +89,13 @@ _RULES: tuple[
     (_pattern(rb'ALTER TABLE ' + _TABLE + rb' SET LOCALITY '
               rb'(GLOBAL|REGIONAL BY TABLE(?: IN PRIMARY REGION)?)'),
      _locality),
+    (_pattern(rb'EXPLAIN ANALYZE SELECT \* FROM ' + _TABLE + rb' LIMIT 1'),
+     _explain),
 )  # fmt: skip
 _MAY_BE_ONE = re.compile(
     rb'\s*(?:SHOW\s+(?:REGIONS|SURVIVAL|TABLES)\b'
-    rb'|ALTER\s+DATABASE\b|ALTER\s+TABLE\s+\S+\s+SET\s+LOCALITY\b)',
+    rb'|EXPLAIN\s+ANALYZE\b|ALTER\s+DATABASE\b'
+    rb'|ALTER\s+TABLE\s+\S+\s+SET\s+LOCALITY\b)',
     re.IGNORECASE,
 )
 

@@ -51,7 +51,7 @@ _RESET_SCHEMA_LOCKED = _pattern(
 
 # What most statements do not have is looked for first.
 _MAY_BEGIN = re.compile(
-    _GAP + rb'*(?:ALTER|DROP|RESET|SET|SHOW)\b', _FLAGS
+    _GAP + rb'*(?:ALTER|DROP|EXPLAIN|RESET|SET|SHOW)\b', _FLAGS
 )
 _MAY_HAVE = re.compile(
     rb'\b(?:INT(?:EGER)?|SERIAL|BINARY|set_config|current_setting)\b', _FLAGS

@@ -2,6 +2,7 @@
 """What the documents claim: figures, commands, and drift's table."""
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import re
@@ -238,3 +239,52 @@ class WanTest(testtools.TestCase):
             2, len(list(document.findall(docutils.nodes.raw)))
         )
         self.assertIn('current', document.astext())
+
+    def test_regions(self):
+        """Each figure of ours is called modelled, beside those of 2018."""
+        modelled = 'ours with localities, modelled'
+        names = [
+            (name, cache)
+            for name in (
+                'token: password, project', 'validate', 'create user',
+                'change password',
+            )
+            for cache in ('cold', 'warm')
+        ]
+        rows = [
+            {
+                'rtt': rtt, 'request': name, 'cache': cache,
+                'seconds': {'stock': rtt / 50, modelled: 0.25}, 'least': 0.1,
+            }
+            for rtt in (0, 300)
+            for name, cache in [
+                *names, ('issue token', 'load'), ('create user', 'load'),
+            ]
+        ]
+        for row in rows:
+            if row['cache'] == 'load':
+                row['calls'], row['errors'] = {'stock': 5}, {'stock': 1}
+        text = self.extension.regions_page(
+            dataclasses.replace(self.result, rows=rows), 'current'
+        )
+        document = docutils.core.publish_doctree(text)
+        scenarios, loads = (
+            [
+                [cell.astext() for cell in row.findall(docutils.nodes.entry)]
+                for row in table.findall(docutils.nodes.row)
+            ]
+            for table in document.findall(docutils.nodes.table)
+        )
+        self.assertEqual(['stock, s', f'{modelled}, s'], scenarios[0][3:5])
+        self.assertIn(
+            [
+                'log in and validate', 'cold', '300', '12.00', '0.20 to 0.50',
+                '6.8 s', '0.13 to 0.15 s', 'less than 0.4 s',
+            ],
+            scenarios,
+        )
+        self.assertEqual(
+            ['writes', 'load', '300', '6.00 (1 of 5 failed)', '0.10 to 0.25'],
+            loads[-1],
+        )
+        self.assertEqual(2, len(list(document.findall(docutils.nodes.raw))))

@@ -107,6 +107,19 @@ class TestRegions(base.TestCase):
         self.addCleanup(far.dispose)
         self.assertEqual('us', layout.gateway(far))
 
+    def test_explain(self):
+        layout.apply(self.bare, wanted('us,eu'))
+        self.assertEqual({'eu'}, layout.read_in(self.bare, 'user'))
+        self.assertEqual({'us'}, layout.read_in(self.bare, 'consumer'))
+        self.assertEqual(0, regions_verb.explain(self.bare, wanted('us,eu')))
+        with self.bare.execution_options(
+            isolation_level='AUTOCOMMIT'
+        ).connect() as connection:
+            connection.exec_driver_sql(
+                'ALTER TABLE "user" SET LOCALITY REGIONAL BY TABLE'
+            )
+        self.assertEqual(1, regions_verb.explain(self.bare, wanted('us,eu')))
+
     def test_what_the_database_refuses(self):
         for statement, code in (
             ('ADD REGION "us"', '42P12'), ('SURVIVE ZONE FAILURE', '42P12'),

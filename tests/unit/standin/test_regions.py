@@ -36,8 +36,16 @@ class RewriteTest(testtools.TestCase):
         ):
             self.assertIn(b'FROM standin.', regions.rewrite(statement))
 
+    def test_explain(self):
+        rewritten = rewrite.rewrite(
+            b'EXPLAIN ANALYZE SELECT * FROM "user" LIMIT 1'
+        )
+        self.assertIn(b"= '\"user\"'::regclass", rewritten)
+
     def test_others(self):
         for statement in (
+            b'EXPLAIN ANALYZE SELECT 1',
+            b'EXPLAIN ANALYZE SELECT * FROM t WHERE a = 1',
             b'SHOW server_version', b'SELECT 1',
             b'ALTER DATABASE k RENAME TO l',
             b'ALTER TABLE t ADD COLUMN region TEXT',
