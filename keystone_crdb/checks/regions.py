@@ -15,6 +15,7 @@ regions nothing is run.
 import argparse
 import dataclasses
 import pathlib
+import secrets
 
 import sqlalchemy
 
@@ -74,22 +75,28 @@ def _look(url: str) -> Place | None:
 
 
 def _lay_out(found: Place, url: str, folder: pathlib.Path) -> None:
-    """Make the schema, and give it its localities.
+    """Make the schema and an administrator, and lay the database out.
 
     :raises Failure: when a command fails, or does something the second time
     """
+    # Without keys, check fails; bootstrap makes them.
+    settings = found.settings() | {
+        'KEYSTONE_ADMIN_PASSWORD': secrets.token_urlsafe(18),
+    }
+
     def run(*words: str) -> str:
         name = f'keystone-crdb {" ".join(words)}'
         with console.step(name):
             return programs.finish(
                 programs.entrypoint(
                     served.ours(), folder, url, *words,
-                    settings=found.settings(),
+                    settings=settings,
                 ),
                 name,
             )
 
     run('db-sync')
+    run('bootstrap')
     for word in 'plan', 'apply', 'check', 'explain':
         run('regions', word)
     again = run('regions', 'apply')

@@ -17,14 +17,14 @@ def _literal(text: bytes) -> bytes:
     return b"'" + text.replace(b"'", b"''") + b"'"
 
 
-def _region(found: re.Match[bytes]) -> bytes:
+def _name(found: re.Match[bytes]) -> bytes:
     return _literal((found[1] or b'').replace(b'""', b'"') or found[2])
 
 
 def _call(
     procedure: bytes,
 ) -> collections.abc.Callable[[re.Match[bytes]], bytes]:
-    return lambda found: b'CALL standin.%s(%s)' % (procedure, _region(found))
+    return lambda found: b'CALL standin.%s(%s)' % (procedure, _name(found))
 
 
 def _select(text: bytes) -> collections.abc.Callable[[object], bytes]:
@@ -51,8 +51,7 @@ def _explain(found: re.Match[bytes]) -> bytes:
         b"CASE WHEN locality <> 'GLOBAL' THEN ("
         b'SELECT region FROM standin.regions WHERE "primary") END, '
         b'gateway_region()) AS info FROM standin.tables '
-        b"WHERE format('%%I', table_name)::regclass = %s::regclass"
-        % _literal(found[1])
+        b'WHERE table_name = ' + _name(found)
     )
 
 
@@ -89,7 +88,7 @@ _RULES: tuple[
     (_pattern(rb'ALTER TABLE ' + _TABLE + rb' SET LOCALITY '
               rb'(GLOBAL|REGIONAL BY TABLE(?: IN PRIMARY REGION)?)'),
      _locality),
-    (_pattern(rb'EXPLAIN ANALYZE SELECT \* FROM ' + _TABLE + rb' LIMIT 1'),
+    (_pattern(rb'EXPLAIN ANALYZE SELECT \* FROM ' + _NAME + rb' LIMIT 1'),
      _explain),
 )  # fmt: skip
 _MAY_BE_ONE = re.compile(

@@ -42,9 +42,8 @@ class LayOutTest(base.TestCase):
             ))
 
     def start(self, trees, folder, url, *words, settings):
-        self.assertEqual(
-            (['tree'], 'db://', EU.settings()), (trees, url, settings)
-        )
+        self.assertEqual((['tree'], 'db://'), (trees, url))
+        self.assertEqual(settings, settings | EU.settings())
         self.words.append(' '.join(words))
 
     def finish(self, process, name):
@@ -56,8 +55,8 @@ class LayOutTest(base.TestCase):
         regions._lay_out(EU, 'db://', pathlib.Path('/x'))
         self.assertEqual(
             [
-                'db-sync', 'regions plan', 'regions apply', 'regions check',
-                'regions explain', 'regions apply',
+                'db-sync', 'bootstrap', 'regions plan', 'regions apply',
+                'regions check', 'regions explain', 'regions apply',
             ],
             self.words,
         )
