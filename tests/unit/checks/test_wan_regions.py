@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
+from unittest import mock
+
+import fixtures
 import testtools
 
+from keystone_crdb import checks
+from keystone_crdb.checks import wan
 from keystone_crdb.checks import wan_load
 from keystone_crdb.checks import wan_model
 from keystone_crdb.checks import wan_regions
 from keystone_crdb.keystone import http
 from keystone_crdb.load import record
+from tests.unit import base
 
 FAR, GALERA = 'stock on PostgreSQL 15, far', 'stock on MariaDB with Galera'
 
@@ -125,6 +132,81 @@ class TablesTest(testtools.TestCase):
             f'{GALERA} 0.40 s', found['log in and validate, cold, 100 ms']
         )
         self.assertIn('writes, load, 0 ms', found)
+
+
+class RunTest(base.TestCase):
+    """The result is written after each part."""
+
+    def test_parts(self):
+        written = []
+        requests = wan_regions.add_model(
+            [
+                row
+                for names in wan_model.SCENARIOS.values()
+                for name in names
+                for row in with_ours(measured(name, 'warm'))
+            ],
+            wan_regions.costs(),
+        )
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb.databases.start', mock.MagicMock()
+        ))
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb.checks.wan_regions.measure',
+            lambda *_: iter([
+                (requests, {}), (requests, {GALERA: '1 of 9'}),
+            ]),
+        ))
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb.checks.evidence.write',
+            lambda *told: written.append(told),
+        ))
+        self.assertTrue(
+            wan.run(checks.find('wan').parse(['--regions', '--rtt', '100']))
+        )
+        first, second = (told[2] for told in written)
+        self.assertEqual({'wan-regions'}, {told[0] for told in written})
+        self.assertIn('log in and validate, warm, 100 ms', first)
+        self.assertEqual(
+            {
+                'acknowledged writes that a read did not find':
+                    f'{GALERA} 1 of 9',
+            },
+            dict(second.items() - first.items()),
+        )
+
+
+class ServingTest(base.TestCase):
+    """The Keystones of a side have the same keys, and one makes the schema."""
+
+    def test_two(self):
+        started = []
+
+        @contextlib.contextmanager
+        def serving(tree, folder, words, log, url, settings):
+            started.append((words[-1], url, settings[wan_load.PASSWORD]))
+            if words[-1] == wan_load.NEW:
+                for keys in 'fernet', 'credential':
+                    (folder / keys).mkdir()
+                    (folder / keys / '0').write_text(keys)
+            self.assertEqual('fernet', (folder / 'fernet/0').read_text())
+            self.assertEqual(
+                'credential', (folder / 'credential/0').read_text()
+            )
+            yield len(started)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb.keystone.reproducible.serving', serving
+        ))
+        side = wan_load.Side('tree', ['db://1', 'db://2'], None)
+        with wan_load._serving(side, self.path, 'secret') as urls:
+            self.assertEqual(
+                ['http://127.0.0.1:1/v3', 'http://127.0.0.1:2/v3'], urls
+            )
+        self.assertEqual(
+            [('new', 'db://1', 'secret'), ('made', 'db://2', 'secret')],
+            started,
+        )
 
 
 class LoadTest(testtools.TestCase):

@@ -207,6 +207,27 @@ class LoadTest(testtools.TestCase):
             'project attribute client_1',
         )
 
+    def test_several_keystones(self):
+        """Clients take turns with them, and change the same rows."""
+        self.load = clients.Load(
+            'first', 'admin-password', 4, others=['second']
+        )
+        self.load.prepare()
+        asked = []
+
+        def request(url, *args):
+            asked.append(url)
+            return self.memory.request(url, *args)
+
+        with mock.patch.object(http, 'request', request):
+            self.work()
+        self.assertEqual(
+            ['first', 'second', 'first', 'second'],
+            [client._url for client in self.load.clients],
+        )
+        self.assertEqual({'first', 'second'}, {*asked})
+        self.assertEqual([], self.load.lost())
+
     def test_threads_end(self):
         with self.load.running():
             pass
