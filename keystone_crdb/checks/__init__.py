@@ -152,7 +152,9 @@ CHECKS = (
     Check('wan', 'checks.wan', ('source', 'database', 'MariaDB')),
     Check('soak', 'checks.soak', ('source', 'database')),
     Check('answers', 'checks.answers.check', ('source',)),
-    Check('services', 'checks.services.check', ('source', 'database')),
+    Check(
+        'services', 'checks.services.check', ('source', 'database', 'MariaDB')
+    ),
 )
 
 #: What measures once, and gates nothing.

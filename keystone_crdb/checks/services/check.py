@@ -4,11 +4,15 @@
 The services are as they were released, at the versions that
 requirements/services.txt pins. Each makes its schema from nothing, and then
 once more, which must change nothing. Then it makes the schema on PostgreSQL
-with the stock oslo.db. The check fails if a service of NAME, or any of them
-without a NAME, does not get the schema that it has on PostgreSQL. A service
-that cannot make a schema on PostgreSQL either is told, and fails nothing, and
-so does one that the catalogue says to miss something. The check fails too if
-such a one misses nothing any more.
+with the stock oslo.db, or on MariaDB if it cannot make it on PostgreSQL. Of
+MariaDB no types and no indexes are compared. The check fails if a service of
+NAME, or any of them without a NAME, does not get that schema. The catalogue
+has the exceptions: the statement at which a service stops, and the columns
+whose types differ. The check fails too if these are not met any more.
+
+With --tests it runs the tests that a service has for its database, which are
+placement's functional tests, and fails if one passes on PostgreSQL with the
+stock oslo.db only.
 """
 
 import argparse
@@ -30,6 +34,7 @@ from keystone_crdb import process
 from keystone_crdb import scratch
 from keystone_crdb.checks.services import catalogue
 from keystone_crdb.checks.services import schema
+from keystone_crdb.checks.services import suites
 from keystone_crdb.databases import database
 from keystone_crdb.databases import plain
 
@@ -41,19 +46,21 @@ class Outcome:
     :param tables: how many there are
     :param seconds: that the first run took
     :param problem: why it is not as it should be, empty where it is
-    :param foreign: whether the problem is one on PostgreSQL as well
+    :param expected: whether the catalogue names what is missing
+    :param other: the database that it was compared with
     """
 
     tables: int = 0
     seconds: float = 0
     problem: str = ''
-    foreign: bool = False
+    expected: bool = False
+    other: str = 'PostgreSQL'
 
     def describe(self) -> str:
         """Return it in words."""
         if not self.problem:
-            return 'as on PostgreSQL'
-        return self.problem
+            return f'as on {self.other}'
+        return self.problem + (', as it is known' if self.expected else '')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'names', nargs='*', metavar='NAME',
         help='a service (default: all): ' + ', '.join(catalogue.SCHEMAS),
+    )
+    parser.add_argument(
+        '--tests', action='store_true',
+        help="run the service's own tests instead, on both databases",
     )
     databases.add_argument(parser)
 
@@ -103,21 +114,28 @@ def sync(
     program, *words = (
         word.format(config=config) for word in described.command
     )
+    path = pathlib.Path(os.path.dirname(sys.executable)) / program
+    side = 'ours' if patched else 'postgresql'
+    console.run(
+        [path, *words], f'service-{name}-{side}', folder,
+        _environment(folder, patched),
+    )
+
+
+def _environment(folder: pathlib.Path, patched: bool) -> dict[str, str]:
     env = process.environ('OS_', 'PYTHON') | {
         'HOME': str(folder),
         'PYTHONWARNINGS': 'ignore',
     }
     if patched:
         env['PYTHONPATH'] = str(paths.patched_tree('oslo.db'))
-    path = pathlib.Path(os.path.dirname(sys.executable)) / program
-    side = 'ours' if patched else 'postgresql'
-    console.run([path, *words], f'service-{name}-{side}', folder, env)
+    return env
 
 
-def _read(url: str) -> schema.Schema:
+def _read(url: str, whole: bool = True) -> schema.Schema:
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
     try:
-        return schema.read(engine)
+        return schema.read(engine, whole)
     finally:
         engine.dispose()
 
@@ -141,39 +159,116 @@ def _database(server: plain.Server, name: str) -> str:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Others:
+    """The servers for the schemas to compare with.
+
+    :param postgresql: the first choice
+    :param mariadb: for a service that cannot make its schema there
+    """
+
+    postgresql: plain.Server
+    mariadb: plain.Server
+
+    def sync(
+        self, name: str, folder: pathlib.Path
+    ) -> tuple[str, str, bool]:
+        """Let a service with the stock oslo.db make its schema.
+
+        :returns: the database's name, its URL, and whether types and indexes
+            can be compared
+        :raises Failure: when it can make it on neither
+        """
+        url = _database(self.postgresql, name)
+        try:
+            sync(name, url, folder, patched=False)
+        except errors.Failure as exc:
+            console.note(f'{name} on PostgreSQL: {_last_error(exc)}')
+        else:
+            return 'PostgreSQL', url, True
+        url = self.mariadb.create(
+            name.replace('-', '_'), 'CHARACTER SET utf8mb4'
+        )
+        sync(name, url, folder, patched=False)
+        return 'MariaDB', url, False
+
+
 def _try(
-    name: str, server: database.Database, postgresql: plain.Server,
+    name: str, server: database.Database, others: Others,
     folder: pathlib.Path,
 ) -> Outcome:
     """Make a schema on both servers."""
+    described = catalogue.SCHEMAS[name]
     with server.temporary(f'keystone_service_{name}') as url:
         start = time.monotonic()
-        problem = ''
         try:
             sync(name, url, folder, patched=True)
-            seconds = time.monotonic() - start
-            ours = _read(url)
-            sync(name, url, folder, patched=True)
-            if _read(url) != ours:
-                problem = 'the second run changed the schema'
         except errors.Failure as exc:
-            seconds = time.monotonic() - start
-            ours = _read(url)
-            problem = _last_error(exc)
-    url = _database(postgresql, name)
-    try:
-        sync(name, url, folder, patched=False)
-    except errors.Failure as exc:
-        return Outcome(
-            len(ours), seconds, foreign=True,
-            problem=f'fails on PostgreSQL as well: {_last_error(exc)}',
+            return Outcome(
+                len(_read(url)), time.monotonic() - start, _last_error(exc),
+                bool(described.stops)
+                and described.stops in (exc.details or ''),
+            )
+        seconds = time.monotonic() - start
+        ours = _read(url)
+        sync(name, url, folder, patched=True)
+        if _read(url) != ours:
+            return Outcome(
+                len(ours), seconds, 'the second run changed the schema'
+            )
+        other, other_url, whole = others.sync(name, folder)
+        if not whole:
+            ours = _read(url, whole)
+    theirs = _read(other_url, whole)
+    different = schema.compare(ours, theirs)
+    for line in different:
+        console.note(f'{name}: {line}')
+    return Outcome(
+        len(ours), seconds,
+        f'{len(different)} differences' if different else '',
+        schema.columns_of(different) == described.differs, other,
+    )
+
+
+def _run_tests(
+    tests: catalogue.Tests, server: database.Database,
+    postgresql: plain.Server, folder: pathlib.Path,
+) -> bool:
+    """Run a service's tests on both servers.
+
+    :returns: whether all that pass on PostgreSQL pass on the other too
+    """
+    with console.step(f'{tests.package} on {server.product}'):
+        with server.temporary('keystone_service_tests') as url:
+            ours = suites.run(
+                tests, url, _environment(folder, True), folder, 'ours'
+            )
+    console.say(suites.count(ours))
+    with console.step(f'{tests.package} on {postgresql.name}'):
+        theirs = suites.run(
+            tests, _database(postgresql, 'tests'),
+            _environment(folder, False), folder, 'postgresql',
         )
-    different = schema.compare(ours, _read(url))
-    if different and not problem:
-        problem = f'{len(different)} differences'
-        for line in different:
-            console.note(f'{name}: {line}')
-    return Outcome(len(ours), seconds, problem)
+    console.say(suites.count(theirs))
+    lost = suites.lost(ours, theirs)
+    for test in lost:
+        console.say(f'passes on PostgreSQL only: {test}')
+    return not lost
+
+
+def _run_all_tests(args: argparse.Namespace, names: list[str]) -> bool:
+    good = True
+    with (
+        databases.start(args.provider) as server,
+        plain.postgresql() as postgresql,
+        scratch.folder('services') as folder,
+    ):
+        console.say(server.describe())
+        for name in names:
+            tests = catalogue.SCHEMAS[name].tests
+            if tests:
+                good = _run_tests(tests, server, postgresql, folder) and good
+    return good
 
 
 def _last_error(exc: errors.Failure) -> str:
@@ -184,9 +279,10 @@ def _last_error(exc: errors.Failure) -> str:
 
 def is_as_expected(name: str, outcome: Outcome) -> bool:
     """Return whether a schema is whole unless the catalogue says otherwise."""
-    if outcome.foreign:
-        return True
-    return bool(outcome.problem) == bool(catalogue.SCHEMAS[name].missing)
+    described = catalogue.SCHEMAS[name]
+    if described.stops or described.differs:
+        return bool(outcome.problem) and outcome.expected
+    return not outcome.problem
 
 
 def run(args: argparse.Namespace) -> bool:
@@ -195,16 +291,21 @@ def run(args: argparse.Namespace) -> bool:
     :raises Failure: when there is no database, or no such service
     """
     names = choose(args.names)
+    if args.tests:
+        return _run_all_tests(args, names)
     outcomes = {}
     with (
         databases.start(args.provider) as server,
         plain.postgresql() as postgresql,
+        plain.mariadb() as mariadb,
         scratch.folder('services') as folder,
     ):
         console.say(server.describe())
         for name in names:
             with console.step(f'Schema of {name}'):
-                outcomes[name] = _try(name, server, postgresql, folder)
+                outcomes[name] = _try(
+                    name, server, Others(postgresql, mariadb), folder
+                )
     console.table(
         ('schema', 'version', 'tables', 'seconds', 'result'),
         (

@@ -2,6 +2,7 @@
 """What a database holds, in terms that two database servers share."""
 
 import collections.abc
+import re
 import typing
 
 import sqlalchemy
@@ -41,13 +42,15 @@ def _unique(inspector: sqlalchemy.Inspector, table: str) -> set[str]:
     return {f'unique ({", ".join(sorted(map(_name, key)))})' for key in keys}
 
 
-def read(engine: sqlalchemy.Engine) -> Schema:
+def read(engine: sqlalchemy.Engine, whole: bool = True) -> Schema:
     """Read a database's schema.
 
     Default values and checks are left out, because each server prints the
     expressions in a way of its own; so are the names of what is not a table
     or a column.
 
+    :param whole: with the types of columns and with indexes that are not
+        unique; MariaDB has other types, and an index for each foreign key
     :raises sqlalchemy.exc.SQLAlchemyError: when it cannot be read
     """
     inspector = sqlalchemy.inspect(engine)
@@ -56,13 +59,13 @@ def read(engine: sqlalchemy.Engine) -> Schema:
         lines = _unique(inspector, table)
         for column in inspector.get_columns(table):
             null = '' if column['nullable'] else ', not null'
-            kind = _python_type(column['type'])
-            lines.add(f'column {column["name"]}: {kind}{null}')
+            kind = f': {_python_type(column["type"])}' if whole else ''
+            lines.add(f'column {column["name"]}{kind}{null}')
         key = inspector.get_pk_constraint(table)['constrained_columns']
         if key:
             lines.add(f'primary key ({_names(key)})')
         for index in inspector.get_indexes(table):
-            if not index['unique']:
+            if whole and not index['unique']:
                 lines.add(f'index ({_names(index["column_names"])})')
         for foreign in inspector.get_foreign_keys(table):
             lines.add(
@@ -74,20 +77,32 @@ def read(engine: sqlalchemy.Engine) -> Schema:
     return found
 
 
-def compare(ours: Schema, postgresql: Schema) -> list[str]:
+def compare(ours: Schema, other: Schema) -> list[str]:
     """Return a line for each thing that only one of two databases has."""
     different = []
-    for table in sorted({*ours, *postgresql}):
-        if table not in ours or table not in postgresql:
-            where = 'PostgreSQL' if table in postgresql else 'ours'
+    for table in sorted({*ours, *other}):
+        if table not in ours or table not in other:
+            where = 'theirs' if table in other else 'ours'
             different.append(f'{table}: only in {where}')
             continue
         different += [
             f'{table}: {line}: only in {where}'
             for where, lines in (
-                ('ours', ours[table] - postgresql[table]),
-                ('PostgreSQL', postgresql[table] - ours[table]),
+                ('ours', ours[table] - other[table]),
+                ('theirs', other[table] - ours[table]),
             )
             for line in sorted(lines)
         ]
     return different
+
+
+def columns_of(different: list[str]) -> set[str]:
+    """Return the columns that lines of compare() are about.
+
+    :returns: `table.column`, or the line where it is about another thing
+    """
+    found = set()
+    for line in different:
+        match = re.match(r'(\S+): column ([^:]+): ', line)
+        found.add('.'.join(match.groups()) if match else line)
+    return found

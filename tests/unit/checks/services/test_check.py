@@ -6,6 +6,8 @@ import tempfile
 import typing
 from unittest import mock
 
+import sqlalchemy
+
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.checks.services import catalogue
@@ -90,20 +92,107 @@ class LastErrorTestCase(base.TestCase):
         self.assertEqual('ended', check._last_error(errors.Failure('ended')))
 
 
-class ExpectedTestCase(base.TestCase):
-    """Which outcomes fail the check."""
+class TryTestCase(base.TestCase):
+    """What becomes of a schema, with a service that runs statements."""
 
-    def test_outcomes(self) -> None:
-        whole = check.Outcome()
-        broken = check.Outcome(problem='2 differences')
-        foreign = check.Outcome(problem='no', foreign=True)
-        for name, outcome, expected in (
-            ('glance', whole, True),
-            ('glance', broken, False),
-            ('glance', foreign, True),
-            ('manila', broken, True),
-            ('manila', whole, False),
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.failing: dict[str, str] = {}
+        self.statements = {
+            'ours': 'CREATE TABLE IF NOT EXISTS a (b INTEGER, c INTEGER)',
+            'postgresql': 'CREATE TABLE a (b INTEGER, c INTEGER)',
+            'mariadb': 'CREATE TABLE a (b VARCHAR(9), c VARCHAR(9))',
+        }
+        for name, value in (
+            ('sync', self.sync), ('_database', self.create_postgresql),
         ):
+            patcher = mock.patch.object(check, name, value)
+            patcher.start()
+            self.addCleanup(patcher.stop)
+
+    def url(self, side: str) -> str:
+        return f'sqlite:///{self.folder}/{side}'
+
+    def create_postgresql(self, server: object, name: str) -> str:
+        return self.url('postgresql')
+
+    def sync(self, name: str, url: str, *args: object, patched: bool) -> None:
+        side = url.rpartition('/')[2]
+        if side in self.failing:
+            raise errors.Failure('it ended', details=self.failing[side])
+        engine = sqlalchemy.create_engine(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(self.statements[side])
+        engine.dispose()
+
+    def attempt(self, name: str) -> check.Outcome:
+        server = mock.MagicMock()
+        server.temporary.return_value.__enter__.return_value = self.url('ours')
+        mariadb = mock.Mock()
+        mariadb.create.return_value = self.url('mariadb')
+        return check._try(
+            name, server, check.Others(mock.Mock(), mariadb), self.folder
+        )
+
+    def test_whole(self) -> None:
+        outcome = self.attempt('glance')
+
+        self.assertEqual('as on PostgreSQL', outcome.describe())
+        self.assertTrue(check.is_as_expected('glance', outcome))
+
+    def test_different(self) -> None:
+        self.statements['postgresql'] = 'CREATE TABLE a (b INTEGER)'
+        outcome = self.attempt('glance')
+
+        self.assertEqual('1 differences', outcome.describe())
+        self.assertFalse(check.is_as_expected('glance', outcome))
+
+    def test_postgresql_cannot(self) -> None:
+        self.failing['postgresql'] = 'SyntaxError: CONVERT'
+        outcome = self.attempt('neutron')
+
+        self.assertEqual('as on MariaDB', outcome.describe())
+        self.assertTrue(check.is_as_expected('neutron', outcome))
+
+    def test_stops(self) -> None:
+        stops = catalogue.SCHEMAS['magnum'].stops
+        for details, expected in (
+            (f'DBError: x\n[SQL: {stops} x]', True), ('DBError: y', False),
+        ):
+            self.failing['ours'] = details
+            outcome = self.attempt('magnum')
             self.assertIs(
-                expected, check.is_as_expected(name, outcome), name
+                expected, check.is_as_expected('magnum', outcome), details
             )
+        self.failing['ours'] = f'DBError: x\n[SQL: {stops} x]'
+        self.assertFalse(
+            check.is_as_expected('glance', self.attempt('glance'))
+        )
+        del self.failing['ours']
+        self.assertFalse(
+            check.is_as_expected('magnum', self.attempt('magnum'))
+        )
+
+    def test_known_differences(self) -> None:
+        described = catalogue.Schema(
+            'nova', ('nova-manage',), differs=frozenset({'a.b', 'a.c'})
+        )
+        with mock.patch.dict(catalogue.SCHEMAS, {'nova-cell': described}):
+            for statement, expected in (
+                ('CREATE TABLE a (b VARCHAR(9), c VARCHAR(9))', True),
+                ('CREATE TABLE a (b VARCHAR(9), c INTEGER)', False),
+                ('CREATE TABLE a (b VARCHAR(9), c VARCHAR(9), d INT)', False),
+                ('CREATE TABLE a (b INTEGER, c INTEGER)', False),
+            ):
+                pathlib.Path(self.folder / 'postgresql').unlink(
+                    missing_ok=True
+                )
+                self.statements['postgresql'] = statement
+                outcome = self.attempt('nova-cell')
+                self.assertIs(
+                    expected, check.is_as_expected('nova-cell', outcome),
+                    statement,
+                )

@@ -53,6 +53,29 @@ class SchemaTestCase(base.TestCase):
             'str', schema._python_type(sqlalchemy.types.NullType())
         )
 
+    def test_what_mariadb_shares(self) -> None:
+        engine = sqlalchemy.create_engine('sqlite://')
+        self.addCleanup(engine.dispose)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                'CREATE TABLE a (b VARCHAR(9) NOT NULL, c INTEGER)'
+            )
+            connection.exec_driver_sql('CREATE INDEX i ON a (c)')
+        self.assertEqual(
+            {'a': {'column b, not null', 'column c'}},
+            schema.read(engine, whole=False),
+        )
+
+    def test_columns_of_differences(self) -> None:
+        self.assertEqual(
+            {'a.b', 'a: index (c): only in ours', 'd: only in theirs'},
+            schema.columns_of([
+                'a: column b: int: only in ours',
+                'a: column b: str: only in theirs',
+                'a: index (c): only in ours', 'd: only in theirs',
+            ]),
+        )
+
     def test_differences(self) -> None:
         ours = self.read('CREATE TABLE a (b INTEGER, c INTEGER)')
         postgresql = self.read(
@@ -63,8 +86,8 @@ class SchemaTestCase(base.TestCase):
         self.assertEqual(
             [
                 'a: column b: int: only in ours',
-                'a: column b: int, not null: only in PostgreSQL',
-                'd: only in PostgreSQL',
+                'a: column b: int, not null: only in theirs',
+                'd: only in theirs',
             ],
             schema.compare(ours, postgresql),
         )

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of keystone_crdb.checks.services.suites."""
+
+import os
+import pathlib
+import sysconfig
+import tempfile
+from unittest import mock
+
+from keystone_crdb import errors
+from keystone_crdb.checks.services import catalogue
+from keystone_crdb.checks.services import suites
+from tests.unit import base
+
+_MODULE = """\
+import os
+import unittest
+
+
+class Case(unittest.TestCase):
+    def test_url(self):
+        self.assertEqual('sqlite://', os.environ['OS_URL'])
+
+    def test_fails(self):
+        self.fail()
+"""
+
+
+class RunTestCase(base.TestCase):
+    """Tests of a package that lies where packages are installed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        package = self.folder / 'a_service' / 'tests'
+        package.mkdir(parents=True)
+        for path in (package.parent, package):
+            (path / '__init__.py').touch()
+        self.module = package / 'test_it.py'
+        patcher = mock.patch.object(
+            sysconfig, 'get_path', return_value=str(self.folder)
+        )
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def run_tests(self) -> dict[str, str]:
+        return suites.run(
+            catalogue.Tests('a_service.tests', 'OS_URL'), 'sqlite://',
+            dict(os.environ), self.folder, 'unit',
+        )
+
+    def test_statuses(self) -> None:
+        self.module.write_text(_MODULE)
+
+        self.assertEqual(
+            {
+                'a_service.tests.test_it.Case.test_fails': 'fail',
+                'a_service.tests.test_it.Case.test_url': 'success',
+            },
+            self.run_tests(),
+        )
+
+    def test_none(self) -> None:
+        with self.assertRaisesRegex(errors.Failure, 'no test of a_service'):
+            self.run_tests()
+
+
+class CompareTestCase(base.TestCase):
+    """What is made of the statuses."""
+
+    def test_count(self) -> None:
+        self.assertEqual(
+            '1 fail, 2 success',
+            suites.count({'a': 'success', 'b': 'fail', 'c': 'success'}),
+        )
+
+    def test_lost(self) -> None:
+        self.assertEqual(
+            ['b', 'c'],
+            suites.lost(
+                {'a': 'success', 'b': 'fail', 'd': 'fail', 'e': 'success'},
+                {
+                    'a': 'success', 'b': 'success', 'c': 'success',
+                    'd': 'fail', 'e': 'fail',
+                },
+            ),
+        )
