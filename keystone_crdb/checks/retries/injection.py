@@ -26,6 +26,7 @@ import atexit
 import collections.abc
 import contextlib
 import dataclasses
+import importlib
 import inspect
 import json
 import os
@@ -83,10 +84,12 @@ SECOND_STATEMENTS = {
     'list_users_in_group': _EXISTS,
 }
 
-#: Environment of the processes: mode, seed, and folder for the counts.
+#: Environment of the processes: mode, seed, folder for the counts, and the
+#: package whose sessions fail, which is keystone by default.
 MODE = 'KEYSTONE_CRDB_INJECT'
 SEED = 'KEYSTONE_CRDB_INJECT_SEED'
 COUNTS = 'KEYSTONE_CRDB_INJECT_COUNTS'
+PACKAGE = 'KEYSTONE_CRDB_INJECT_PACKAGE'
 
 _MESSAGE = (
     'restart transaction: TransactionRetryWithProtoRefreshError: '
@@ -295,9 +298,11 @@ def stop_clock(module: typing.Any) -> None:
     )
 
 
-def install(injector: Injector) -> None:
-    """Put an injector between Keystone and the driver."""
-    import keystone
+def install(injector: Injector, name: str = 'keystone') -> None:
+    """Put an injector between a service and the driver.
+
+    :param name: of the service's package, which has its tests in `tests`
+    """
     from oslo_db import api
     from oslo_db import exception
     from oslo_db.sqlalchemy import enginefacade
@@ -306,7 +311,9 @@ def install(injector: Injector) -> None:
     from sqlalchemy.engine import default
     import testtools
 
-    package = os.path.dirname(os.path.realpath(keystone.__file__))
+    service = importlib.import_module(name)
+    assert service.__file__
+    package = os.path.dirname(os.path.realpath(service.__file__))
 
     # SQLite has no such error, so oslo.db has no rule for it. The real
     # dialects have theirs.
@@ -376,7 +383,7 @@ def install_from_environment() -> None:
     if not mode:
         return
     injector = Injector(mode, os.environ.get(SEED, '0'))
-    install(injector)
+    install(injector, os.environ.get(PACKAGE, 'keystone'))
     folder = os.environ.get(COUNTS)
     if folder:
         file = pathlib.Path(folder) / f'{os.getpid()}.json'

@@ -2,6 +2,7 @@
 """Services' own tests, on a database that a setting of theirs names."""
 
 import collections
+import os
 import pathlib
 import subprocess
 import sys
@@ -9,8 +10,13 @@ import sysconfig
 
 from keystone_crdb import errors
 from keystone_crdb import paths
+from keystone_crdb.checks.retries import injection
 from keystone_crdb.checks.services import catalogue
+from keystone_crdb.checks.services import retried
 from keystone_crdb.keystone import streams
+
+#: Has a sitecustomize.py, by which the processes that run tests are covered.
+_SITE = pathlib.Path(__file__).parent / 'site'
 
 
 def run(
@@ -47,6 +53,30 @@ def run(
             f'no test of {tests.package} was run', details=errors.end_of(log)
         )
     return found
+
+
+def failing(
+    tests: catalogue.Tests, env: dict[str, str], repeated: bool
+) -> dict[str, str]:
+    """Return an environment in which transactions fail.
+
+    The first statement of each transaction of the service meets a
+    serialization failure.
+
+    :param env: the environment without failures
+    :param repeated: whether the service's functions are retried, as the
+        worked example does it
+    """
+    folders = [
+        str(_SITE), str(paths.ROOT),
+        *filter(None, [env.get('PYTHONPATH')]),
+    ]
+    return env | {
+        'PYTHONPATH': os.pathsep.join(folders),
+        injection.MODE: 'statement',
+        injection.PACKAGE: tests.package.partition('.')[0],
+        retried.SETTING: 'yes' if repeated else '',
+    }
 
 
 def count(found: dict[str, str]) -> str:

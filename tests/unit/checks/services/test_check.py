@@ -132,7 +132,7 @@ class TryTestCase(base.TestCase):
         server = mock.MagicMock()
         server.temporary.return_value.__enter__.return_value = self.url('ours')
         mariadb = mock.Mock()
-        mariadb.create.return_value = self.url('mariadb')
+        mariadb.create.return_value = self.url('%6Dariadb')
         return check._try(
             name, server, check.Others(mock.Mock(), mariadb), self.folder
         )

@@ -8,7 +8,10 @@ import tempfile
 from unittest import mock
 
 from keystone_crdb import errors
+from keystone_crdb import paths
+from keystone_crdb.checks.retries import injection
 from keystone_crdb.checks.services import catalogue
+from keystone_crdb.checks.services import retried
 from keystone_crdb.checks.services import suites
 from tests.unit import base
 
@@ -65,6 +68,21 @@ class RunTestCase(base.TestCase):
     def test_none(self) -> None:
         with self.assertRaisesRegex(errors.Failure, 'no test of a_service'):
             self.run_tests()
+
+
+class FailingTestCase(base.TestCase):
+    """The environment in which transactions fail."""
+
+    def test_environment(self) -> None:
+        tests = catalogue.Tests('placement.tests.functional', 'OS_URL')
+        for repeated, expected in ((True, 'yes'), (False, '')):
+            env = suites.failing(tests, {'PYTHONPATH': '/a'}, repeated)
+            self.assertEqual(expected, env[retried.SETTING])
+            self.assertEqual('placement', env[injection.PACKAGE])
+            self.assertEqual('statement', env[injection.MODE])
+            site, root, other = env['PYTHONPATH'].split(os.pathsep)
+            self.assertTrue((pathlib.Path(site) / 'sitecustomize.py').exists())
+            self.assertEqual([str(paths.ROOT), '/a'], [root, other])
 
 
 class CompareTestCase(base.TestCase):

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python runs this as it starts, where this folder is on PYTHONPATH."""
+
+from keystone_crdb.checks.retries import injection
+from keystone_crdb.checks.services import retried
+
+retried.install_from_environment()
+injection.install_from_environment()
