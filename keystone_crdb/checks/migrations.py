@@ -126,7 +126,7 @@ def _run_with_defaults(
     for variable in () if args.short else DEFAULTS:
         changed = _with_default(server, variable)
         if changed is None:
-            console.note(f'{variable} is as it is')
+            console.note(f'{variable} is so anyway, or not known')
             continue
         with console.step(f'db_sync with {variable} = {DEFAULTS[variable]}'):
             good = _run(args, changed) and good

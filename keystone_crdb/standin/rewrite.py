@@ -69,8 +69,17 @@ _OPTION = re.compile(r'(-c\s*|--)([a-z_]+)=')
 _TYPE = re.compile(
     rb'(?P<other>\'(?:[^\']|\'\')*\'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/'
     rb'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)'
-    rb'|\b(?:(?P<integer>INT(?:EGER)?)|(?P<name>BINARY)|SERIAL)\b',
+    rb'|\b(?:(?P<integer>INT(?:EGER)?)|(?P<name>BINARY)|(?P<serial>SERIAL))\b',
     _FLAGS,
+)
+# SERIAL is no reserved word, so that a column may have this name. It is a type
+# if a name precedes it where columns are defined.
+_DEFINES = re.compile(
+    _GAP + rb'*(?:CREATE|ALTER)' + _GAP + rb'+TABLE\b', _FLAGS
+)
+_AFTER_NAME = re.compile(
+    rb'[\w"]\s(?<!\bADD\s)(?<!\bCOLUMN\s)(?<!\bDROP\s)(?<!\bEXISTS\s)'
+    rb'(?<!\bRENAME\s)(?<!\bTO\s)', _FLAGS,
 )
 
 
@@ -79,7 +88,13 @@ def _widen(found: re.Match[bytes]) -> bytes:
         return found['other']
     if found['name']:
         return b'"%s"' % found['name'].lower()
-    return b'BIGINT' if found['integer'] else b'BIGSERIAL'
+    if found['integer']:
+        return b'BIGINT'
+    if _AFTER_NAME.match(
+        found.string, found.start() - 2
+    ) and _DEFINES.match(found.string):
+        return b'BIGSERIAL'
+    return found[0]
 
 
 def _rename(

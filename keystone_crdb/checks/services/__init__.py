@@ -5,6 +5,10 @@ catalogue
     the services, and the command with which each makes its schema
 schema
     what a database holds, and how two of them differ
+suites
+    runs tests that a service has for its database
+retried
+    the worked example of retries, in processes that run these tests
 check
     makes the schemas, and compares them
 """

@@ -4,11 +4,11 @@
 The services are as they were released, at the versions that
 requirements/services.txt pins. Each makes its schema from nothing, and then
 once more, which must change nothing. Then it makes the schema on PostgreSQL
-with the stock oslo.db, or on MariaDB if it cannot make it on PostgreSQL. Of
-MariaDB no types and no indexes are compared. The check fails if a service of
-NAME, or any of them without a NAME, does not get that schema. The catalogue
-has the exceptions: the statement at which a service stops, and the columns
-whose types differ. The check fails too if these are not met any more.
+with the stock oslo.db, or on MariaDB if it cannot make it on PostgreSQL.
+Types, NULL and indexes of MariaDB are not compared. The check fails if a
+service of NAME, or any of them without a NAME, does not get that schema. The
+catalogue has the exceptions: the statement at which a service stops, and the
+columns whose types differ. The check fails too if these are not met any more.
 
 With --tests it runs the tests that a service has for its database, which are
 placement's functional tests, and fails if one passes on PostgreSQL with the

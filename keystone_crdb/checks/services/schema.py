@@ -49,8 +49,9 @@ def read(engine: sqlalchemy.Engine, whole: bool = True) -> Schema:
     expressions in a way of its own; so are the names of what is not a table
     or a column.
 
-    :param whole: with the types of columns and with indexes that are not
-        unique; MariaDB has other types, and an index for each foreign key
+    :param whole: with the types of columns, with NULL, and with indexes that
+        are not unique. MariaDB has other types, and an index for each foreign
+        key, and an ALTER of a type drops NOT NULL there.
     :raises sqlalchemy.exc.SQLAlchemyError: when it cannot be read
     """
     inspector = sqlalchemy.inspect(engine)
@@ -59,8 +60,8 @@ def read(engine: sqlalchemy.Engine, whole: bool = True) -> Schema:
         lines = _unique(inspector, table)
         for column in inspector.get_columns(table):
             null = '' if column['nullable'] else ', not null'
-            kind = f': {_python_type(column["type"])}' if whole else ''
-            lines.add(f'column {column["name"]}{kind}{null}')
+            kind = f': {_python_type(column["type"])}{null}' if whole else ''
+            lines.add(f'column {column["name"]}{kind}')
         key = inspector.get_pk_constraint(table)['constrained_columns']
         if key:
             lines.add(f'primary key ({_names(key)})')

@@ -40,6 +40,25 @@ class TestRewrite(testtools.TestCase):
             "SELECT CAST($1 AS INTEGER), 'INT', \"int\", x::INT -- INT",
         )
 
+    def test_column_named_serial(self):
+        self.check(
+            'CREATE TABLE t (\n\tserial BIGINT, b BIGSERIAL, UNIQUE (serial))',
+            'CREATE TABLE t (\n\tserial INTEGER, b SERIAL, UNIQUE (serial))',
+        )
+        self.check(
+            'alter table t add column a BIGSERIAL, add column serial BIGINT',
+            'alter table t add column a serial, add column serial int',
+        )
+        for statement in (
+            b'SELECT t.serial, serial FROM t WHERE serial = 1 ORDER BY serial',
+            b'UPDATE t SET serial=$1',
+            b'CREATE INDEX i ON t (serial)',
+            b'ALTER TABLE t DROP COLUMN IF EXISTS serial',
+            b'ALTER TABLE t RENAME serial TO serial',
+            b'serial',
+        ):
+            self.assertIs(statement, rewrite.rewrite(statement))
+
     def test_what_is_no_type(self):
         for statement in (
             b"INSERT INTO t VALUES ('it''s an INT')",
