@@ -120,6 +120,19 @@ class Counters:
         )
         # What a worker whose place this one takes has left.
         self._in_use.set(0)
+        lent = counter(
+            'keystone_database_checkouts',
+            'Attempts to borrow a connection from a pool: lent, timeout or '
+            'failed.', 'outcome',
+        )
+        self._lent = {
+            outcome: lent.labels(outcome)
+            for outcome in ('lent', 'timeout', 'failed')
+        }
+        self._lent_seconds = counter(
+            'keystone_database_checkout_seconds',
+            'Seconds between asking a pool for a connection and its answer.',
+        )
         self._connects = counter(
             'keystone_database_connects',
             'Attempts to connect to the database: connected or failed.',
@@ -185,6 +198,15 @@ class Counters:
         """Count an attempt to connect to a host of the database."""
         outcome = 'failed' if error else 'connected'
         self._connects.labels(host, outcome).inc()
+
+    def lent(self, seconds: float, outcome: str) -> None:
+        """Count an attempt to borrow a connection from a pool.
+
+        :param seconds: that the pool took to answer
+        :param outcome: lent, timeout if all were in use, or failed
+        """
+        self._lent[outcome].inc()
+        self._lent_seconds.inc(seconds)
 
     def checked_out(self, *args: typing.Any) -> None:
         """Count a connection that a pool has lent."""

@@ -25,6 +25,7 @@ from sqlalchemy import pool
 from werkzeug import exceptions
 
 from keystone_crdb_image import metrics
+from keystone_crdb_image import pools
 
 if typing.TYPE_CHECKING:
     # uWSGI alone can import it.
@@ -134,6 +135,7 @@ class Recorder:
                 pool.Pool, 'checkout', counters.checked_out
             )
             sqlalchemy.event.listen(pool.Pool, 'checkin', counters.checked_in)
+            pools.listen(counters)
 
     def _note_conflict(
         self,

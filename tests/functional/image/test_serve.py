@@ -100,6 +100,10 @@ class ServeTest(base.TestCase):
                 r'outcome="connected"\} [1-9]',
             )
             self.assertIn('keystone_database_connections_in_use 0.0', text)
+            self.assertRegex(
+                text,
+                r'keystone_database_checkouts_total\{outcome="lent"\} [1-9]',
+            )
             self.assertIn(
                 'haproxy_frontend_http_requests_total',
                 self.scrape(keystone, port, '/metrics/front'),

@@ -136,6 +136,7 @@ class CountersTest(base.TestCase):
         self.counters.checked_out(1, 2, 3)
         self.counters.checked_in(1, 2)
         self.counters.cache_failed()
+        self.counters.lent(1.0, 'timeout')
         for name, labels in (
             ('keystone_ambiguous_commits_total', {'outcome': 'unknown'}),
             ('keystone_database_connects_total',
@@ -143,6 +144,8 @@ class CountersTest(base.TestCase):
             ('keystone_database_connects_total',
              {'host': 'a', 'outcome': 'failed'}),
             ('keystone_database_connections_in_use', {}),
+            ('keystone_database_checkouts_total', {'outcome': 'timeout'}),
+            ('keystone_database_checkout_seconds_total', {}),
             ('keystone_cache_failures_total', {}),
         ):
             self.assertEqual(1, self.value(name, **labels), name)

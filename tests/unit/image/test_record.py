@@ -156,8 +156,12 @@ class RecorderTest(base.TestCase):
                 self.record.cockroachdb_hosts, 'listeners', []
             )
         ).mock
-        with mock.patch.object(sqlalchemy.event, 'listen') as listen:
+        with (
+            mock.patch.object(sqlalchemy.event, 'listen') as listen,
+            mock.patch.object(self.record.pools, 'listen') as pools,
+        ):
             recorder.listen(comments=True)
+        pools.assert_called_once_with(self.counters)
         self.assertEqual(
             ['before_cursor_execute'] * 2 + ['checkout', 'checkin'],
             [call.args[1] for call in listen.call_args_list],
