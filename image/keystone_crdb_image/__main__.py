@@ -20,6 +20,7 @@ from keystone_crdb_image import caches
 from keystone_crdb_image import check
 from keystone_crdb_image import configuration
 from keystone_crdb_image import database
+from keystone_crdb_image import drill
 from keystone_crdb_image import errors
 from keystone_crdb_image import evaluation
 from keystone_crdb_image import key_stages
@@ -234,6 +235,10 @@ def _parser(
                 help='for a database named keystone that has all tables and '
                 'no regions; no database is asked',
             )
+    drill.add_arguments(add(
+        'drill', drill.run, 'restore a backup into another database, and use '
+        'its users, tokens and credentials',
+    ))
     move.add_arguments(add(
         'import', move.run, 'copy all rows of another Keystone into the '
         'database, and compare them',

@@ -127,7 +127,8 @@ def reason(error: Exception) -> str:
         line.strip(' \t-')
         for line in text.splitlines()
         if line.strip()
-        and not line.startswith(('\t', 'HINT', 'DETAIL', 'Either '))
+        and not line.startswith(('\t', 'HINT', 'DETAIL', 'LINE ', 'Either '))
+        and line.strip() != '^'
     ]
     return lines[-1] if lines else type(error).__name__
 
