@@ -4,8 +4,9 @@
 #   base      the Debian packages that run, and the user
 #   builder   compiler and headers; installs the virtual environment, without
 #             the network, from build/wheelhouse and build/wheels
+#   runtime   the base without apt, perl and what needs these
 #   trimmed   the environment without tests, with bytecode, and the SBOM
-#   keystone  what ships: base and the trimmed environment
+#   keystone  what ships: the files of runtime and the trimmed environment
 #   tester    installs what the tests need besides, into a folder of its own
 #   test      what ships, with that and the tests of its wheel; never ships
 #   (last)    keystone again, for a build that names no stage
@@ -50,6 +51,25 @@ RUN set -eu; \
     install -d -m 0755 /etc/keystone; \
     install -d -m 0770 -o 42425 -g 0 /var/lib/keystone
 
+FROM base AS runtime
+# Whatever depends on perl goes first: its scripts are perl's.
+RUN set -eu; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    purge() { \
+        dpkg --purge --force-depends --force-remove-essential \
+            --force-remove-protected "$@"; \
+    }; \
+    for package in adduser apt libapt-pkg7.0 debian-archive-keyring sqv \
+            init-system-helpers debconf perl-base; do \
+        if dpkg-query --show "$package" > /dev/null 2>&1; then \
+            purge "$package"; \
+        fi; \
+    done; \
+    grep --recursive --files-with-matches --null '^#!.*perl' \
+        /etc /usr/bin /usr/sbin /usr/share | xargs --null rm; \
+    rm -rf /etc/apt /usr/share/perl5 /var/lib/apt /var/lib/dpkg/*-old \
+        /var/cache/* /var/log/*
+
 FROM base AS builder
 RUN set -eu; \
     export DEBIAN_FRONTEND=noninteractive; \
@@ -88,7 +108,7 @@ RUN set -eu; \
 FROM builder AS trimmed
 ARG SOURCE_DATE_EPOCH=0
 COPY build/patches.json /usr/share/keystone-crdb/patches.json
-COPY --from=base /var/lib/dpkg/status /build/dpkg/status
+COPY --from=runtime /var/lib/dpkg/status /build/dpkg/status
 RUN set -eu; \
     /build/venv/bin/python /build/image/sbom.py /opt/keystone/bin/python \
         /build/dpkg/status /usr/share/keystone-crdb/sbom.cdx.json; \
@@ -98,8 +118,11 @@ RUN set -eu; \
     /opt/keystone/bin/python -m compileall -q -f -j 0 \
         --invalidation-mode unchecked-hash /opt/keystone/lib
 
-FROM base AS keystone
-ENV PATH=/opt/keystone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+# The files alone: nothing that was removed lies in a layer below.
+FROM scratch AS keystone
+COPY --from=runtime / /
+ENV LANG=C.UTF-8 \
+    PATH=/opt/keystone/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONWARNINGS=ignore:::oslo_service.backend._eventlet.loopingcall

@@ -155,6 +155,7 @@ CHECKS = (
     Check(
         'services', 'checks.services.check', ('source', 'database', 'MariaDB')
     ),
+    Check('reproducible', 'checks.reproducible', ('image',)),
 )
 
 #: What measures once, and gates nothing.

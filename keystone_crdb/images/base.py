@@ -187,5 +187,5 @@ def ensure(
         f'         making one of the packages of {name} instead'
     )
     archive = bootstrap(image, pinned.source_date_epoch, require)
-    engine.import_root(archive, made)
+    engine.import_root(archive, made, pinned.source_date_epoch)
     return _made(engine, made, name)

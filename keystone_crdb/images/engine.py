@@ -97,11 +97,14 @@ class Engine:
         self, context: pathlib.Path | str, tags: list[str],
         arguments: collections.abc.Mapping[str, object] | None = None,
         file: pathlib.Path | None = None, target: str | None = None,
+        epoch: int | None = None,
     ) -> list[str]:
         """Return the call that builds an image.
 
         :param file: the Dockerfile, when it is not the context's own
         :param target: the stage to build, when it is not the last one
+        :param epoch: date of the image and of all its files, in seconds since
+            1970; docker has no such option
         """
         words: list[object] = [
             'build', '--network', 'host', *LIMITS, *self.build_options,
@@ -109,6 +112,8 @@ class Engine:
         if self.name != 'docker':
             # OCI's format has no health check.
             words += ['--format', 'docker', '--layers']
+            if epoch is not None:
+                words += ['--timestamp', epoch, '--identity-label=false']
         for tag in tags:
             words += ['--tag', tag]
         for name, value in (arguments or {}).items():
@@ -119,9 +124,12 @@ class Engine:
             words += ['--target', target]
         return self.command(*words, context)
 
-    def import_root(self, archive: pathlib.Path, reference: str) -> None:
+    def import_root(
+        self, archive: pathlib.Path, reference: str, epoch: int
+    ) -> None:
         """Make an image of a root file system.
 
+        :param epoch: its date; see `build_command`
         :raises Failure: with the end of the engine's output
         """
         with tempfile.TemporaryDirectory(dir=archive.parent) as context:
@@ -129,7 +137,8 @@ class Engine:
             file = pathlib.Path(context, 'Dockerfile')
             file.write_text('FROM scratch\nADD root.tar /\nCMD ["/bin/sh"]\n')
             console.run(
-                self.build_command(context, [reference]), log='base-import'
+                self.build_command(context, [reference], epoch=epoch),
+                log='base-import',
             )
 
     def inspect(self, reference: str) -> Image | None:

@@ -202,6 +202,24 @@ def make(
     return dataclasses.replace(built, size=found.size)
 
 
+def rebuild(
+    with_engine: engine.Engine, built: Built, reference: str
+) -> str:
+    """Build the image again, with no layer of any earlier build.
+
+    :param reference: what the new one is called
+    :returns: its ID
+    """
+    pinned = pins.load()
+    command = _build_command(
+        with_engine, pinned, built, [reference], 'keystone', built.inputs
+    )
+    command.insert(len(command) - 1, '--no-cache')
+    with console.step(f'Image {reference}'):
+        console.run(command, log='image-again')
+    return with_engine.must_have(reference).identity
+
+
 def make_test(with_engine: engine.Engine) -> str:
     """Build the image and its test stage, if anything of it changed.
 
@@ -219,14 +237,11 @@ def make_test(with_engine: engine.Engine) -> str:
     return reference
 
 
-def _build(
+def _build_command(
     with_engine: engine.Engine, pinned: pins.Pins, built: Built,
-    tags: list[str], stage: str, inputs: str, below: str,
-) -> engine.Image:
-    """Build a stage, unless the engine has it of these inputs.
-
-    :param below: the reference of what it is built on, for people
-    """
+    tags: list[str], stage: str, inputs: str,
+) -> list[str]:
+    """Return the call that builds a stage."""
     arguments = {
         'BASE': built.base.reference,
         'BASE_NAME': built.base.name,
@@ -239,9 +254,21 @@ def _build(
         'SOURCE_DATE_EPOCH': pinned.source_date_epoch,
         'VERSION': version(pinned),
     }
-    command = with_engine.build_command(
-        paths.ROOT, tags, arguments, target=stage
+    return with_engine.build_command(
+        paths.ROOT, tags, arguments, target=stage,
+        epoch=pinned.source_date_epoch,
     )
+
+
+def _build(
+    with_engine: engine.Engine, pinned: pins.Pins, built: Built,
+    tags: list[str], stage: str, inputs: str, below: str,
+) -> engine.Image:
+    """Build a stage, unless the engine has it of these inputs.
+
+    :param below: the reference of what it is built on, for people
+    """
+    command = _build_command(with_engine, pinned, built, tags, stage, inputs)
     with console.step(f'Image {tags[0]}'):
         found = with_engine.inspect(tags[0])
         if found and found.labels.get(LABEL) == inputs:

@@ -29,7 +29,7 @@ class FakeEngine(engine.Engine):
             return engine.Image('sha256:1', 1, {})
         return None
 
-    def import_root(self, archive, reference):
+    def import_root(self, archive, reference, epoch):
         self.imported.append((archive.read_text(), reference))
         self.images.add(reference)
 

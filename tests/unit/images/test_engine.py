@@ -144,6 +144,17 @@ class CommandTest(EngineTestCase):
                 command,
             )
 
+    def test_date_of_a_build(self):
+        for name in ('podman', 'buildah'):
+            command = ' '.join(
+                engine.Engine(name).build_command('/context', [], epoch=5)
+            )
+            self.assertIn('--timestamp 5 --identity-label=false', command)
+        command = engine.Engine('docker').build_command(
+            '/context', [], epoch=5
+        )
+        self.assertNotIn('--timestamp', command)
+
     def test_secrets_are_files_and_in_no_command(self):
         for name in ('docker', 'podman', 'buildah'):
             self.fake(name)
