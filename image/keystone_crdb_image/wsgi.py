@@ -31,4 +31,8 @@ else:
         api.application, api.application.url_map, counters
     )
     recorder.listen(comments=handover.COMMENTS in os.environ)
-    application = chunked.Chunked(recorder)
+    served: chunked.Application = recorder
+    if os.environ.get('OTEL_EXPORTER_OTLP_ENDPOINT'):
+        from keystone_crdb_image import tracing
+        served = tracing.wrap(recorder)
+    application = chunked.Chunked(served)
