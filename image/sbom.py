@@ -124,16 +124,21 @@ def mark_own(
         )
 
 
-def libraries(file: pathlib.Path) -> collections.abc.Iterator:
+def libraries(
+    file: pathlib.Path, owner: str
+) -> collections.abc.Iterator:
     """Yield a component for each library that a file is or contains.
 
     :param file: a shared object of a wheel
+    :param owner: the reference of that wheel's component; without references
+        of their own the libraries would get random ones
     :returns: cyclonedx.model.component.Component objects
     """
     content = file.read_bytes()
     if file.parent.name.endswith('.libs'):
         yield component.Component(
             name=MARK.sub('', file.name),
+            bom_ref=f'{owner}#{file.name}',
             hashes=[
                 model.HashType(
                     alg=model.HashAlgorithm.SHA_256,
@@ -146,6 +151,7 @@ def libraries(file: pathlib.Path) -> collections.abc.Iterator:
         yield component.Component(
             name='openssl', version=version,
             purl=packageurl.PackageURL('generic', None, 'openssl', version),
+            bom_ref=f'{owner}#openssl@{version}',
         )
 
 
@@ -166,7 +172,7 @@ def add_libraries(
         top = file.relative_to(folder).parts[0]
         part = parts.get(top.removesuffix('.libs'))
         if part is not None:
-            part.components.update(libraries(file))
+            part.components.update(libraries(file, str(part.bom_ref)))
 
 
 def main() -> None:
