@@ -120,6 +120,48 @@ class CITest(testtools.TestCase):
         )
 
 
+class WorkflowsTest(testtools.TestCase):
+    """What GitHub runs besides; none of it has been on a runner here."""
+
+    FOLDER = paths.ROOT / '.github/workflows'
+
+    def steps(self, name):
+        data = yaml.safe_load((self.FOLDER / f'{name}.yaml').read_text())
+        # By itself a job may read, and nothing else.
+        self.assertEqual({'contents': 'read'}, data['permissions'])
+        return [
+            step for job in data['jobs'].values() for step in job['steps']
+        ]
+
+    def test_commands_can_be_typed(self):
+        for name in ('rebuild', 'release'):
+            (command,) = [
+                step['run'] for step in self.steps(name)
+                if './build.sh' in step.get('run', '')
+            ]
+            words = shlex.split(command)
+            words = words[words.index('./build.sh') + 1:]
+            self.assertEqual(
+                'image', cli.parser().parse_args(words).verb, name
+            )
+
+    def test_files_exist(self):
+        for step in self.steps('rebuild'):
+            if 'vex' in step.get('with', {}):
+                self.assertTrue((paths.ROOT / step['with']['vex']).exists())
+                break
+        else:
+            self.fail('the scanner gets no VEX')
+
+    def test_actionlint(self):
+        if shutil.which('actionlint') is None:
+            self.skipTest('actionlint is not installed')
+        subprocess.run(
+            ['actionlint', '-shellcheck=', '-pyflakes=',
+             *sorted(self.FOLDER.glob('*.yaml'))], check=True,
+        )
+
+
 class DriftTest(testtools.TestCase):
     """What other projects run, and what the documents show of it."""
 

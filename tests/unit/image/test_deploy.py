@@ -86,6 +86,37 @@ class DashboardTest(base.TestCase):
         self.assertEqual(catalogue(), seen)
 
 
+class VexTest(base.TestCase):
+    """What is said of vulnerabilities has OpenVEX's form."""
+
+    #: Of the specification, version 0.2.0.
+    JUSTIFICATIONS = (
+        'component_not_present',
+        'inline_mitigations_already_exist',
+        'vulnerable_code_cannot_be_controlled_by_adversary',
+        'vulnerable_code_not_in_execute_path',
+        'vulnerable_code_not_present',
+    )
+
+    def test_statements(self):
+        found = json.loads(
+            (DEPLOY / 'vex' / 'keystone-crdb.openvex.json').read_text()
+        )
+        self.assertEqual('https://openvex.dev/ns/v0.2.0', found['@context'])
+        for name in ('@id', 'author', 'timestamp', 'version'):
+            self.assertTrue(found[name], name)
+        names = [each['vulnerability']['name'] for each in found['statements']]
+        self.assertEqual(sorted(set(names)), names)
+        for each in found['statements']:
+            self.assertEqual('not_affected', each['status'])
+            self.assertIn(each['justification'], self.JUSTIFICATIONS)
+            self.assertTrue(each['impact_statement'])
+            for product in each['products']:
+                self.assertEqual('pkg:oci/keystone-crdb', product['@id'])
+                for part in product['subcomponents']:
+                    self.assertRegex(part['@id'], '^pkg:[a-z]+/')
+
+
 class KubernetesTest(base.TestCase):
     """The manifests, without a cluster.
 
