@@ -3,12 +3,16 @@
 
 import argparse
 import importlib
+import os
 import sys
 
 from keystone_crdb import checks
 from keystone_crdb import commands
 from keystone_crdb import console
+from keystone_crdb import paths
+from keystone_crdb import pins
 from keystone_crdb.checks import gate
+from keystone_crdb.series import lines
 
 #: In the order in which a build goes through them.
 VERBS = (
@@ -25,6 +29,11 @@ def parser() -> argparse.ArgumentParser:
         'Keystone and oslo.db for CockroachDB: from pinned sources to a '
         'served token.\nWithout a verb: build. ./build.sh VERB --help says '
         'more of each.',
+    )
+    parser.add_argument(
+        '--line', metavar='LINE',
+        help='of OpenStack, in pins.toml (default: KEYSTONE_CRDB_LINE, or '
+        'the newest one)',
     )
     verbs = parser.add_subparsers(dest='verb', metavar='VERB')
     for name in VERBS:
@@ -57,6 +66,38 @@ def _help() -> str:
     )
 
 
+def _take_line(words: list[str]) -> None:
+    """Start again if another line is meant than this process works on.
+
+    :param words: after the program's name; --line and its value are removed
+    :raises Failure: for an unknown line
+    """
+    pinned = pins.load()
+    line = paths.LINE
+    if words[:1] == ['--line']:
+        line = ''.join(words[1:2]) or 'nothing'
+        del words[:2]
+    pinned.on(line)
+    if line == pinned.newest_line:
+        line = ''
+    if line != paths.LINE:
+        os.execve(  # noqa: S606
+            sys.executable, [sys.executable, '-m', 'keystone_crdb', *words],
+            {**os.environ, 'KEYSTONE_CRDB_LINE': line},
+        )
+
+
+def _run(args: argparse.Namespace) -> int | bool | None:
+    """Run a verb on the line that is worked on."""
+    if not paths.LINE:
+        return args.run(args)
+    lines.enter()
+    try:
+        return args.run(args)
+    finally:
+        lines.keep()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a verb.
 
@@ -64,13 +105,17 @@ def main(argv: list[str] | None = None) -> int:
     :returns: one of commands.STATUSES
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ['--line'] or paths.LINE:
+        ended = commands.status('build.sh', _take_line, words)
+        if ended != commands.DONE:
+            return ended
     if words[:1] in (['help'], ['-h'], ['--help']):
         console.say(_help())
         return commands.DONE
     if not words or words[0].startswith('-'):
         words.insert(0, 'build')
     args = parser().parse_args(words)
-    ended = commands.status(f'build.sh {args.verb}', args.run, args)
+    ended = commands.status(f'build.sh {args.verb}', _run, args)
     if ended == commands.INTERRUPTED:
         print('    the same command goes on from here', file=sys.stderr)
     return ended

@@ -8,14 +8,20 @@ from keystone_crdb import errors
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+#: The line of OpenStack that is worked on, or '' for the newest one. Others
+#: have a build folder of their own, where series/lines.py makes MADE.
+LINE = os.environ.get('KEYSTONE_CRDB_LINE', '')
+BUILD = ROOT / 'build' / 'lines' / LINE if LINE else ROOT / 'build'
+MADE = BUILD if LINE else ROOT
+
 PINS = ROOT / 'pins.toml'
-PATCHES = ROOT / 'patches'
-OVERLAY = ROOT / 'overlay'
-REQUIREMENTS = ROOT / 'requirements'
+PATCHES = MADE / 'patches'
+OVERLAY = MADE / 'overlay'
+REQUIREMENTS = MADE / 'requirements'
+LEDGER = MADE / 'ledger'
 #: What a live CockroachDB answered, in full.
 RECORDED_ERRORS = ROOT / 'tests' / 'recorded_errors.json'
 
-BUILD = ROOT / 'build'
 SOURCES = BUILD / 'src'
 WHEELHOUSE = BUILD / 'wheelhouse'
 LOGS = BUILD / 'logs'

@@ -2,6 +2,7 @@
 """pins.toml, the one file that names everything that is pinned."""
 
 import dataclasses
+import datetime
 import pathlib
 import tomllib
 
@@ -24,6 +25,25 @@ class Source:
     version: str
     sdist: str
     sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of OpenStack, such as 2026.1.
+
+    :param released: the day of its first release
+    :param maintained_until: the day on which upstream ends its maintenance,
+        or None where none is published
+    :param constraints: the commit of openstack/requirements whose
+        upper-constraints its locks keep to, or '' where they keep to none
+    :param releases: upstream's version of each project; the newest line has
+        none, since it has Pins.sources
+    """
+
+    released: datetime.date
+    maintained_until: datetime.date | None = None
+    constraints: str = ''
+    releases: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +79,53 @@ class CockroachDB:
 class Pins:
     """All of pins.toml; see the comments there.
 
-    :param sources: by project
+    :param lines: by name, the newest one first
+    :param sources: by project, of the line that is worked on
     :param releases: the other releases that drift is tried on: Source
         objects by project, oldest first
     """
 
     revision: int
     source_date_epoch: int
+    lines: dict[str, Line]
     sources: dict[str, Source]
     releases: dict[str, list[Source]]
     image: Image
     cockroachdb: CockroachDB
+
+    @property
+    def newest_line(self) -> str:
+        """Return the name of the newest line."""
+        return next(iter(self.lines))
+
+    def on(self, line: str) -> 'Pins':
+        """Return the pins of a line.
+
+        :param line: its name, or '' for the newest one
+        :raises Failure: for an unknown line, or a release without a hash
+        """
+        if line in ('', self.newest_line):
+            return self
+        if line not in self.lines:
+            raise errors.Failure(
+                f'{line} is no line of ours',
+                remedy=f'one of: {", ".join(self.lines)}',
+            )
+        sources, releases = {}, {}
+        for project, version in self.lines[line].releases.items():
+            source = self.find(project, version)
+            if source is None:
+                raise errors.Failure(
+                    f'lines."{line}" is for {project} {version}, which '
+                    f'releases."{project}" has no hash of'
+                )
+            sources[project] = source
+            releases[project] = [
+                one
+                for one in (*self.releases[project], self.sources[project])
+                if one != source
+            ]
+        return dataclasses.replace(self, sources=sources, releases=releases)
 
     def local_version(self, project: str) -> str:
         """Return the PEP 440 local version that the project's wheel has."""
@@ -99,7 +155,7 @@ def sdist_name(project: str, version: str) -> str:
 
 
 def load(path: pathlib.Path | None = None) -> Pins:
-    """Read the pins.
+    """Read the pins of the line that is worked on.
 
     :param path: the file to read, or None for the project's own
     :raises Failure: naming the file and the setting that is wrong
@@ -110,6 +166,9 @@ def load(path: pathlib.Path | None = None) -> Pins:
         return Pins(
             revision=data['revision'],
             source_date_epoch=data['source_date_epoch'],
+            lines={
+                name: Line(**line) for name, line in data['lines'].items()
+            },
             sources={
                 project: Source(project=project, **source)
                 for project, source in data['sources'].items()
@@ -123,7 +182,7 @@ def load(path: pathlib.Path | None = None) -> Pins:
             },
             image=Image(**data['image']),
             cockroachdb=CockroachDB(**data['cockroachdb']),
-        )
+        ).on(paths.LINE)
     except tomllib.TOMLDecodeError as exc:
         raise errors.Failure(f'{path}: {exc}') from exc
     except KeyError as exc:

@@ -246,6 +246,6 @@ def judge_run(
     :param outcomes: as of judge(), like whole
     """
     return judge(
-        load(paths.ROOT / 'ledger' / f'{project}.toml'), outcomes,
+        load(paths.LEDGER / f'{project}.toml'), outcomes,
         server.product, server.version, whole,
     )

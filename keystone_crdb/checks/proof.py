@@ -38,6 +38,7 @@ from keystone_crdb.keystone import stestr_run
 from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
+from keystone_crdb.series import lines
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
@@ -184,7 +185,7 @@ def changes(
     """Return the files that changed, of those that a proof depends on.
 
     :param ref: the commit since which; None for one that _base() finds
-    :returns: paths in the repository
+    :returns: paths in the repository, as those of the newest line
     :raises Failure: when there is no such commit
     """
 
@@ -197,7 +198,11 @@ def changes(
         'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
         'pins.toml',
     )
-    return set(names.splitlines())
+    return {
+        place
+        for name in names.splitlines()
+        if (place := lines.shared(name, paths.LINE))
+    }
 
 
 def changed_patches(changed: set[str]) -> list[quilt.Patch]:

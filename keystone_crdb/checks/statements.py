@@ -48,7 +48,7 @@ from keystone_crdb.checks import workers
 from keystone_crdb.databases import plain
 from keystone_crdb.keystone import stestr_run
 
-NUMBERS = paths.ROOT / 'ledger' / 'statements.csv'
+NUMBERS = paths.LEDGER / 'statements.csv'
 WORKER = 'keystone_crdb.checks.statements_worker'
 
 #: Those of the worker, which imports Keystone.

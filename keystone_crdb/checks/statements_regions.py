@@ -31,7 +31,7 @@ sys.path.insert(0, str(paths.ROOT / 'image'))
 
 from keystone_crdb_image import localities
 
-LEDGER = paths.ROOT / 'ledger' / 'regions.csv'
+LEDGER = paths.LEDGER / 'regions.csv'
 HEADS = (
     'request', 'cache', 'trips without localities', 'trips', 'commit waits',
 )

@@ -38,7 +38,7 @@ def costs(cache: str) -> Costs:
 
     :param cache: its state, such as cold
     """
-    with open(paths.ROOT / 'ledger' / 'statements.csv', newline='') as file:
+    with open(paths.LEDGER / 'statements.csv', newline='') as file:
         stock = {
             row['request']: int(row['stock round trips'])
             for row in csv.DictReader(file)

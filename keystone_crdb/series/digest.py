@@ -2,8 +2,8 @@
 """One number for what the patches do, by which results are told apart.
 
 It covers the pins of the sources, the order of each series, the hunks of each
-patch and the files of the overlay. The prose of a header is left out, since
-it does not run.
+patch and the files of the overlay, of the line that is worked on. The prose of
+a header is left out, since it does not run.
 """
 
 import collections.abc
@@ -14,7 +14,9 @@ import pathlib
 import tarfile
 import tomllib
 
+from keystone_crdb import paths
 from keystone_crdb.series import git
+from keystone_crdb.series import lines
 
 #: What the digest is of, as paths in the repository.
 COVERED = ('overlay', 'patches', 'pins.toml')
@@ -28,10 +30,13 @@ def of_files(files: collections.abc.Mapping[str, bytes]) -> str:
     :returns: SHA-256, in hexadecimal
     """
     digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
+    for path, content in sorted(_of_the_line(files).items()):
         folder, _, name = path.partition('/')
         if path == 'pins.toml':
-            content = repr(tomllib.loads(content.decode())['sources']).encode()
+            data = tomllib.loads(content.decode())
+            if paths.LINE:
+                data['sources'] = data['lines'][paths.LINE]['releases']
+            content = repr(data['sources']).encode()
         elif folder == 'patches':
             content = _what_runs(name, content)
         elif folder != 'overlay' or path.endswith('/.gitkeep'):
@@ -41,11 +46,24 @@ def of_files(files: collections.abc.Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
+def _of_the_line(
+    files: collections.abc.Mapping[str, bytes]
+) -> dict[str, bytes]:
+    texts = {
+        path: content.decode(errors='surrogateescape')
+        for path, content in files.items()
+    }
+    return {
+        path: text.encode(errors='surrogateescape')
+        for path, text in lines.compose(texts, paths.LINE).items()
+    }
+
+
 def _what_runs(name: str, content: bytes) -> bytes:
     """Return the hunks of a patch, or the names in a series."""
     if name.endswith('/series'):
-        lines = (line.partition(b'#')[0] for line in content.splitlines())
-        return b'\n'.join(filter(None, map(bytes.strip, lines)))
+        rows = (row.partition(b'#')[0] for row in content.splitlines())
+        return b'\n'.join(filter(None, map(bytes.strip, rows)))
     return content.partition(b'\n--- ')[2]
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A quilt series: the patches of one project, in order."""
 
+import collections.abc
 import dataclasses
 import io
 import pathlib
@@ -60,6 +61,11 @@ def names(folder: pathlib.Path) -> list[str]:
         lines = series.read_text().splitlines()
     except FileNotFoundError as exc:
         raise errors.Failure(f'{series} is missing') from exc
+    return listed(lines)
+
+
+def listed(lines: collections.abc.Iterable[str]) -> list[str]:
+    """Return the names in the lines of a series file, in order."""
     words = [line.partition('#')[0].strip() for line in lines]
     return [word for word in words if word]
 
@@ -116,14 +122,15 @@ def check_files(folder: pathlib.Path) -> None:
 
     :raises Failure: naming the file
     """
-    listed = names(folder)
-    for name in listed:
-        if listed.count(name) > 1:
+    known = names(folder)
+    for name in known:
+        if known.count(name) > 1:
             raise errors.Failure(f'{folder}/series names {name} twice')
     for path in sorted(folder.iterdir()):
-        if path.name.endswith('~'):  # quilt's own backup
+        # quilt's own backup; and what is only of older lines.
+        if path.name.endswith('~') or path.name == 'lines':
             continue
-        if path.name != 'series' and path.name not in listed:
+        if path.name != 'series' and path.name not in known:
             raise errors.Failure(
                 f'{path} is not in {folder}/series',
                 remedy='add it to the series or remove it',
