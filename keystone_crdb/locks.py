@@ -12,10 +12,21 @@ from keystone_crdb import pins
 #: Locks with upstream's own release of what is patched here: clients that
 #: have nothing to do with the trees that are served.
 STOCK = ('rally', 'services')
+#: Locks of what Keystone and oslo.db need, which an older line has of its own.
+OF_A_LINE = ('image', 'keystone-test', 'drivers', 'oslo.db-test')
+#: In requirements/ of an older line: what openstack/requirements has it keep
+#: to.
+CONSTRAINTS = 'upper-constraints.txt'
 
 
 def known() -> list[str]:
-    """Return the names of the files in requirements/, without suffix."""
+    """Return the names of what can be locked in requirements/.
+
+    :returns: files without suffix; of an older line in the order in which
+        one constrains the next
+    """
+    if paths.LINE:
+        return list(OF_A_LINE)
     return sorted(path.stem for path in paths.REQUIREMENTS.glob('*.in'))
 
 
@@ -33,11 +44,15 @@ def renew(names: list[str] | None = None, upgrade: bool = False) -> None:
 
 def _compile(name: str, upgrade: bool) -> None:
     lock = paths.REQUIREMENTS / f'{name}.txt'
-    patched = [] if name in STOCK else [
+    options = [] if name in STOCK else [
         word
         for project in pins.load().sources
         for word in ('--no-emit-package', project)
     ]
+    typed = './build.sh lock'
+    if paths.LINE:
+        typed = f'./build.sh --line {paths.LINE} lock'
+        options += ['--constraint', CONSTRAINTS]
     with tempfile.TemporaryDirectory() as folder:
         output = shutil.copy(lock, folder) if lock.exists() else (
             f'{folder}/{lock.name}'
@@ -46,7 +61,7 @@ def _compile(name: str, upgrade: bool) -> None:
             [
                 sys.executable, '-m', 'uv', 'pip', 'compile', '--universal',
                 '--python-version', '3.11', '--generate-hashes', '--quiet',
-                '--custom-compile-command', './build.sh lock', *patched,
+                '--custom-compile-command', typed, *options,
                 *(['--upgrade'] if upgrade else []),
                 '--output-file', output, f'{name}.in',
             ],
