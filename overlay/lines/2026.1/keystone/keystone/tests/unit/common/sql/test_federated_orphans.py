@@ -14,13 +14,11 @@
 
 import threading
 import time
-from unittest import mock
 
 import fixtures
 from oslo_db.sqlalchemy import enginefacade
 from oslo_db.sqlalchemy import test_fixtures
 
-from keystone.common import provider_api
 from keystone.common import sql
 from keystone.common.sql import core
 from keystone import exception
@@ -51,16 +49,10 @@ class LoginMixin(test_fixtures.OpportunisticDBTestMixin):
             )
         )
         # The ID is a hash of what is the same at each login
-        generator = mock.Mock()
-        generator.generate_public_ID.return_value = 'u'
-        self.useFixture(
-            fixtures.MockPatchObject(
-                provider_api.ProviderAPIs,
-                'id_generator_api',
-                generator,
-                create=True,
-            )
-        )
+        providers = self.useFixture(
+            fixtures.MockPatchObject(shadow_sql, 'PROVIDERS')
+        ).mock
+        providers.id_generator_api.generate_public_ID.return_value = 'u'
         self.driver = shadow_sql.ShadowUsers()
         with sql.session_for_write() as session:
             session.add(
@@ -96,7 +88,8 @@ class LoginMixin(test_fixtures.OpportunisticDBTestMixin):
     def _assert_one_user_with_a_name(self):
         with sql.session_for_read() as session:
             (user,) = session.query(sql_model.User).all()
-            self.assertEqual(['n'], [f.display_name for f in user.federated_users])
+            (federated_user,) = user.federated_users
+            self.assertEqual('n', federated_user.display_name)
 
     def test_log_in_again(self):
         self._orphan()
