@@ -8,16 +8,18 @@ from keystone_crdb import errors
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-#: The line of OpenStack that is worked on, or '' for the newest one. Others
-#: have a build folder of their own, where series/lines.py makes MADE.
+#: The line of OpenStack that is worked on, or '' for the newest one.
 LINE = os.environ.get('KEYSTONE_CRDB_LINE', '')
-BUILD = ROOT / 'build' / 'lines' / LINE if LINE else ROOT / 'build'
-MADE = BUILD if LINE else ROOT
+#: What a line is made of: another one has its own, by series/lines.py.
+MADE = ROOT / 'build' / 'lines' / LINE if LINE else ROOT
+BUILD = MADE / 'build'
 
 PINS = ROOT / 'pins.toml'
 PATCHES = MADE / 'patches'
 OVERLAY = MADE / 'overlay'
 REQUIREMENTS = MADE / 'requirements'
+#: What tox.ini finds them by.
+TOX = {'KEYSTONE_CRDB_REQUIREMENTS': str(REQUIREMENTS)}
 LEDGER = MADE / 'ledger'
 #: What a live CockroachDB answered, in full.
 RECORDED_ERRORS = ROOT / 'tests' / 'recorded_errors.json'

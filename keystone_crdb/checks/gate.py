@@ -133,7 +133,7 @@ def _run_tox(
             str(paths.BUILD / 'tox'), '--', *words,
         ],
         cwd=paths.ROOT,
-        env=dict(os.environ, PYTHONPATH=str(paths.ROOT)),
+        env=dict(os.environ, PYTHONPATH=str(paths.ROOT), **paths.TOX),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

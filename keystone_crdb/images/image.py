@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import hashlib
 import pathlib
+import shutil
 
 from keystone_crdb import console
 from keystone_crdb import errors
@@ -30,6 +31,12 @@ LABEL = 'keystone-crdb.inputs'
 
 #: The label that holds the day of its Debian packages.
 PACKAGES_LABEL = 'keystone-crdb.packages'
+
+#: What the Dockerfile copies that each line shares with the newest one.
+SHARED = (
+    'Dockerfile', '.dockerignore', 'image', 'keystone_crdb/__init__.py',
+    'keystone_crdb/keystone/__init__.py', 'keystone_crdb/keystone/worker.py',
+)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +106,13 @@ def version(pinned: pins.Pins) -> str:
     A tag may hold no "+".
     """
     return pinned.local_version('keystone').replace('+', '-')
+
+
+def tags(pinned: pins.Pins) -> list[str]:
+    """Return the references of the image: of its version, and of its line."""
+    return [
+        f'{NAME}:{version(pinned)}', f'{NAME}:{paths.LINE or "latest"}',
+    ]
 
 
 def _digest(files: collections.abc.Iterable[pathlib.Path]) -> str:
@@ -190,13 +204,13 @@ def make(
     built_on = base.ensure(
         with_engine, pinned, base_image, lambda: system.require('image')
     )
-    reference = f'{NAME}:{version(pinned)}'
+    reference = tags(pinned)[0]
     day = packages(with_engine, reference, refresh)
     built = Built(
         reference, 0, built_on, day, _inputs(pinned, built_on, day)
     )
     found = _build(
-        with_engine, pinned, built, [reference, f'{NAME}:latest'], 'keystone',
+        with_engine, pinned, built, tags(pinned), 'keystone',
         built.inputs, built_on.reference,
     )
     return dataclasses.replace(built, size=found.size)
@@ -237,9 +251,26 @@ def make_test(with_engine: engine.Engine) -> str:
     return reference
 
 
+def context() -> pathlib.Path:
+    """Return the folder that an image is built from.
+
+    It is the checkout; for an older line, what was made for it, which gets a
+    copy of what the line shares.
+    """
+    for name in SHARED if paths.LINE else ():
+        source, copy = paths.ROOT / name, paths.MADE / name
+        if source.is_dir():
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(source, copy)
+        else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy)
+    return paths.MADE
+
+
 def _build_command(
     with_engine: engine.Engine, pinned: pins.Pins, built: Built,
-    tags: list[str], stage: str, inputs: str,
+    tagged: list[str], stage: str, inputs: str,
 ) -> list[str]:
     """Return the call that builds a stage."""
     arguments = {
@@ -255,27 +286,27 @@ def _build_command(
         'VERSION': version(pinned),
     }
     return with_engine.build_command(
-        paths.ROOT, tags, arguments, target=stage,
+        context(), tagged, arguments, target=stage,
         epoch=pinned.source_date_epoch,
     )
 
 
 def _build(
     with_engine: engine.Engine, pinned: pins.Pins, built: Built,
-    tags: list[str], stage: str, inputs: str, below: str,
+    tagged: list[str], stage: str, inputs: str, below: str,
 ) -> engine.Image:
     """Build a stage, unless the engine has it of these inputs.
 
     :param below: the reference of what it is built on, for people
     """
-    command = _build_command(with_engine, pinned, built, tags, stage, inputs)
-    with console.step(f'Image {tags[0]}'):
-        found = with_engine.inspect(tags[0])
+    command = _build_command(with_engine, pinned, built, tagged, stage, inputs)
+    with console.step(f'Image {tagged[0]}'):
+        found = with_engine.inspect(tagged[0])
         if found and found.labels.get(LABEL) == inputs:
             console.note('up to date')
         else:
             console.run(command, log=f'image-{stage}')
-            found = with_engine.must_have(tags[0])
+            found = with_engine.must_have(tagged[0])
         console.note(f'{found.size / 1e6:.0f} MB on {below}')
     return found
 

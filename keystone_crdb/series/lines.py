@@ -11,8 +11,8 @@ A line has files of its own only where it must differ:
   FOLDERS.
 
 What they make is kept in build/lines/LINE, where all else finds it instead of
-the folders of the checkout. Hunks that stand at other lines there are moved,
-so that a series is exact on each line.
+the folders of the checkout, with a build/ beside it. Hunks that stand at other
+lines there are moved, so that a series is exact on each line.
 """
 
 import collections.abc

@@ -11,6 +11,7 @@ patched tree, in the environment of the check moves.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
                 '--workdir', folder, '--notest',
             ],
             log='tox-moves', cwd=paths.ROOT,
+            env=dict(os.environ, **paths.TOX),
         )
     return subprocess.run(
         [

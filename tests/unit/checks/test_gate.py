@@ -8,6 +8,7 @@ import fixtures
 
 from keystone_crdb import checks
 from keystone_crdb import cli
+from keystone_crdb import paths
 from keystone_crdb.checks import gate
 from tests.unit import base
 
@@ -33,6 +34,7 @@ class GateTest(base.TestCase):
         self.endings = {}
         def fake(command, **kwargs):
             self.commands.append(command)
+            self.settings = kwargs['env']
             name = command[command.index('-e') + 1]
             text, status = self.endings[name]
             script = f'print({text!r}, end=""); raise SystemExit({status})'
@@ -61,6 +63,10 @@ class GateTest(base.TestCase):
         }
         status, said = self.call('test')
         self.assertEqual(0, status)
+        self.assertEqual(
+            str(paths.REQUIREMENTS),
+            self.settings['KEYSTONE_CRDB_REQUIREMENTS'],
+        )
         self.assertEqual(
             [(need, check.name) for check in GATES for need in check.needs],
             self.needed,

@@ -100,9 +100,10 @@ class LineTestCase(base.ProjectTestCase):
             ),
         ))
         for name, folder in (
-            ('LINE', '1'), ('MADE', ''), ('BUILD', ''), ('PATCHES', 'patches'),
+            ('LINE', '1'), ('MADE', ''), ('BUILD', 'build'),
+            ('PATCHES', 'patches'),
             ('OVERLAY', 'overlay'), ('REQUIREMENTS', 'requirements'),
-            ('SOURCES', 'src'), ('LOGS', 'logs'),
+            ('SOURCES', 'build/src'), ('LOGS', 'build/logs'),
         ):
             value = self.path / 'build/lines/1' / folder
             self.useFixture(fixtures.MonkeyPatch(
