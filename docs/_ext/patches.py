@@ -12,13 +12,18 @@ import re
 import shutil
 import typing
 
+from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.series import header
+from keystone_crdb.series import lines as release_lines
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 
 if typing.TYPE_CHECKING:
     from sphinx import application
+
+#: The files of each line of OpenStack, by its name, the newest one first.
+Lines: typing.TypeAlias = 'dict[str, dict[str, str]]'
 
 #: What the index calls the patches of a kind.
 KINDS = {
@@ -39,11 +44,21 @@ def _write_pages(app: application.Sphinx) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / 'index.rst').write_text(_index(pins.load().sources))
+    made = composed()
     for project in pins.load().sources:
         (folder / project).mkdir()
         for patch in quilt.load(project):
             path = folder / project / f'{patch.path.stem}.rst'
-            path.write_text(page(project, patch))
+            path.write_text(page(project, patch, made))
+
+
+def composed() -> Lines:
+    """Return the files of each line."""
+    files = release_lines.read(paths.ROOT)
+    newest, *older = pins.load().lines
+    return {newest: release_lines.compose(files, '')} | {
+        line: release_lines.compose(files, line) for line in older
+    }
 
 
 def _heading(text: str, line: str) -> list[str]:
@@ -69,16 +84,32 @@ def _index(sources: dict[str, pins.Source]) -> str:
                     f'   {project}/{patch.path.stem}' for patch in kinds[kind]
                 ]
                 lines.append('')
+    lines += _of_older_lines(composed())
     return '\n'.join(lines)
 
 
-def page(project: str, patch: quilt.Patch) -> str:
+def _of_older_lines(made: Lines) -> list[str]:
+    """Return what lists the patches that the newest line does without."""
+    newest, *_ = made.values()
+    rows = sorted({
+        f'* ``{name}``: {_lines(name, made)}'
+        for files in made.values()
+        for name in files
+        if name.endswith('.patch') and name not in newest
+    })
+    return [*_heading('Only in older lines', '-'), *rows, ''] if rows else []
+
+
+def page(
+    project: str, patch: quilt.Patch, made: Lines
+) -> str:
     """Return the page of a patch."""
     fields = header.check(patch)
     title, _, why = fields['Description'].partition('\n')
     number = patch.path.stem.partition('-')[0]
     lines = _heading(f'{project} {number}: {header.escaped(title)}', '=')
-    lines += [f'``{patch.name}``', '', f':Kind: {fields["Kind"]}', '']
+    lines += [f'``{patch.name}``', '', f':Kind: {fields["Kind"]}']
+    lines += [f':Lines: {_lines(patch.name, made)}', '']
     lines += _heading('Why', '-')
     lines += [header.escaped(header.paragraphs(why)), '']
     lines += _heading('Risk', '-')
@@ -97,6 +128,19 @@ def page(project: str, patch: quilt.Patch) -> str:
     lines += [f'.. literalinclude:: /../{patch.name}', '   :language: diff',
               '']
     return '\n'.join(lines)
+
+
+def _lines(name: str, made: Lines) -> str:
+    """Say in which lines a patch is, and where another file is in its place.
+
+    :param name: path in the repository
+    """
+    newest, *_ = made.values()
+    return ', '.join(
+        line if files[name] == newest.get(name)
+        else f'{line} (``{release_lines.own(name, line)}``)'
+        for line, files in made.items() if name in files
+    )
 
 
 def _fields(fields: dict[str, str], *names: str) -> list[str]:

@@ -6,7 +6,7 @@ A line has files of its own only where it must differ:
 * patches/PROJECT/lines/LINE/NAME.patch replaces the patch of that name. Beside
   it, series.without lists patches that the line does without, as `NAME.patch #
   REASON`, and series.more those that only the line has, as `NAME.patch after
-  OTHER.patch`.
+  OTHER.patch`; those after the same one stand in the order of their rows.
 * FOLDER/lines/LINE/PATH replaces FOLDER/PATH, or adds it, in each other of
   FOLDERS.
 
@@ -71,18 +71,18 @@ def compose(files: Files, line: str) -> dict[str, str]:
     :raises Failure: naming the file of the line that is wrong
     """
     made: dict[str, str] = {}
-    own: dict[str, str] = {}
+    its: dict[str, str] = {}
     for path, text in files.items():
         place = shared(path, line)
         if place == path:
             made[path] = text
         elif place:
-            own[place] = text
+            its[place] = text
     common = _overlay(made)
-    for path in [path for path in own if path.endswith((WITHOUT, MORE))]:
-        _edit_series(made, own, path, own.pop(path), line)
-    made |= own
-    for path in common - _overlay(made) - own.keys():
+    for path in [path for path in its if path.endswith((WITHOUT, MORE))]:
+        _edit_series(made, its, path, its.pop(path), line)
+    made |= its
+    for path in common - _overlay(made) - its.keys():
         made.pop(path, None)
     return made
 
@@ -94,6 +94,7 @@ def _edit_series(
     folder, _, kind = path.rpartition('/')
     where = f'{folder}/lines/{line}/{kind}'
     rows = made[f'{folder}/series'].splitlines()
+    last: dict[str, str] = {}
     for row in filter(None, map(str.strip, text.splitlines())):
         name, _, reason = map(str.strip, row.partition('#'))
         after = _AFTER.fullmatch(name)
@@ -104,7 +105,9 @@ def _edit_series(
             kind == MORE and after and after[2] in rows
             and f'{folder}/{after[1]}' in own
         ):
-            rows.insert(rows.index(after[2]) + 1, after[1])
+            place = rows.index(last.get(after[2], after[2]))
+            rows.insert(place + 1, after[1])
+            last[after[2]] = after[1]
         else:
             raise errors.Failure(
                 f'{where}: {row}: this is not as it should be',
@@ -139,7 +142,7 @@ def enter() -> None:
     """
     pinned = pins.load()
     keep()
-    made = compose(_read(paths.ROOT), paths.LINE)
+    made = compose(read(paths.ROOT), paths.LINE)
     inputs = _digest(f'{pinned.sources} {sorted(made.items())}')
     if _recorded().get('inputs') == inputs:
         return
@@ -149,7 +152,7 @@ def enter() -> None:
                 if path.endswith('.in'):
                     made[path] = _requirement(text, source)
         replace.files(paths.MADE, {
-            **dict.fromkeys(_read(paths.MADE)), **made, _RECORD: None,
+            **dict.fromkeys(read(paths.MADE)), **made, _RECORD: None,
         })
         moved: dict[str, str] = {}
         for source in pinned.sources.values():
@@ -172,7 +175,7 @@ def keep() -> None:
     recorded = _recorded().get('files')
     if recorded is None:
         return
-    there, files = _read(paths.MADE), _read(paths.ROOT)
+    there, files = read(paths.MADE), read(paths.ROOT)
     common = compose(files, '')
     kept: dict[str, str | None] = {}
     for path in recorded.keys() | there.keys():
@@ -182,11 +185,11 @@ def keep() -> None:
         ):
             continue
         if text is None or _unplaced(text) == _unplaced(common.get(path, '')):
-            kept[_own(path)] = None
+            kept[own(path, paths.LINE)] = None
         elif path.endswith('/series'):
             kept |= _series(path, text, common[path], files)
         else:
-            kept[_own(path)] = text
+            kept[own(path, paths.LINE)] = text
     changes = {
         path: text for path, text in kept.items() if text != files.get(path)
     }
@@ -196,7 +199,7 @@ def keep() -> None:
             console.note(f'{path} changed')
 
 
-def _read(root: pathlib.Path) -> dict[str, str]:
+def read(root: pathlib.Path) -> dict[str, str]:
     """Return the texts of FOLDERS by their paths relative to the root."""
     return {
         path.relative_to(root).as_posix(): tree.read(path)
@@ -218,11 +221,11 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _own(path: str) -> str:
-    """Return the path of the line's own file."""
+def own(path: str, line: str) -> str:
+    """Return where the file of a line lies that replaces a common one."""
     found = _SHARED.fullmatch(path)
     assert found is not None
-    return f'{found[1]}/lines/{paths.LINE}/{found[2]}'
+    return f'{found[1]}/lines/{line}/{found[2]}'
 
 
 def _requirement(text: str, source: pins.Source) -> str:
@@ -275,7 +278,7 @@ def _series(
     folder = path.rpartition('/')[0]
     listed = quilt.listed(text.splitlines())
     usual = quilt.listed(common.splitlines())
-    known = files.get(_own(f'{folder}/{WITHOUT}'), '').splitlines()
+    known = files.get(own(f'{folder}/{WITHOUT}', paths.LINE), '').splitlines()
     reasons = {row.partition('#')[0].strip(): row for row in known}
     without = [
         reasons.get(name, f'{name} # taken out on {paths.LINE}')
@@ -291,6 +294,6 @@ def _series(
             f'{more[0]}: a patch that only a line has can not be the first'
         )
     return {
-        _own(f'{folder}/{WITHOUT}'): '\n'.join([*without, '']) or None,
-        _own(f'{folder}/{MORE}'): '\n'.join([*more, '']) or None,
+        own(f'{folder}/{name}', paths.LINE): '\n'.join([*rows, '']) or None
+        for name, rows in ((WITHOUT, without), (MORE, more))
     }

@@ -129,6 +129,25 @@ class PatchPageTest(testtools.TestCase):
         )
         self.assertEqual(['* ``A.test_(b|c)``', '* ``D.test_e``'], lines)
 
+    def test_lines_of_openstack(self):
+        name, own = 'patches/thing/a.patch', {'patches/thing/a.patch': 'own'}
+        made = {'3': {name: 'A'}, '2': {name: 'A'}, '1': own, '0': {}}
+        self.assertEqual(
+            '3, 2, 1 (``patches/thing/lines/1/a.patch``)',
+            extension('patches')._lines(name, made),
+        )
+
+    def test_patches_of_older_lines_only(self):
+        name = 'patches/thing/a.patch'
+        rows = extension('patches')._of_older_lines(
+            {'3': {}, '2': {name: 'A'}, '1': {name: 'A'}}
+        )
+        self.assertIn(
+            f'* ``{name}``: 2 (``patches/thing/lines/2/a.patch``), '
+            '1 (``patches/thing/lines/1/a.patch``)', rows,
+        )
+        self.assertEqual([], extension('patches')._of_older_lines({'3': {}}))
+
 
 class DriftTest(base.ProjectTestCase):
     FILES = {

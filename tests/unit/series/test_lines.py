@@ -65,11 +65,17 @@ class ComposeTest(base.TestCase):
     def test_a_patch_that_no_other_line_has(self):
         made = self.compose(**{
             'patches/thing/lines/1/c.patch': 'Overlay: three.py\n---\n',
-            'patches/thing/lines/1/series.more': 'c.patch after a.patch\n',
+            'patches/thing/lines/1/d.patch': 'Overlay: one.py\n---\n',
+            'patches/thing/lines/1/e.patch': 'Overlay: one.py\n---\n',
+            'patches/thing/lines/1/series.more': (
+                'c.patch after a.patch\n'
+                'd.patch after a.patch\n'
+                'e.patch after c.patch\n'
+            ),
             'overlay/lines/1/thing/three.py': 'THREE\n',
         })
         self.assertEqual(
-            '# All:\na.patch\nc.patch\nb.patch\n',
+            '# All:\na.patch\nc.patch\ne.patch\nd.patch\nb.patch\n',
             made['patches/thing/series'],
         )
         self.assertEqual('THREE\n', made['overlay/thing/three.py'])
