@@ -47,4 +47,11 @@ rst_prolog = f"""
 .. |oslo.db| replace:: {_pinned.sources['oslo.db'].version}
 .. |cockroachdb| replace:: {', '.join(_pinned.cockroachdb.releases)}
 .. |python| replace:: {_pinned.image.python}
+.. |newest line| replace:: {_pinned.newest_line}
+.. |older lines| replace:: {'; '.join(
+    f"{name} with Keystone {line.releases['keystone']} and oslo.db "
+    f"{line.releases['oslo.db']}, which upstream maintains until "
+    f"{line.maintained_until}"
+    for name, line in _pinned.lines.items() if line.releases
+)}
 """

@@ -49,9 +49,7 @@ def _compile(name: str, upgrade: bool) -> None:
         for project in pins.load().sources
         for word in ('--no-emit-package', project)
     ]
-    typed = './build.sh lock'
     if paths.LINE:
-        typed = f'./build.sh --line {paths.LINE} lock'
         options += ['--constraint', CONSTRAINTS]
     with tempfile.TemporaryDirectory() as folder:
         output = shutil.copy(lock, folder) if lock.exists() else (
@@ -61,7 +59,7 @@ def _compile(name: str, upgrade: bool) -> None:
             [
                 sys.executable, '-m', 'uv', 'pip', 'compile', '--universal',
                 '--python-version', '3.11', '--generate-hashes', '--quiet',
-                '--custom-compile-command', typed, *options,
+                '--custom-compile-command', f'{paths.TYPED} lock', *options,
                 *(['--upgrade'] if upgrade else []),
                 '--output-file', output, f'{name}.in',
             ],

@@ -10,6 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 #: The line of OpenStack that is worked on, or '' for the newest one.
 LINE = os.environ.get('KEYSTONE_CRDB_LINE', '')
+#: What is typed to work on it.
+TYPED = f'./build.sh --line {LINE}' if LINE else './build.sh'
 #: What a line is made of: another one has its own, by series/lines.py.
 MADE = ROOT / 'build' / 'lines' / LINE if LINE else ROOT
 BUILD = MADE / 'build'

@@ -54,7 +54,7 @@ class Move:
 def command(moves: list[Move]) -> str:
     """Return what to type for moves."""
     words = [f'{one.old.project} {one.version}' for one in moves]
-    return f'./build.sh bump {" ".join(words)}'
+    return f'{paths.TYPED} bump {" ".join(words)}'
 
 
 def under_way(move: Move, typed: str) -> pins.Source | None:
@@ -73,8 +73,8 @@ def under_way(move: Move, typed: str) -> pins.Source | None:
     if known != move.version:
         raise errors.Failure(
             f'a bump of {project} to {known} is under way',
-            remedy=f'./build.sh bump {project} {known} goes on with it, and '
-            '--abort ends it',
+            remedy=f'{paths.TYPED} bump {project} {known} goes on with it, '
+            'and --abort ends it',
         )
     if pins.load().sources[project] != new and state['series'] != _digest(
         project
@@ -214,6 +214,8 @@ def _check_protected(
 
 def _new_pins(text: str, old: pins.Source, new: pins.Source) -> str:
     """Return pins.toml with the new release; the old one is kept for drift."""
+    if paths.LINE:
+        return _new_pins_of_a_line(text, old, new)
     for name in ('version', 'sdist', 'sha256'):
         text = re.sub(
             rf'^{name} = "{re.escape(getattr(old, name))}"$',
@@ -228,6 +230,25 @@ def _new_pins(text: str, old: pins.Source, new: pins.Source) -> str:
     )
     return section.sub(
         lambda found: f'{found[0]}"{old.version}" = "{old.sha256}"\n', text
+    )
+
+
+def _new_pins_of_a_line(
+    text: str, old: pins.Source, new: pins.Source
+) -> str:
+    """Return pins.toml with the new release of the line, and its hash."""
+    line, project = re.escape(paths.LINE), re.escape(old.project)
+    text = re.sub(
+        rf'^(\[lines\."?{line}"?\.releases\]\n(?:.+\n)*?"?{project}"? = )'
+        rf'"{re.escape(old.version)}"$',
+        rf'\g<1>"{new.version}"', text, flags=re.MULTILINE,
+    )
+    if pins.load().find(new.project, new.version):
+        return text
+    return re.sub(
+        rf'^(\[releases\."?{project}"?\]\n(?:".*\n)*)',
+        rf'\g<1>"{new.version}" = "{new.sha256}"\n', text,
+        flags=re.MULTILINE,
     )
 
 
@@ -249,13 +270,14 @@ def _note_file(new: pins.Source) -> pathlib.Path:
 
 
 def _note(old: pins.Source, new: pins.Source, outcomes: dict[str, str]) -> str:
+    on = f', on {paths.LINE}' if paths.LINE else ''
     lines = [
         '---',
         'upgrade:',
         '  - |',
         f'    The patches for {new.project} are for {new.version}, and no '
         'longer for',
-        f'    {old.version}.',
+        f'    {old.version}{on}.',
     ]
     for wanted, text in (
         (rebase.DROPPED, 'Dropped, since upstream has them'),
@@ -293,7 +315,7 @@ def _checklist(
     ] + [f'make sure that upstream has all of {name}' for name in dropped] + [
         f'say in the release note why {name} was skipped' for name in skipped
     ] + ([
-        f'run their tests: ./build.sh check proof {numbers}'
+        f'run their tests: {paths.TYPED} check proof {numbers}'
     ] if merged and new.project in header.TESTED else []) + [
         f'finish the release note {note.relative_to(paths.ROOT)}',
         f'{old.version} is still named in: '
@@ -301,7 +323,7 @@ def _checklist(
         "raise pins.toml's revision for the next release",
         'read what upstream says of the upgrade, its new migrations above '
         f'all: ChangeLog and releasenotes/notes in build/src/{new.project}',
-        './build.sh test',
+        f'{paths.TYPED} test',
         './build.sh drift --csv docs/drift.csv',
         'git add --all && git commit',
     ]

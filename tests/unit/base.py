@@ -102,6 +102,33 @@ class ProjectTestCase(TestCase):
             f'[releases.{source.project}]\n\n{after}',
         )
 
+    def work_on_line(self, version='0.9'):
+        """Work on an older line, 1, whose release has the same content."""
+        path = self.path / 'pins.toml'
+        path.write_text(path.read_text().replace(
+            f'[releases.{self.PROJECT}]\n',
+            '[lines.1]\nreleased = 2026-01-01\n\n'
+            f'[lines.1.releases]\n{self.PROJECT} = "{version}"\n\n'
+            f'[releases.{self.PROJECT}]\n'
+            f'"{version}" = "{self.source.sha256}"\n',
+        ))
+        root = self.path / 'build/lines/1'
+        for name, value in {
+            'LINE': '1',
+            'TYPED': './build.sh --line 1',
+            'MADE': root,
+            'BUILD': root / 'build',
+            'PATCHES': root / 'patches',
+            'OVERLAY': root / 'overlay',
+            'REQUIREMENTS': root / 'requirements',
+            'SOURCES': root / 'build/src',
+            'LOGS': root / 'build/logs',
+        }.items():
+            self.useFixture(
+                fixtures.MonkeyPatch(f'keystone_crdb.paths.{name}', value)
+            )
+        self.tree = paths.SOURCES / self.PROJECT
+
     def _sdist(self):
         path = self.path / 'thing-1.0.tar.gz'
         with tarfile.open(path, 'w:gz') as archive:

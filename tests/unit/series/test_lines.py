@@ -94,28 +94,11 @@ class ComposeTest(base.TestCase):
 
 
 class LineTestCase(base.ProjectTestCase):
-    """A project whose older line, 1, is a file of 30 lines after an x."""
+    """A project with an older line, 1, where a hunk stands elsewhere."""
 
     def setUp(self):
         super().setUp()
-        self.write('pins.toml', (self.path / 'pins.toml').read_text().replace(
-            '[releases.thing]\n', (
-                '[lines.1]\nreleased = 2026-01-01\n\n'
-                '[lines.1.releases]\nthing = "0.9"\n\n'
-                f'[releases.thing]\n"0.9" = "{self.source.sha256}"\n'
-            ),
-        ))
-        for name, folder in (
-            ('LINE', '1'), ('MADE', ''), ('BUILD', 'build'),
-            ('PATCHES', 'patches'),
-            ('OVERLAY', 'overlay'), ('REQUIREMENTS', 'requirements'),
-            ('SOURCES', 'build/src'), ('LOGS', 'build/logs'),
-        ):
-            value = self.path / 'build/lines/1' / folder
-            self.useFixture(fixtures.MonkeyPatch(
-                f'keystone_crdb.paths.{name}', '1' if name == 'LINE' else value
-            ))
-        self.tree = paths.SOURCES / self.PROJECT
+        self.work_on_line()
         self.own = self.path / 'patches/thing/lines/1'
         # The newest line's file has two lines less above.
         self.series(a=self.diff(5, offset=-2), b=self.diff(15))

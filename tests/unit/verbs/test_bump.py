@@ -156,6 +156,33 @@ class BumpTest(base.ProjectTestCase):
         self.assertIn('1.0 is still named in: README.rst', output)
         self.assertFalse(self.repository.exists())
 
+    def test_older_line(self):
+        self.work_on_line()
+        self.sdists['0.9'] = self.sdist
+        before = self.snapshot()
+        self.release('2.0', base.numbered(60).replace(
+            'line 20\n', 'line 20\nnew\n').replace('line 42', 'other'))
+        output = self.bump()
+        self.assertRegex(output, r'two.patch +moved\n')
+        self.assertRegex(output, r'three.patch +merged\n')
+        self.assertIn('./build.sh --line 1 test\n', output)
+        self.check_result(10, 25, 40)
+        after = self.snapshot()
+        changed = {
+            name.removeprefix(f'{self.path}/')
+            for name in before.keys() | after.keys()
+            if before.get(name) != after.get(name)
+        }
+        self.assertEqual(
+            {'pins', 'patches/thing/lines/1/three.patch'},
+            {name for name in changed if 'releasenotes' not in name},
+        )
+        text = (self.path / 'pins.toml').read_text()
+        sha = download.sha256(self.sdists['2.0'])
+        self.assertIn('[lines.1.releases]\nthing = "2.0"\n', text)
+        self.assertIn(f'"0.9" = "{self.source.sha256}"\n"2.0" = "{sha}"', text)
+        self.assertIn('[sources.thing]\nversion = "1.0"\n', text)
+
     def test_stops_at_a_conflict_and_goes_on(self):
         self.release('2.0', base.numbered(60).replace(
             'line 25\n', 'rewritten 25\n'))
