@@ -24,7 +24,7 @@ _SLICE = 50_000
 
 #: Rounds until the target has to be like the source. What one leaves, such
 #: as a name that another row had until then, the next one does.
-_ROUNDS = 6
+_ROUNDS = 8
 
 #: What is done for a row or a key.
 _Work = collections.abc.Callable[[sqlalchemy.Connection, values.Row], None]
@@ -63,6 +63,8 @@ class Changes:
     def __init__(self, pair: comparison.Pair) -> None:
         self._pair = pair
         self._target = pair.target
+        #: Names of tables that are read, as the servers' sums are of no use.
+        self._read: set[str] = set()
         #: What the target would refuse; nothing of it was written.
         self.found: list[findings.Finding] = []
         #: How many tables were not read, as both servers' sums are equal.
@@ -75,41 +77,54 @@ class Changes:
             inserted, updated or deleted
         :raises Problem: when the target refuses some in each round
         """
-        compared = {
-            one.table.name: one for one in self._pair.unchanged()
-        }
-        self.unchanged = len(compared)
-        compared |= {
-            one.table.name: one
-            for one in self._pair.compare([
-                table
-                for table in self._pair.schema.tables
-                if table.name not in compared
-            ])
-        }
+        every = self._pair.schema.tables
+        compared = self._compare(every)
+        self.unchanged = sum(
+            one.by_servers and one.is_equal for one in compared.values()
+        )
         done = 0
         for _ in range(_ROUNDS):
             unlike = [one for one in compared.values() if not one.is_equal]
+            if not unlike:
+                copier.number(self._target, self._pair.schema)
+                break
             changed = self._round(unlike)
+            if self.found:
+                break
             again = [one.table for one in unlike]
-            if not changed and not self.found:
+            summed = {one.table.name for one in unlike if one.by_servers}
+            if not changed and summed:
+                # The servers write equal values otherwise.
+                self._read |= summed
+            elif not changed:
                 # What this deletes is not among those that were unlike.
                 changed = sum(map(self._replace, unlike))
-                again = list(self._pair.schema.tables)
-            if self.found or not changed:
-                break
+                again = list(every)
             done += changed
-            compared |= {
-                one.table.name: one for one in self._pair.compare(again)
-            }
-        if unlike and not self.found:
+            compared |= self._compare(again)
+        else:
             names = ', '.join(one.table.name for one in unlike)
             raise errors.Problem(
                 f'{self._target.name} refuses changes of {names}: empty it, '
                 'run db_sync on it, and move all rows anew'
             )
-        copier.number(self._target, self._pair.schema)
         return list(compared.values()), done
+
+    def _compare(
+        self, chosen: collections.abc.Sequence[tables.Table]
+    ) -> dict[str, comparison.Comparison]:
+        """Compare tables, by the sums of the servers where that is possible.
+
+        :returns: by the names of the tables
+        """
+        found = self._pair.sums([
+            table for table in chosen if table.name not in self._read
+        ])
+        summed = {one.table.name for one in found}
+        found += self._pair.compare([
+            table for table in chosen if table.name not in summed
+        ])
+        return {one.table.name: one for one in found}
 
     def _round(self, unlike: list[comparison.Comparison]) -> int:
         """Do what the target takes now.
@@ -156,10 +171,10 @@ class Changes:
             for start in range(0, len(buckets), step)
         ]
         if len(parts) == 1:
-            only = self._pair.differing(one.table, parts[0])
+            only = self._pair.differing(one, parts[0])
             return lambda: [only]
         return lambda: (
-            self._pair.differing(one.table, part) for part in parts
+            self._pair.differing(one, part) for part in parts
         )
 
     def _delete(

@@ -27,11 +27,15 @@ from keystone_crdb_image.move import values
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A table on both sides."""
+    """A table on both sides.
+
+    :param by_servers: whether these are the sums that the servers made
+    """
 
     table: tables.Table
     source: digests.Digest
     target: digests.Digest
+    by_servers: bool = False
 
     @property
     def is_equal(self) -> bool:
@@ -58,16 +62,17 @@ def _digest(
 def _rows(
     connection: sqlalchemy.Connection,
     end: ends.End,
-    table: tables.Table,
+    one: Comparison,
     translate: rows.Translate,
     buckets: frozenset[int],
 ) -> dict[values.Row, values.Row]:
     """Return the rows of buckets by their keys."""
+    only = sums.in_buckets(end, one.table, buckets) if one.by_servers else None
     found = {}
-    for batch in rows.read(connection, end, table, translate):
+    for batch in rows.read(connection, end, one.table, translate, only):
         for row in batch:
-            key = table.key_of(row)
-            if digests.bucket(key) in buckets:
+            key = one.table.key_of(row)
+            if one.by_servers or digests.bucket(key) in buckets:
                 found[key] = row
     return found
 
@@ -155,80 +160,90 @@ class Pair:
 
         :param only: the tables to read, or None for all
         """
-        chosen = self.schema.tables if only is None else only
         told = progress.Progress('comparing', self._total)
 
-        def theirs() -> list[digests.Digest]:
-            with self.target.snapshot() as target:
-                return [
-                    _digest(target, self.target, table, rows.same, None)
-                    for table in chosen
-                ]
+        def ours(table: tables.Table) -> digests.Digest:
+            translate = self._translated.of(table)
+            return _digest(
+                self._connection, self._source, table, translate, told
+            )
 
-        with _beside(theirs) as wait:
-            ours = [
-                _digest(
-                    self._connection, self._source, table,
-                    self._translated.of(table), told,
-                )
-                for table in chosen
-            ]
-            return [
-                Comparison(*three)
-                for three in zip(chosen, ours, wait(), strict=True)
-            ]
+        def theirs(
+            target: sqlalchemy.Connection, table: tables.Table
+        ) -> digests.Digest:
+            return _digest(target, self.target, table, rows.same, None)
 
-    def unchanged(self) -> list[Comparison]:
-        """Return the tables of which both servers make the same sum.
-
-        Others may be equal as well. A table whose rows are translated is
-        none of them.
-        """
-        chosen = [
-            table
-            for table in self.schema.tables
-            if self._translated.of(table) is rows.same
+        chosen = self.schema.tables if only is None else only
+        return [
+            Comparison(*found) for found in self._both(chosen, ours, theirs)
         ]
 
-        def theirs() -> list[tuple[int, int] | None]:
-            with self.target.snapshot() as target:
-                return [
-                    sums.of(target, self.target, table) for table in chosen
-                ]
+    def sums(
+        self, only: collections.abc.Sequence[tables.Table]
+    ) -> list[Comparison]:
+        """Let both servers add up the digests of their rows.
 
-        with _beside(theirs) as wait:
-            ours = [
-                sums.of(self._connection, self._source, table)
-                for table in chosen
-            ]
-            return [
-                Comparison(
-                    table, digests.Digest.of_sum(*one),
-                    digests.Digest.of_sum(*one),
-                )
-                for table, one, two in zip(
-                    chosen, ours, wait(), strict=True
-                )
-                if one is not None and one == two
-            ]
+        :param only: the tables to add up
+        :returns: nothing of those of which they can not, or whose rows are
+            translated
+        """
+        def ours(table: tables.Table) -> digests.Digest | None:
+            return sums.of(self._connection, self._source, table)
+
+        def theirs(
+            target: sqlalchemy.Connection, table: tables.Table
+        ) -> digests.Digest | None:
+            return sums.of(target, self.target, table)
+
+        chosen = [
+            table for table in only if self._translated.of(table) is rows.same
+        ]
+        return [
+            Comparison(table, one, two, True)
+            for table, one, two in self._both(chosen, ours, theirs)
+            if one is not None and two is not None
+        ]
+
+    def _both(
+        self,
+        chosen: collections.abc.Sequence[tables.Table],
+        ours: collections.abc.Callable[[tables.Table], _T],
+        theirs: collections.abc.Callable[
+            [sqlalchemy.Connection, tables.Table], _T
+        ],
+    ) -> list[tuple[tables.Table, _T, _T]]:
+        """Return what is found of tables, of both sides at the same time.
+
+        :param theirs: what finds it by a connection to the target
+        """
+        def read() -> list[_T]:
+            with self.target.snapshot() as target:
+                return [theirs(target, table) for table in chosen]
+
+        with _beside(read) as wait:
+            found = [ours(table) for table in chosen]
+            return list(zip(chosen, found, wait(), strict=True))
 
     def differing(
-        self, table: tables.Table, buckets: frozenset[int]
+        self, one: Comparison, buckets: frozenset[int]
     ) -> tuple[
         dict[values.Row, values.Row], dict[values.Row, values.Row]
     ]:
         """Return the rows of buckets that are not the same on both sides.
 
+        :param one: the table, and whose buckets they are
         :returns: by their keys, those of the source and of the target
         """
         def read() -> dict[values.Row, values.Row]:
             with self.target.snapshot() as target:
-                return _rows(target, self.target, table, rows.same, buckets)
+                return _rows(
+                    target, self.target, one, rows.same, buckets
+                )
 
         with _beside(read) as wait:
             ours = _rows(
-                self._connection, self._source, table,
-                self._translated.of(table), buckets,
+                self._connection, self._source, one,
+                self._translated.of(one.table), buckets,
             )
             theirs = wait()
         for key in ours.keys() & theirs.keys():

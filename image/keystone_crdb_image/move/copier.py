@@ -176,7 +176,7 @@ class Copier:
             for batch in rows.batches(
                 connection, self._source, table,
                 tuple(after) if after and at == level else None,
-                at if table.itself else None,
+                rows.at_level(table, at) if table.itself else None,
             ):
                 is_empty = False
                 done += len(batch)

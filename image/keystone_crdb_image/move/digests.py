@@ -39,13 +39,10 @@ class Digest:
         self._sums[place] += int.from_bytes(found)
         self.rows += 1
 
-    @classmethod
-    def of_sum(cls, rows: int, total: int) -> 'Digest':
-        """Return one of what a server has summed up; see sums.py."""
-        digest = cls()
-        digest.rows = rows
-        digest._sums[0] = total
-        return digest
+    def add_sum(self, place: int, rows: int, total: int) -> None:
+        """Add what a server has summed up of a bucket; see sums.py."""
+        self._sums[place] += total
+        self.rows += rows
 
     def text(self) -> str:
         """Return the digest of all rows, in hexadecimal digits."""

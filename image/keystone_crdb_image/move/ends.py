@@ -8,6 +8,7 @@ import re
 import typing
 
 from oslo_db.sqlalchemy import cockroachdb_hosts
+import psycopg
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy import exc
@@ -44,6 +45,10 @@ _MYSQL = (
     "NO_ENGINE_SUBSTITUTION'"
 )
 
+#: A driver, and the execution option of its statements whose parameters are
+#: $1, $2 and so on.
+PSYCOPG = 'psycopg'
+NUMBERED = 'numbered'
 
 #: What no name of a database has, and a password may have.
 _NO_NAME = re.compile(r'[@:/\s]')
@@ -121,6 +126,26 @@ def _on_mysql_connect(connection: typing.Any, record: object) -> None:
         cursor.execute(_MYSQL)
 
 
+def _on_execute(
+    cursor: typing.Any,
+    statement: str,
+    parameters: typing.Any,
+    context: typing.Any,
+) -> bool:
+    """Execute a statement whose parameters are numbered.
+
+    psycopg looks for those of its usual form in each long statement anew,
+    which takes longer than the database does.
+
+    :returns: whether it has done it
+    """
+    if not context.execution_options.get(NUMBERED):
+        return False
+    with psycopg.RawCursor(cursor.connection) as raw:
+        raw.execute(statement, parameters)
+    return True
+
+
 class End:
     """One of the two databases.
 
@@ -145,6 +170,8 @@ class End:
             event.listen(self.engine, 'connect', _on_mysql_connect)
         else:
             cockroachdb_hosts.listen(self.engine)
+            if self.engine.dialect.driver == PSYCOPG:
+                event.listen(self.engine, 'do_execute', _on_execute)
 
     @property
     def is_postgresql(self) -> bool:

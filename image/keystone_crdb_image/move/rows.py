@@ -112,17 +112,17 @@ def batches(
     end: ends.End,
     table: tables.Table,
     after: values.Row | None = None,
-    level: int | None = None,
+    only: Clause | None = None,
 ) -> collections.abc.Iterator[list[sqlalchemy.Row[typing.Any]]]:
     """Read a table, as its driver has the values, in the order of its key.
 
     :param after: key of the row before the first one
-    :param level: of the rows alone that have so many parents; see at_level()
+    :param only: condition of the rows to read; None for all
     """
     order = [table.sql.c[table.columns[place].name] for place in table.key]
     query = sqlalchemy.select(table.sql).order_by(*order).limit(BATCH)
-    if level is not None:
-        query = query.where(at_level(table, level))
+    if only is not None:
+        query = query.where(only)
     while True:
         part = query if after is None else query.where(
             _after(end, table, after)
@@ -162,12 +162,14 @@ def read(
     end: ends.End,
     table: tables.Table,
     translate: Translate = same,
+    only: Clause | None = None,
 ) -> collections.abc.Iterator[list[values.Row]]:
-    """Read all rows of a table, in batches.
+    """Read rows of a table, in batches.
 
+    :param only: condition of the rows to read; None for all
     :raises Problem: when a column can't have its value
     """
-    for batch in batches(connection, end, table):
+    for batch in batches(connection, end, table, only=only):
         yield translated(table, batch, translate)
 
 
@@ -184,8 +186,11 @@ def _insert_text(
     """Return the statement that inserts a number of rows.
 
     SQLAlchemy compiles one with many rows anew each time, which takes longer
-    than the database does.
+    than the database does. Those of psycopg are numbered; see ends.NUMBERED.
     """
+    if dialect.driver == ends.PSYCOPG:
+        numbered: typing.Any = type(dialect)
+        dialect = numbered(paramstyle='numeric_dollar')
     places = itertools.count()
     rows = [
         {
@@ -233,7 +238,9 @@ def insert(
         flat = tuple(itertools.chain.from_iterable(part))
         if end.dialect == 'sqlite':
             flat = tuple(map(values.for_sqlite, flat))
-        connection.exec_driver_sql(text, flat)
+        connection.exec_driver_sql(
+            text, flat, execution_options={ends.NUMBERED: True}
+        )
 
 
 def _is_row(table: tables.Table, key: values.Row) -> Clause:

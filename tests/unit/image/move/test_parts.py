@@ -7,12 +7,14 @@ from keystone_crdb_image.move import ends
 from keystone_crdb_image.move import findings
 from keystone_crdb_image.move import progress
 from keystone_crdb_image.move import rows
+from keystone_crdb_image.move import sums
 from keystone_crdb_image.move import tables
 from keystone_crdb_image.move import translation
 from keystone_crdb_image.move import values
 import sqlalchemy
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import psycopg
 import testtools
 
 from tests.unit import base
@@ -251,3 +253,57 @@ class PartsTest(testtools.TestCase):
         )
         small = [(number, 'x') for number in range(5)]
         self.assertEqual([5], [len(one) for one in rows.parts(found, small)])
+
+
+class SumsTest(testtools.TestCase):
+    """What servers add up."""
+
+    TABLE = table('user', text('id'), text('name'))
+
+    def where(self, name, dialect, buckets):
+        end = types.SimpleNamespace(dialect=name)
+        clause = sums.in_buckets(end, self.TABLE, frozenset(buckets))
+        return str(clause.compile(
+            dialect=dialect, compile_kwargs={'literal_binds': True}
+        ))
+
+    def test_buckets_are_those_of_keys(self):
+        for name, dialect in (
+            ('mysql', mysql.dialect()), ('cockroachdb', postgresql.dialect()),
+        ):
+            where = self.where(name, dialect, {10, 4095})
+            self.assertTrue(where.startswith('right(md5('), where)
+            self.assertTrue(where.endswith(", 3) IN ('00a', 'fff')"), where)
+            self.assertNotIn('name', where)
+
+    def test_all_digits_are_buckets(self):
+        self.assertEqual(16**sums._OF_BUCKET, digests.BUCKETS)
+
+    def test_sqlite_has_none(self):
+        end = types.SimpleNamespace(dialect='sqlite')
+        self.assertIsNone(sums.of(None, end, self.TABLE))
+
+
+class InsertTest(testtools.TestCase):
+    """The statement that inserts rows."""
+
+    TABLE = table('limit', number(), text('name'))
+
+    def text(self, dialect):
+        return rows._insert_text(dialect, self.TABLE.sql, 2)
+
+    def test_psycopg_has_no_places_to_look_for(self):
+        self.assertEqual(
+            'INSERT INTO "limit" (id, name) VALUES ($1, $2), ($3, $4)',
+            self.text(psycopg.dialect(paramstyle='format')),
+        )
+
+    def test_others(self):
+        self.assertEqual(
+            'INSERT INTO `limit` (id, name) VALUES (%s, %s), (%s, %s)',
+            self.text(mysql.dialect(paramstyle='format')),
+        )
+
+    def test_only_these_are_executed_otherwise(self):
+        context = types.SimpleNamespace(execution_options={})
+        self.assertFalse(ends._on_execute(None, 'SELECT %s', (1,), context))

@@ -3,8 +3,10 @@ from cryptography import fernet
 import fixtures
 from keystone_crdb_image import errors
 from keystone_crdb_image.move import copier
+from keystone_crdb_image.move import digests
 from keystone_crdb_image.move import ends
 from keystone_crdb_image.move import rows
+import sqlalchemy
 from sqlalchemy import exc
 
 from tests.unit.image.move import base
@@ -336,24 +338,39 @@ class ChangesTest(base.TestCase):
         self.assert_changed('SELECT 1', 0)
 
     def sum_up(self, of):
-        """Let the servers have sums."""
-        self.useFixture(fixtures.MonkeyPatch(
-            'keystone_crdb_image.move.sums.of', of
-        ))
+        """Let the servers have sums.
+
+        :param of: returns the sum of a table of an end
+        """
+        def digest(connection, end, table):
+            found = digests.Digest()
+            found.add_sum(0, 2, of(end, table))
+            return found
+
+        for name, new in (
+            ('of', digest), ('in_buckets', lambda *_: sqlalchemy.true()),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'keystone_crdb_image.move.sums.{name}', new
+            ))
 
     def test_tables_of_equal_sums_are_not_read(self):
-        self.sum_up(lambda connection, end, table: (2, 3))
+        self.sum_up(lambda end, table: 3)
         self.execute(self.source, 'DELETE FROM endpoint')
         status, report = self.run_verb('import', '--changes')
         self.assertEqual((0, 0), (status, report['changed']))
         self.assertEqual(5, report['unchanged'])
 
-    def test_tables_of_other_sums_are_read(self):
-        def of(connection, end, table):
-            with connection.engine.connect() as other:
-                return rows.count(other, table), 0
+    def test_rows_of_other_sums_are_read(self):
+        def of(end, table):
+            with end.engine.connect() as connection:
+                return rows.count(connection, table)
 
         self.sum_up(of)
+        self.assert_changed('DELETE FROM endpoint', 2)
+
+    def test_equal_rows_of_other_sums(self):
+        self.sum_up(lambda end, table: end.name.endswith('source'))
         self.assert_changed('DELETE FROM endpoint', 2)
 
     def test_tables_without_sums_are_read(self):
@@ -362,7 +379,7 @@ class ChangesTest(base.TestCase):
         self.assertEqual((2, 0), (report['changed'], report['unchanged']))
 
     def test_sums_are_not_of_translated_rows(self):
-        self.sum_up(lambda connection, end, table: (table.name, 3))
+        self.sum_up(lambda end, table: 3)
         self.useFixture(fixtures.MonkeyPatch(
             'keystone_crdb_image.move.translation.Translation.of',
             lambda self, table: lambda row: row,
