@@ -55,13 +55,20 @@ class Server:
         :param options: the end of its statement, such as a character set
         :returns: SQLAlchemy's URL of it
         """
-        url = sqlalchemy.make_url(self.url)
+        self._execute(f'CREATE DATABASE {name} {options}')
+        url = sqlalchemy.make_url(self.url).set(database=name)
+        return url.render_as_string(hide_password=False)
+
+    def drop(self, name: str) -> None:
+        """Drop a database that was created."""
+        self._execute(f'DROP DATABASE {name}')
+
+    def _execute(self, statement: str) -> None:
         engine = sqlalchemy.create_engine(
-            url, poolclass=pool.NullPool, isolation_level='AUTOCOMMIT'
+            self.url, poolclass=pool.NullPool, isolation_level='AUTOCOMMIT'
         )
         with engine.connect() as connection:
-            connection.exec_driver_sql(f'CREATE DATABASE {name} {options}')
-        return url.set(database=name).render_as_string(hide_password=False)
+            connection.exec_driver_sql(statement)
 
 
 @contextlib.contextmanager

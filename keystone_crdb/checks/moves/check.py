@@ -10,6 +10,7 @@ answer on another MariaDB as ours did.
 --all does the same with PostgreSQL, and moves rows of every table that no API
 makes. They are named, moved by --fold-references while the command is killed
 again and again, changed in the source and brought by --changes, and exported.
+Then 26,000 rows are moved while the commands are killed at random.
 
 It fails if an answer or a digest differs, if a reference is not named, if a
 refused move has written something, if a source that another session uses is
@@ -22,12 +23,14 @@ import collections.abc
 import contextlib
 import dataclasses
 import itertools
+import os
 
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import scratch
 from keystone_crdb.checks.moves import document
 from keystone_crdb.checks.moves import every_table
+from keystone_crdb.checks.moves import kills as killed
 from keystone_crdb.checks.moves import rows
 from keystone_crdb.checks.moves import stage as stages
 from keystone_crdb.databases import database
@@ -47,16 +50,19 @@ class _Databases:
     """Empty databases, one after the other."""
 
     ours: collections.abc.Iterator[str]
-    maria: plain.Server
+    mysql: plain.Server
+    stack: contextlib.ExitStack
     postgresql: plain.Server | None = None
     numbers: collections.abc.Iterator[int] = dataclasses.field(
         default_factory=itertools.count
     )
 
-    def of_mariadb(self) -> str:
+    def of_mysql(self) -> str:
         """Return the URL of one whose text is MySQL's older utf8."""
-        name = f'moves{next(self.numbers)}'
-        return self.maria.create(name, 'CHARACTER SET utf8mb3')
+        name = f'moves_{os.getpid()}_{next(self.numbers)}'
+        url = self.mysql.create(name, 'CHARACTER SET utf8mb3')
+        self.stack.callback(self.mysql.drop, name)
+        return url
 
     def of_postgresql(self) -> str:
         """Return the URL of one of PostgreSQL."""
@@ -67,15 +73,20 @@ class _Databases:
         )
 
 
-def _everything(stage: stages.Stage, urls: _Databases) -> None:
-    """Move what --all has besides."""
+def _everything(
+    stage: stages.Stage, urls: _Databases, kills: int
+) -> None:
+    """Move what --all has besides.
+
+    :param kills: how often commands are killed that move many rows
+    """
     with console.step('PostgreSQL, by the commands of the document'):
         document.move(
             stage, urls.of_postgresql(), next(urls.ours),
             urls.of_postgresql(), _ODDER, {},
         )
     for name, url, four_bytes, move in (
-        ('MariaDB', urls.of_mariadb, False, every_table.from_mariadb),
+        (urls.mysql.name, urls.of_mysql, False, every_table.from_mysql),
         (
             'PostgreSQL', urls.of_postgresql, True,
             every_table.from_postgresql,
@@ -90,6 +101,15 @@ def _everything(stage: stages.Stage, urls: _Databases) -> None:
             own.sync(own.ours, source, target, back)
             rows.fill(source, every_table.make_keys(folder), four_bytes)
             move(own, source, target, back)
+    with (
+        console.step(f'Commands that are killed, {kills} times'),
+        scratch.folder('moves') as folder,
+    ):
+        own = dataclasses.replace(stage, folder=folder)
+        every_table.make_keys(folder)
+        source = urls.of_mysql()
+        own.sync(own.ours, source)
+        killed.move(own, source, urls.ours, kills)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +118,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--all', action='store_true',
         help='move from PostgreSQL as well, and rows that no API makes',
+    )
+    parser.add_argument(
+        '--kills', type=int, default=50, metavar='NUMBER',
+        help='how often --all kills commands at random '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--mysql-url', metavar='URL',
+        help='take this MySQL or MariaDB instead of one that is started, by '
+        "SQLAlchemy's URL of a user who may create databases",
     )
 
 
@@ -118,18 +148,20 @@ def run(args: argparse.Namespace) -> bool:
             stestr_run.patched_tree(trees / 'ours'),
         )
         server = stack.enter_context(databases.start(args.provider))
-        urls = _Databases(
-            _temporary(server, stack), stack.enter_context(plain.mariadb())
+        mysql = (
+            plain.Server('MySQL', args.mysql_url) if args.mysql_url
+            else stack.enter_context(plain.mariadb())
         )
-        with console.step('MariaDB, by the commands of the document'):
+        urls = _Databases(_temporary(server, stack), mysql, stack)
+        with console.step(f'{mysql.name}, by the commands of the document'):
             document.move(
-                stage, urls.of_mariadb(), next(urls.ours), urls.of_mariadb(),
+                stage, urls.of_mysql(), next(urls.ours), urls.of_mysql(),
                 _ODD, _SPELL,
             )
         if args.all:
             urls.postgresql = stack.enter_context(plain.postgresql())
             stage.folder = stack.enter_context(scratch.folder('moves'))
-            _everything(stage, urls)
+            _everything(stage, urls, args.kills)
     for line in stage.wrong:
         console.warn(line)
     return not stage.wrong

@@ -8,6 +8,7 @@ what an older release left.
 
 import datetime
 import hashlib
+import itertools
 import json
 import typing
 
@@ -350,13 +351,19 @@ def fill(url: str, key: bytes, four_bytes: bool) -> None:
     :param url: SQLAlchemy's
     :param key: of credentials
     """
+    _insert(url, rows(key, four_bytes))
+
+
+def _insert(url: str, found: dict[str, Rows]) -> None:
     engine = sqlalchemy.create_engine(url)
     metadata = sqlalchemy.MetaData()
     metadata.reflect(engine)
     with engine.begin() as connection:
-        for name, lines in rows(key, four_bytes).items():
-            for line in lines:
-                connection.execute(metadata.tables[name].insert(), line)
+        for name, lines in found.items():
+            for _, alike in itertools.groupby(lines, dict.keys):
+                connection.execute(
+                    metadata.tables[name].insert(), list(alike)
+                )
     engine.dispose()
 
 
@@ -376,4 +383,69 @@ def misspell(url: str) -> None:
                 .where(table.c[column] == spelling)
                 .values({column: spelling})
             )
+    engine.dispose()
+
+
+#: Users that fill_many() makes, each of them with so many assignments.
+_USERS, _ASSIGNMENTS = 2000, 10
+
+
+def fill_many(url: str) -> None:
+    """Insert users with passwords and assignments into a database.
+
+    :param url: SQLAlchemy's; of a schema without rows
+    """
+    root, users = '<<keystone.domain.root>>', range(1, _USERS + 1)
+    many: dict[str, Rows] = {
+        'project': [{
+            'id': 'default', 'name': 'Default', 'domain_id': root,
+            'is_domain': True, 'enabled': True,
+        }],
+        'role': [{'id': 'r', 'name': 'r', 'domain_id': '<<null>>'}],
+        'user': [
+            {'id': f'u{number}', 'enabled': True, 'domain_id': 'default'}
+            for number in users
+        ],
+        'local_user': [
+            {
+                'id': number, 'user_id': f'u{number}', 'domain_id': 'default',
+                'name': f'u{number}',
+            }
+            for number in users
+        ],
+        'password': [
+            {
+                'local_user_id': number, 'self_service': False,
+                'password_hash': _HASH, 'created_at': _EXPIRED,
+                'created_at_int': number,
+            }
+            for number in users
+        ],
+        'assignment': [
+            {
+                'type': 'UserProject', 'actor_id': f'u{number}',
+                'target_id': f'p{target}', 'role_id': 'r', 'inherited': False,
+            }
+            for number in users
+            for target in range(_ASSIGNMENTS)
+        ],
+    }
+    _insert(url, many)
+
+
+def change_many(url: str) -> None:
+    """Insert, update and delete some of these rows."""
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        for statement in (
+            'UPDATE assignment SET inherited = NOT inherited '
+            "WHERE actor_id LIKE '%1'",
+            'UPDATE local_user SET failed_auth_count = '
+            'coalesce(failed_auth_count, 0) + 1',
+            "DELETE FROM password WHERE created_at_int % 100 = "
+            '(SELECT max(failed_auth_count) FROM local_user)',
+            'INSERT INTO revocation_event (issued_before, revoked_at) '
+            'SELECT created_at, created_at FROM password LIMIT 1000',
+        ):
+            connection.execute(sqlalchemy.text(statement))
     engine.dispose()
