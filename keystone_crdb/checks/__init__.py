@@ -90,7 +90,7 @@ CHECKS = (
         summary='Build the documents in build/docs; a warning is an error.',
     ),
     Check(
-        'unit', needs=('source',), gates=True, takes=_STESTR,
+        'unit', needs=('source', 'tools of alerts'), gates=True, takes=_STESTR,
         summary='Test the tools, without a database or a container engine.',
     ),
     Check('series', 'checks.series', ('source',), gates=True),

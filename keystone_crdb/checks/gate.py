@@ -55,6 +55,7 @@ NEEDS: dict[str, collections.abc.Callable[[argparse.Namespace], object]] = {
     'test image': lambda args: image.make_test(_engine(args)),
     'database': lambda args: system.require('stand-in'),
     'MariaDB': _require_mariadb,
+    'tools of alerts': lambda args: system.require('alerts'),
     'tools of faults': lambda args: system.require('faults'),
     'tools of moves-bench': lambda args: system.require('moves-bench'),
 }
