@@ -348,3 +348,25 @@ class NightlyTest(testtools.TestCase):
         self.assertEqual(
             10800, self.zuul['keystone-crdb-validate']['timeout']
         )
+
+
+class OlderLinesTest(testtools.TestCase):
+    """The nightly jobs of the older lines of OpenStack."""
+
+    def test_every_line_and_known_checks(self):
+        text = (paths.ROOT / '.github/workflows/lines.yaml').read_text()
+        job = yaml.safe_load(text)['jobs']['lines']
+        (command,) = (step['run'] for step in job['steps'] if 'run' in step)
+        matrix = job['strategy']['matrix']
+        self.assertEqual(list(pins.load().lines)[1:], matrix['line'])
+        for check in matrix['check']:
+            typed = (
+                command.replace('${{ matrix.line }}', matrix['line'][0])
+                .replace('${{ matrix.check }}', check)
+                .removeprefix('sudo --preserve-env=HOME ')
+            )
+            args = cli.parser().parse_args(shlex.split(typed)[1:])
+            self.assertEqual(
+                (matrix['line'][0], 'check', check),
+                (args.line, args.verb, args.name),
+            )
