@@ -3,7 +3,8 @@
 
 MariaDB gets --users users with passwords, a fifth as many projects and ten
 times as many assignments. A dump that is loaded into MariaDB again shows for
-scale what the server's own programs take. Then all rows are moved to the
+scale what the server's own programs take, and pgloader, where it is installed,
+what the usual program to PostgreSQL does. Then all rows are moved to the
 database; a few are changed and brought by a second pass; and all are moved to
 another database while the command is killed --kills times at random.
 
@@ -16,6 +17,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import time
 
@@ -86,7 +88,8 @@ class _Mover:
         self._trees = served.ours()
         self._folder = folder
         self._source = source
-        self.measured: list[tuple[str, float, float]] = []
+        #: What was done, and its seconds, seconds of processors, and MiB.
+        self.measured: list[tuple[str, float, float, float]] = []
 
     def start(self, target: str, *words: str) -> subprocess.Popen[str]:
         """Start an import."""
@@ -109,7 +112,10 @@ class _Mover:
         seconds = time.monotonic() - began
         if process.returncode not in (0, 4):
             raise errors.Failure(f'{what} failed', details=output)
-        self.measured.append((what, seconds, usage.ru_maxrss / 1024))
+        self.measured.append((
+            what, seconds, usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss / 1024,
+        ))
         found = json.loads(report.read_text())
         return all(line['equal'] for line in found['tables'])
 
@@ -143,6 +149,23 @@ def _dump(server: plain.Server) -> float:
         subprocess.run(
             ['mariadb', *options, 'copy'], stdin=dump.stdout, check=True,
         )
+    return time.monotonic() - began
+
+
+def _pgloader(source: str, target: str) -> float:
+    """Let pgloader copy the database to PostgreSQL; return the seconds."""
+    theirs, ours = map(sqlalchemy.make_url, (source, target))
+    began = time.monotonic()
+    subprocess.run(
+        [
+            'pgloader', '--quiet',
+            f'mysql://{theirs.username}@unix:{theirs.query["unix_socket"]}:/'
+            f'{theirs.database}',
+            f'postgresql://{ours.username}@unix:{ours.query["host"]}:/'
+            f'{ours.database}',
+        ],
+        stdout=subprocess.DEVNULL, check=True,
+    )
     return time.monotonic() - began
 
 
@@ -184,7 +207,14 @@ def run(args: argparse.Namespace) -> bool:
             _execute(source, script)
         mover = _Mover(folder, source)
         with console.step('Dump'):
-            mover.measured.append(('mariadb-dump | mariadb', _dump(maria), 0))
+            mover.measured.append(
+                ('mariadb-dump | mariadb', _dump(maria), 0, 0)
+            )
+        if shutil.which('pgloader'):
+            with console.step('pgloader'), plain.postgresql() as other:
+                mover.measured.append(
+                    ('pgloader', _pgloader(source, other.url), 0, 0)
+                )
         with console.step('First pass'):
             equal = mover.run('import', targets[0])
         first = mover.measured[-1][1]
@@ -194,14 +224,19 @@ def run(args: argparse.Namespace) -> bool:
             _execute(source, _CHANGE)
             equal &= mover.run('import --changes', targets[0], '--changes')
         with console.step(f'{args.kills} kills'):
-            mover.kill(targets[1], args.kills, 2 * first / args.kills + 3)
+            mover.kill(
+                targets[1], args.kills, 2 * first / max(1, args.kills) + 3
+            )
             mover.start(targets[1]).communicate()
             equal &= mover.run('import --verify', targets[1], '--verify')
     console.table(
-        ('what', 'seconds', 'MiB'),
+        ('what', 'seconds', 'of the first', 'CPU seconds', 'MiB'),
         [
-            (what, f'{seconds:.1f}', f'{memory:.0f}' if memory else '-')
-            for what, seconds, memory in mover.measured
+            (
+                what, f'{seconds:.1f}', f'{seconds / first:.2f}',
+                *(f'{one:.0f}' if one else '-' for one in (cpu, memory)),
+            )
+            for what, seconds, cpu, memory in mover.measured
         ],
     )
     return equal
