@@ -88,7 +88,7 @@ def under_way(move: Move, typed: str) -> pins.Source | None:
 
 def _digest(project: str) -> str:
     digest = hashlib.sha256()
-    for path in sorted((paths.PATCHES / project).iterdir()):
+    for path in quilt.files(paths.PATCHES / project):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -61,7 +61,7 @@ def read(
         _check_named(project, quilt.load(project, staged), added)
         outcomes = _outcomes(folder, staged)
         texts = _differing(folder, {
-            path.name: tree.read(path) for path in staged.iterdir()
+            path.name: tree.read(path) for path in quilt.files(staged)
         })
     laid = {
         path: git.show(repository, last, path) for path in added
@@ -197,7 +197,7 @@ def _differing(
 ) -> dict[str, str | None]:
     """Return what changes in a folder: new texts, and None of what goes."""
     if there is None:
-        there = [path.name for path in folder.iterdir()]
+        there = [path.name for path in quilt.files(folder)]
     result: dict[str, str | None] = {
         name: None for name in there if name not in texts
     }

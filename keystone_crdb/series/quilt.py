@@ -117,6 +117,11 @@ def read(path: pathlib.Path) -> Patch:
     return patch
 
 
+def files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return a series and its patches, without what is only of older lines."""
+    return [path for path in sorted(folder.iterdir()) if path.is_file()]
+
+
 def check_files(folder: pathlib.Path) -> None:
     """Check that each file in a folder is in its series, once.
 
@@ -126,9 +131,8 @@ def check_files(folder: pathlib.Path) -> None:
     for name in known:
         if known.count(name) > 1:
             raise errors.Failure(f'{folder}/series names {name} twice')
-    for path in sorted(folder.iterdir()):
-        # quilt's own backup; and what is only of older lines.
-        if path.name.endswith('~') or path.name == 'lines':
+    for path in files(folder):
+        if path.name.endswith('~'):  # quilt's own backup
             continue
         if path.name != 'series' and path.name not in known:
             raise errors.Failure(

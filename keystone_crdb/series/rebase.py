@@ -189,7 +189,7 @@ def result(repository: pathlib.Path, source: pins.Source) -> Result:
         texts = {
             path.name: tree.read(staged / path.name)
             if (staged / path.name).exists() else None
-            for path in folder.iterdir()
+            for path in quilt.files(folder)
         }
         return Result(
             {

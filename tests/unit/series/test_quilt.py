@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from keystone_crdb import errors
+from keystone_crdb import paths
 from keystone_crdb.series import quilt
 from tests.unit import base
 
@@ -67,3 +68,11 @@ class QuiltTest(base.ProjectTestCase):
         message = self.failure()
         self.assertIn('new: adds a new file', message)
         self.assertIn('overlay/', message)
+
+    def test_what_is_of_older_lines_is_no_file_of_the_series(self):
+        self.series(a=self.diff(10))
+        self.write('patches/thing/lines/1.0/a.patch', 'x')
+        self.assertEqual(
+            ['a.patch', 'series'],
+            [path.name for path in quilt.files(paths.PATCHES / self.PROJECT)],
+        )
