@@ -14,6 +14,7 @@ import typing
 
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb.series import composition
 from keystone_crdb.series import header
 from keystone_crdb.series import lines as release_lines
 from keystone_crdb.series import overlay
@@ -56,8 +57,8 @@ def composed() -> Lines:
     """Return the files of each line."""
     files = release_lines.read(paths.ROOT)
     newest, *older = pins.load().lines
-    return {newest: release_lines.compose(files, '')} | {
-        line: release_lines.compose(files, line) for line in older
+    return {newest: composition.compose(files, '')} | {
+        line: composition.compose(files, line) for line in older
     }
 
 
@@ -138,7 +139,7 @@ def _lines(name: str, made: Lines) -> str:
     newest, *_ = made.values()
     return ', '.join(
         line if files[name] == newest.get(name)
-        else f'{line} (``{release_lines.own(name, line)}``)'
+        else f'{line} (``{composition.own(name, line)}``)'
         for line, files in made.items() if name in files
     )
 

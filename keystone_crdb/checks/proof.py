@@ -35,10 +35,10 @@ from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb.checks.retries import runs
 from keystone_crdb.keystone import stestr_run
+from keystone_crdb.series import composition
 from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
-from keystone_crdb.series import lines
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
@@ -201,7 +201,7 @@ def changes(
     return {
         place
         for name in names.splitlines()
-        if (place := lines.shared(name, paths.LINE))
+        if (place := composition.shared(name, paths.LINE))
     }
 
 

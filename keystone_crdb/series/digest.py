@@ -15,8 +15,8 @@ import tarfile
 import tomllib
 
 from keystone_crdb import paths
+from keystone_crdb.series import composition
 from keystone_crdb.series import git
-from keystone_crdb.series import lines
 
 #: What the digest is of, as paths in the repository.
 COVERED = ('overlay', 'patches', 'pins.toml')
@@ -55,7 +55,7 @@ def _of_the_line(
     }
     return {
         path: text.encode(errors='surrogateescape')
-        for path, text in lines.compose(texts, paths.LINE).items()
+        for path, text in composition.compose(texts, paths.LINE).items()
     }
 
 

@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of an older line of OpenStack, made of those of the newest one.
+"""The folders of an older line of OpenStack, made of those of the newest one.
 
-A line has files of its own only where it must differ:
-
-* patches/PROJECT/lines/LINE/NAME.patch replaces the patch of that name. Beside
-  it, series.without lists patches that the line does without, as `NAME.patch #
-  REASON`, and series.more those that only the line has, as `NAME.patch after
-  OTHER.patch`; those after the same one stand in the order of their rows.
-* FOLDER/lines/LINE/PATH replaces FOLDER/PATH, or adds it, in each other of
-  FOLDERS.
-
-What they make is kept in build/lines/LINE, where all else finds it instead of
-the folders of the checkout, with a build/ beside it. Hunks that stand at other
-lines there are moved, so that a series is exact on each line.
+They are composed as composition.py tells, and kept in build/lines/LINE, where
+all else finds them instead of the folders of the checkout, with a build/
+beside them. Hunks that stand at other lines there are moved, so that a series
+is exact on each line.
 """
 
-import collections.abc
-import email.parser
 import hashlib
 import itertools
 import json
@@ -29,107 +19,16 @@ from keystone_crdb import download
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb.series import composition
 from keystone_crdb.series import hunks
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
 from keystone_crdb.series import tree
 
-FOLDERS = ('patches', 'overlay', 'requirements', 'ledger')
-WITHOUT = 'series.without'
-MORE = 'series.more'
-
-_OF_A_LINE = re.compile(
-    r'(patches/[^/]+|overlay|requirements|ledger)/lines/([^/]+)/(.+)'
-)
-_SHARED = re.compile(r'(patches/[^/]+|overlay|requirements|ledger)/(.+)')
 _PLACE = re.compile(r'^@@ -(\d+)((?:,\d+)?) \+(\d+)((?:,\d+)?) @@', re.M)
-_AFTER = re.compile(r'(\S+) after (\S+)')
 
 #: In build/lines/LINE: of what it was made, and as what.
 _RECORD = '.lines.json'
-
-Files = collections.abc.Mapping[str, str]
-
-
-def shared(path: str, line: str) -> str | None:
-    """Return where a file lies for a line, or None if it is another line's.
-
-    :param path: in the repository
-    :param line: its name, or '' for the newest one
-    """
-    found = _OF_A_LINE.fullmatch(path)
-    if not found:
-        return path
-    return f'{found[1]}/{found[3]}' if found[2] == line else None
-
-
-def compose(files: Files, line: str) -> dict[str, str]:
-    """Return the files of a line by the paths that the newest line's have.
-
-    :param files: texts by their paths in the repository, of all lines
-    :param line: its name, or '' for the newest one
-    :raises Failure: naming the file of the line that is wrong
-    """
-    made: dict[str, str] = {}
-    its: dict[str, str] = {}
-    for path, text in files.items():
-        place = shared(path, line)
-        if place == path:
-            made[path] = text
-        elif place:
-            its[place] = text
-    common = _overlay(made)
-    for path in [path for path in its if path.endswith((WITHOUT, MORE))]:
-        _edit_series(made, its, path, its.pop(path), line)
-    made |= its
-    for path in common - _overlay(made) - its.keys():
-        made.pop(path, None)
-    return made
-
-
-def _edit_series(
-    made: dict[str, str], own: Files, path: str, text: str, line: str
-) -> None:
-    """Change a series as a series.without or a series.more says."""
-    folder, _, kind = path.rpartition('/')
-    where = f'{folder}/lines/{line}/{kind}'
-    rows = made[f'{folder}/series'].splitlines()
-    last: dict[str, str] = {}
-    for row in filter(None, map(str.strip, text.splitlines())):
-        name, _, reason = map(str.strip, row.partition('#'))
-        after = _AFTER.fullmatch(name)
-        if kind == WITHOUT and name in rows and reason:
-            rows.remove(name)
-            del made[f'{folder}/{name}']
-        elif (
-            kind == MORE and after and after[2] in rows
-            and f'{folder}/{after[1]}' in own
-        ):
-            place = rows.index(last.get(after[2], after[2]))
-            rows.insert(place + 1, after[1])
-            last[after[2]] = after[1]
-        else:
-            raise errors.Failure(
-                f'{where}: {row}: this is not as it should be',
-                remedy='NAME.patch # REASON' if kind == WITHOUT else
-                'NAME.patch after OTHER.patch, with NAME.patch beside it',
-            )
-    made[f'{folder}/series'] = ''.join(f'{row}\n' for row in rows)
-
-
-def _overlay(files: Files) -> set[str]:
-    """Return the files of the overlay that headers of patches name."""
-    named = set()
-    for path, text in files.items():
-        if path.startswith('patches/') and path.endswith('.patch'):
-            header = text.partition('\n--- ')[0]
-            fields = email.parser.Parser().parsestr(header, headersonly=True)
-            project = path.split('/')[1]
-            named |= {
-                f'overlay/{project}/{name}'
-                for name in (fields['Overlay'] or '').split()
-            }
-    return named
 
 
 def enter() -> None:
@@ -142,7 +41,7 @@ def enter() -> None:
     """
     pinned = pins.load()
     keep()
-    made = compose(read(paths.ROOT), paths.LINE)
+    made = composition.compose(read(paths.ROOT), paths.LINE)
     inputs = _digest(f'{pinned.sources} {sorted(made.items())}')
     if _recorded().get('inputs') == inputs:
         return
@@ -176,7 +75,7 @@ def keep() -> None:
     if recorded is None:
         return
     there, files = read(paths.MADE), read(paths.ROOT)
-    common = compose(files, '')
+    common = composition.compose(files, '')
     kept: dict[str, str | None] = {}
     for path in recorded.keys() | there.keys():
         text = there.get(path)
@@ -185,11 +84,11 @@ def keep() -> None:
         ):
             continue
         if text is None or _unplaced(text) == _unplaced(common.get(path, '')):
-            kept[own(path, paths.LINE)] = None
+            kept[composition.own(path, paths.LINE)] = None
         elif path.endswith('/series'):
             kept |= _series(path, text, common[path], files)
         else:
-            kept[own(path, paths.LINE)] = text
+            kept[composition.own(path, paths.LINE)] = text
     changes = {
         path: text for path, text in kept.items() if text != files.get(path)
     }
@@ -200,10 +99,10 @@ def keep() -> None:
 
 
 def read(root: pathlib.Path) -> dict[str, str]:
-    """Return the texts of FOLDERS by their paths relative to the root."""
+    """Return the texts of all lines by their paths relative to the root."""
     return {
         path.relative_to(root).as_posix(): tree.read(path)
-        for name in FOLDERS
+        for name in composition.FOLDERS
         for path in sorted((root / name).rglob('*'))
         if path.is_file() and '__pycache__' not in path.parts
         and not path.name.endswith('~')
@@ -219,13 +118,6 @@ def _recorded() -> dict[str, typing.Any]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def own(path: str, line: str) -> str:
-    """Return where the file of a line lies that replaces a common one."""
-    found = _SHARED.fullmatch(path)
-    assert found is not None
-    return f'{found[1]}/lines/{line}/{found[2]}'
 
 
 def _requirement(text: str, source: pins.Source) -> str:
@@ -272,13 +164,17 @@ def _unplaced(text: str) -> str:
 
 
 def _series(
-    path: str, text: str, common: str, files: Files
+    path: str, text: str, common: str, files: composition.Files
 ) -> dict[str, str | None]:
     """Return a line's own files that say how its series differs."""
     folder = path.rpartition('/')[0]
     listed = quilt.listed(text.splitlines())
     usual = quilt.listed(common.splitlines())
-    known = files.get(own(f'{folder}/{WITHOUT}', paths.LINE), '').splitlines()
+    without_path = composition.own(
+        f'{folder}/{composition.WITHOUT}', paths.LINE
+    )
+    more_path = composition.own(f'{folder}/{composition.MORE}', paths.LINE)
+    known = files.get(without_path, '').splitlines()
     reasons = {row.partition('#')[0].strip(): row for row in known}
     without = [
         reasons.get(name, f'{name} # taken out on {paths.LINE}')
@@ -294,6 +190,9 @@ def _series(
             f'{more[0]}: a patch that only a line has can not be the first'
         )
     return {
-        own(f'{folder}/{name}', paths.LINE): '\n'.join([*rows, '']) or None
-        for name, rows in ((WITHOUT, without), (MORE, more))
+        path: '\n'.join([*rows, '']) or None
+        for path, rows in (
+            (without_path, without),
+            (more_path, more),
+        )
     }

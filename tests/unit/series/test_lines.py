@@ -5,6 +5,7 @@ from keystone_crdb import cli
 from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb.series import composition
 from keystone_crdb.series import lines
 from keystone_crdb.series import quilt
 from keystone_crdb.series import tree
@@ -22,7 +23,7 @@ SERIES = {
 
 class ComposeTest(base.TestCase):
     def compose(self, line='1', **own):
-        return lines.compose({**SERIES, **own}, line)
+        return composition.compose({**SERIES, **own}, line)
 
     def failure(self, **own):
         return str(self.assertRaises(errors.Failure, self.compose, **own))

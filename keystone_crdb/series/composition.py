@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files an older line of OpenStack has of its own, and which it shares.
+
+A line has files of its own only where it must differ:
+
+* patches/PROJECT/lines/LINE/NAME.patch replaces the patch of that name. Beside
+  it, series.without lists patches that the line does without, as `NAME.patch #
+  REASON`, and series.more those that only the line has, as `NAME.patch after
+  OTHER.patch`; those after the same one stand in the order of their rows.
+* FOLDER/lines/LINE/PATH replaces FOLDER/PATH, or adds it, in each other of
+  FOLDERS.
+
+Checks in environments without unidiff import this module.
+"""
+
+import collections.abc
+import email.parser
+import re
+
+from keystone_crdb import errors
+
+FOLDERS = ('patches', 'overlay', 'requirements', 'ledger')
+WITHOUT = 'series.without'
+MORE = 'series.more'
+
+_OF_A_LINE = re.compile(
+    r'(patches/[^/]+|overlay|requirements|ledger)/lines/([^/]+)/(.+)'
+)
+_SHARED = re.compile(r'(patches/[^/]+|overlay|requirements|ledger)/(.+)')
+_AFTER = re.compile(r'(\S+) after (\S+)')
+
+Files = collections.abc.Mapping[str, str]
+
+
+def shared(path: str, line: str) -> str | None:
+    """Return where a file lies for a line, or None if it is another line's.
+
+    :param path: in the repository
+    :param line: its name, or '' for the newest one
+    """
+    found = _OF_A_LINE.fullmatch(path)
+    if not found:
+        return path
+    return f'{found[1]}/{found[3]}' if found[2] == line else None
+
+
+def compose(files: Files, line: str) -> dict[str, str]:
+    """Return the files of a line by the paths that the newest line's have.
+
+    :param files: texts by their paths in the repository, of all lines
+    :param line: its name, or '' for the newest one
+    :raises Failure: naming the file of the line that is wrong
+    """
+    made: dict[str, str] = {}
+    its: dict[str, str] = {}
+    for path, text in files.items():
+        place = shared(path, line)
+        if place == path:
+            made[path] = text
+        elif place:
+            its[place] = text
+    common = _overlay(made)
+    for path in [path for path in its if path.endswith((WITHOUT, MORE))]:
+        _edit_series(made, its, path, its.pop(path), line)
+    made |= its
+    for path in common - _overlay(made) - its.keys():
+        made.pop(path, None)
+    return made
+
+
+def _edit_series(
+    made: dict[str, str], own: Files, path: str, text: str, line: str
+) -> None:
+    """Change a series as a series.without or a series.more says."""
+    folder, _, kind = path.rpartition('/')
+    where = f'{folder}/lines/{line}/{kind}'
+    rows = made[f'{folder}/series'].splitlines()
+    last: dict[str, str] = {}
+    for row in filter(None, map(str.strip, text.splitlines())):
+        name, _, reason = map(str.strip, row.partition('#'))
+        after = _AFTER.fullmatch(name)
+        if kind == WITHOUT and name in rows and reason:
+            rows.remove(name)
+            del made[f'{folder}/{name}']
+        elif (
+            kind == MORE and after and after[2] in rows
+            and f'{folder}/{after[1]}' in own
+        ):
+            place = rows.index(last.get(after[2], after[2]))
+            rows.insert(place + 1, after[1])
+            last[after[2]] = after[1]
+        else:
+            raise errors.Failure(
+                f'{where}: {row}: this is not as it should be',
+                remedy='NAME.patch # REASON' if kind == WITHOUT else
+                'NAME.patch after OTHER.patch, with NAME.patch beside it',
+            )
+    made[f'{folder}/series'] = ''.join(f'{row}\n' for row in rows)
+
+
+def _overlay(files: Files) -> set[str]:
+    """Return the files of the overlay that headers of patches name."""
+    named = set()
+    for path, text in files.items():
+        if path.startswith('patches/') and path.endswith('.patch'):
+            header = text.partition('\n--- ')[0]
+            fields = email.parser.Parser().parsestr(header, headersonly=True)
+            project = path.split('/')[1]
+            named |= {
+                f'overlay/{project}/{name}'
+                for name in (fields['Overlay'] or '').split()
+            }
+    return named
+
+
+def own(path: str, line: str) -> str:
+    """Return where the file of a line lies that replaces a common one."""
+    found = _SHARED.fullmatch(path)
+    assert found is not None
+    return f'{found[1]}/lines/{line}/{found[2]}'
