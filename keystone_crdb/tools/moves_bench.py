@@ -239,4 +239,5 @@ def run(args: argparse.Namespace) -> bool:
             for what, seconds, cpu, memory in mover.measured
         ],
     )
+    console.say(f'digests of all tables: {"equal" if equal else "NOT equal"}')
     return equal
