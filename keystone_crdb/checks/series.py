@@ -9,7 +9,8 @@ what runs it again after a serialization failure; one that nothing protects is
 named, such as one that an upstream release opens outside of a driver.
 
 On the newest line of OpenStack it also makes the trees of the older ones, and
-looks for such functions there: a change must not break them.
+looks for such functions there: a change must not break them. With --tree it
+looks at that tree alone.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from keystone_crdb.series import refresh
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this check."""
     parser.add_argument(
-        '--tree', type=pathlib.Path, default=paths.SOURCES / 'keystone',
-        help="Keystone's source, whose sessions are listed (default: "
-        '%(default)s)',
+        '--tree', type=pathlib.Path,
+        help="Keystone's source, whose sessions are listed (default: that "
+        'of each line)',
     )
 
 
@@ -37,8 +38,8 @@ def run(args: argparse.Namespace) -> bool:
     :raises Failure: naming the patches, or the functions
     """
     refresh.check()
-    _check_protected(args.tree)
-    if not paths.LINE:
+    _check_protected(args.tree or paths.SOURCES / 'keystone')
+    if not args.tree and not paths.LINE:
         newest, *older = pins.load().lines
         for line in older:
             with console.step(f'Source of {line}'):

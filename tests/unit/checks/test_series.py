@@ -29,8 +29,8 @@ class LinesTest(base.TestCase):
         self.trees.append(tree)
         return [types.SimpleNamespace(protection='a retry', problem=None)]
 
-    def check(self):
-        self.assertTrue(series.run(argparse.Namespace(tree=self.path)))
+    def check(self, tree=None):
+        self.assertTrue(series.run(argparse.Namespace(tree=tree)))
 
     def test_on_the_newest_line(self):
         older = list(pins.load().lines)[1:]
@@ -42,7 +42,7 @@ class LinesTest(base.TestCase):
         )
         made = paths.ROOT / 'build/lines'
         self.assertEqual(
-            [self.path,
+            [paths.SOURCES / 'keystone',
              *(made / line / 'build/src/keystone' for line in older)],
             self.trees,
         )
@@ -52,4 +52,10 @@ class LinesTest(base.TestCase):
             fixtures.MonkeyPatch('keystone_crdb.paths.LINE', '2026.1')
         )
         self.check()
+        self.assertEqual(
+            ([], [paths.SOURCES / 'keystone']), (self.commands, self.trees)
+        )
+
+    def test_a_tree_that_is_named(self):
+        self.check(self.path)
         self.assertEqual(([], [self.path]), (self.commands, self.trees))

@@ -84,7 +84,8 @@ class ValidationTest(base.TestCase):
     def test_each_result_that_is_kept_has_a_step(self):
         kept = {path.stem for path in (base.ROOT / 'validated').glob('*')}
         self.assertEqual(
-            set(), kept - {step.name() for step in validation.STEPS}
+            set(validation.BESIDES),
+            kept - {step.name() for step in validation.STEPS},
         )
 
     def test_the_faults_of_nodes_are_among_them(self):
