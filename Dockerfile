@@ -66,7 +66,8 @@ RUN set -eu; \
         fi; \
     done; \
     grep --recursive --files-with-matches --null '^#!.*perl' \
-        /etc /usr/bin /usr/sbin /usr/share | xargs --null rm; \
+        /etc /usr/bin /usr/sbin /usr/share \
+        | xargs --null --no-run-if-empty rm; \
     rm -rf /etc/apt /usr/share/perl5 /var/lib/apt /var/lib/dpkg/*-old \
         /var/cache/* /var/log/*
 
