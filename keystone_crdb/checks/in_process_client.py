@@ -22,13 +22,14 @@ from keystone.token.provider import TOKENS_REGION
 from oslo_context import context
 import sqlalchemy
 
+from keystone_crdb import keystone
 from keystone_crdb.keystone import in_process
 
 if typing.TYPE_CHECKING:
     import flask
     import werkzeug.test
 
-PASSWORD = 'correct horse battery staple'  # noqa: S105
+PASSWORD = keystone.PASSWORD
 
 _REGIONS = (
     cache.CACHE_REGION,

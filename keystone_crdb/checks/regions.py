@@ -15,13 +15,13 @@ regions nothing is run.
 import argparse
 import dataclasses
 import pathlib
-import secrets
 
 import sqlalchemy
 
 from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
+from keystone_crdb import keystone
 from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
 from keystone_crdb.checks import wan_regions
@@ -81,7 +81,7 @@ def _lay_out(found: Place, url: str, folder: pathlib.Path) -> None:
     """
     # Without keys, check fails; bootstrap makes them.
     settings = found.settings() | {
-        'KEYSTONE_ADMIN_PASSWORD': secrets.token_urlsafe(18),
+        'KEYSTONE_ADMIN_PASSWORD': keystone.PASSWORD,
     }
 
     def run(*words: str) -> str:

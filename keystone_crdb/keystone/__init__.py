@@ -22,3 +22,6 @@ stestr_run
 #: an empty database. It has a password, which no list of processes should
 #: show.
 DATABASE_URL = 'KEYSTONE_CRDB_URL'
+
+#: Of the users that checks make in databases of their own, admin among them.
+PASSWORD = 'correct horse battery staple'  # noqa: S105
