@@ -105,6 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     :returns: one of commands.STATUSES
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0].startswith('--line='):
+        words[:1] = words[0].split('=', 1)
     if words[:1] == ['--line'] or paths.LINE:
         ended = commands.status('build.sh', _take_line, words)
         if ended != commands.DONE:

@@ -44,8 +44,8 @@ def _write_pages(app: application.Sphinx) -> None:
     folder = pathlib.Path(app.srcdir) / 'patches'
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / 'index.rst').write_text(_index(pins.load().sources))
     made = composed()
+    (folder / 'index.rst').write_text(_index(pins.load().sources, made))
     for project in pins.load().sources:
         (folder / project).mkdir()
         for patch in quilt.load(project):
@@ -66,7 +66,7 @@ def _heading(text: str, line: str) -> list[str]:
     return [text, line * len(text), '']
 
 
-def _index(sources: dict[str, pins.Source]) -> str:
+def _index(sources: dict[str, pins.Source], made: Lines) -> str:
     lines = _heading('The patches', '=')
     lines += [
         'By what they are for, and then in the order in which they are '
@@ -85,7 +85,7 @@ def _index(sources: dict[str, pins.Source]) -> str:
                     f'   {project}/{patch.path.stem}' for patch in kinds[kind]
                 ]
                 lines.append('')
-    lines += _of_older_lines(composed())
+    lines += _of_older_lines(made)
     return '\n'.join(lines)
 
 
@@ -101,9 +101,7 @@ def _of_older_lines(made: Lines) -> list[str]:
     return [*_heading('Only in older lines', '-'), *rows, ''] if rows else []
 
 
-def page(
-    project: str, patch: quilt.Patch, made: Lines
-) -> str:
+def page(project: str, patch: quilt.Patch, made: Lines) -> str:
     """Return the page of a patch."""
     fields = header.check(patch)
     title, _, why = fields['Description'].partition('\n')

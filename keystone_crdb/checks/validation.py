@@ -72,9 +72,6 @@ STEPS = (
     Step('soak', ('--think', '6')),
 )
 
-#: Results that are kept besides, of checks that need root and Galera.
-BESIDES = ('wan-regions',)
-
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:

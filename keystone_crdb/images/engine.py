@@ -97,7 +97,7 @@ class Engine:
         self, context: pathlib.Path | str, tags: list[str],
         arguments: collections.abc.Mapping[str, object] | None = None,
         file: pathlib.Path | None = None, target: str | None = None,
-        epoch: int | None = None,
+        epoch: int | None = None, cache: bool = True,
     ) -> list[str]:
         """Return the call that builds an image.
 
@@ -105,6 +105,7 @@ class Engine:
         :param target: the stage to build, when it is not the last one
         :param epoch: date of the image and of all its files, in seconds since
             1970; docker has no such option
+        :param cache: whether layers of earlier builds may be taken
         """
         words: list[object] = [
             'build', '--network', 'host', *LIMITS, *self.build_options,
@@ -114,6 +115,8 @@ class Engine:
             words += ['--format', 'docker', '--layers']
             if epoch is not None:
                 words += ['--timestamp', epoch, '--identity-label=false']
+        if not cache:
+            words.append('--no-cache')
         for tag in tags:
             words += ['--tag', tag]
         for name, value in (arguments or {}).items():
@@ -381,9 +384,7 @@ def probe(engine: Engine) -> str | None:
     """
     with tempfile.TemporaryDirectory() as folder:
         _probe_context(pathlib.Path(folder))
-        build = engine.build_command(folder, [_PROBE])
-        build.insert(len(build) - 1, '--no-cache')
-        why = _attempt(build)
+        why = _attempt(engine.build_command(folder, [_PROBE], cache=False))
     if why:
         return why
     if engine.name != 'buildah':

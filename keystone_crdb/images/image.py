@@ -226,9 +226,9 @@ def rebuild(
     """
     pinned = pins.load()
     command = _build_command(
-        with_engine, pinned, built, [reference], 'keystone', built.inputs
+        with_engine, pinned, built, [reference], 'keystone', built.inputs,
+        cache=False,
     )
-    command.insert(len(command) - 1, '--no-cache')
     with console.step(f'Image {reference}'):
         console.run(command, log='image-again')
     return with_engine.must_have(reference).identity
@@ -270,9 +270,9 @@ def context() -> pathlib.Path:
 
 def _build_command(
     with_engine: engine.Engine, pinned: pins.Pins, built: Built,
-    tagged: list[str], stage: str, inputs: str,
+    tagged: list[str], stage: str, inputs: str, cache: bool = True,
 ) -> list[str]:
-    """Return the call that builds a stage."""
+    """Return the call that builds a stage; see engine.build_command()."""
     arguments = {
         'BASE': built.base.reference,
         'BASE_NAME': built.base.name,
@@ -287,7 +287,7 @@ def _build_command(
     }
     return with_engine.build_command(
         context(), tagged, arguments, target=stage,
-        epoch=pinned.source_date_epoch,
+        epoch=pinned.source_date_epoch, cache=cache,
     )
 
 

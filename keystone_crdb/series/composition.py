@@ -23,10 +23,10 @@ FOLDERS = ('patches', 'overlay', 'requirements', 'ledger')
 WITHOUT = 'series.without'
 MORE = 'series.more'
 
-_OF_A_LINE = re.compile(
-    r'(patches/[^/]+|overlay|requirements|ledger)/lines/([^/]+)/(.+)'
-)
-_SHARED = re.compile(r'(patches/[^/]+|overlay|requirements|ledger)/(.+)')
+#: The folders in which files of lines lie beside those of the newest one.
+_BESIDE = r'(patches/[^/]+|overlay|requirements|ledger)'
+_OF_A_LINE = re.compile(_BESIDE + r'/lines/([^/]+)/(.+)')
+_SHARED = re.compile(_BESIDE + r'/(.+)')
 _AFTER = re.compile(r'(\S+) after (\S+)')
 
 Files = collections.abc.Mapping[str, str]

@@ -190,9 +190,6 @@ def _series(
             f'{more[0]}: a patch that only a line has can not be the first'
         )
     return {
-        path: '\n'.join([*rows, '']) or None
-        for path, rows in (
-            (without_path, without),
-            (more_path, more),
-        )
+        name: '\n'.join([*rows, '']) or None
+        for name, rows in ((without_path, without), (more_path, more))
     }

@@ -10,7 +10,6 @@ In build/answers are the differences, Tempest's log and its tests' stream.
 """
 
 import argparse
-import collections.abc
 import contextlib
 import dataclasses
 import datetime
@@ -45,11 +44,10 @@ class _Keystone:
     password: str
 
 
-@contextlib.contextmanager
 def _serving(
     name: str, tree: stestr_run.Tree, folder: pathlib.Path, password: str,
     endpoint: str, start: str,
-) -> collections.abc.Iterator[int]:
+) -> contextlib.AbstractContextManager[int]:
     """Serve a tree.
 
     :returns: as context: its port
@@ -60,10 +58,7 @@ def _serving(
     module = 'keystone_crdb.checks.answers.worker'
     words = [module, str(folder), endpoint, start]
     settings = tempest.OPTIONS | {answers.PASSWORD: password}
-    with reproducible.serving(
-        tree, folder, words, log, settings=settings
-    ) as port:
-        yield port
+    return reproducible.serving(tree, folder, words, log, settings=settings)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

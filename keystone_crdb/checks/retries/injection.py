@@ -290,8 +290,8 @@ def _cover(manager: typing.Any, injector: Injector, package: str) -> None:
 def stop_clock(module: typing.Any) -> None:
     """Let no time pass for what a module measures with time.monotonic().
 
-    Retries end 30 seconds after the first attempt, and a host that is busy
-    may need more for attempts of which each is made to fail.
+    Keystone retries for 30 seconds after the first attempt. A busy host may
+    need longer than that, because the injector makes attempts fail.
     """
     module.time = types.SimpleNamespace(
         **{**vars(module.time), 'monotonic': lambda: 0.0}

@@ -232,10 +232,12 @@ class TakeLineTest(base.TestCase):
         )
 
     def test_another_line(self):
-        cli.main(['--line', '2026.1', 'source', '--force'])
-        (_, words, settings), _ = self.started
-        self.assertEqual(['keystone_crdb', 'source', '--force'], words[2:])
-        self.assertEqual('2026.1', settings['KEYSTONE_CRDB_LINE'])
+        for option in (['--line', '2026.1'], ['--line=2026.1']):
+            self.started.clear()
+            cli.main([*option, 'source', '--force'])
+            (_, words, settings), _ = self.started
+            self.assertEqual(['keystone_crdb', 'source', '--force'], words[2:])
+            self.assertEqual('2026.1', settings['KEYSTONE_CRDB_LINE'])
 
     def test_the_newest_line_in_the_environment(self):
         self.line(pins.load().newest_line)
