@@ -63,23 +63,22 @@ def _environment(python: str | None) -> dict[str, str]:
 
 
 def _needed(
-    locks: tuple[str, ...], python: str | None
+    lock: str, python: str | None
 ) -> collections.abc.Iterator[str]:
     """Yield the locked lines that apply, each with its hashes."""
     environment = _environment(python)
-    for name in locks:
-        text = (paths.REQUIREMENTS / name).read_text().replace('\\\n', ' ')
-        for line in text.splitlines():
-            if not line or line.lstrip().startswith('#'):
-                continue
-            words, *hashes = line.split('--hash=')
-            requirement = requirements.Requirement(words)
-            marker, requirement.marker = requirement.marker, None
-            if marker is None or marker.evaluate(environment):
-                yield ' '.join([
-                    str(requirement),
-                    *(f'--hash={value.strip()}' for value in hashes),
-                ])
+    text = (paths.REQUIREMENTS / lock).read_text().replace('\\\n', ' ')
+    for line in text.splitlines():
+        if not line or line.lstrip().startswith('#'):
+            continue
+        words, *hashes = line.split('--hash=')
+        requirement = requirements.Requirement(words)
+        marker, requirement.marker = requirement.marker, None
+        if marker is None or marker.evaluate(environment):
+            yield ' '.join([
+                str(requirement),
+                *(f'--hash={value.strip()}' for value in hashes),
+            ])
 
 
 def _target_options(python: str) -> list[str]:
@@ -114,6 +113,29 @@ def _pip_download(
     )
 
 
+def _download(
+    lock: str, python: str | None, scratch: str, target: str
+) -> None:
+    """Put all that a lock asks for in a folder, and in the cache.
+
+    :param scratch: a folder
+    :raises Failure: as of ensure()
+    """
+    locked = os.path.join(scratch, lock)
+    with open(locked, 'w') as output:
+        output.writelines(f'{line}\n' for line in _needed(lock, python))
+    offline = ('--no-index', '--find-links', CACHE)
+    try:
+        _pip_download(python, locked, target, *offline)
+    except errors.Failure:
+        console.note('downloading from the Python index')
+        fetched = os.path.join(scratch, f'{lock}.fetched')
+        _pip_download(python, locked, fetched)
+        for name in os.listdir(fetched):
+            shutil.move(os.path.join(fetched, name), CACHE / name)
+        _pip_download(python, locked, target, *offline)
+
+
 def ensure(
     folder: pathlib.Path, locks: tuple[str, ...], python: str | None = None
 ) -> bool:
@@ -139,20 +161,11 @@ def ensure(
     with tempfile.TemporaryDirectory(
         dir=folder.parent, prefix='.wheelhouse.'
     ) as scratch:
-        locked = os.path.join(scratch, 'requirements.txt')
         new = os.path.join(scratch, 'new')
-        with open(locked, 'w') as output:
-            output.writelines(f'{line}\n' for line in _needed(locks, python))
-        offline = ('--no-index', '--find-links', CACHE)
-        try:
-            _pip_download(python, locked, new, *offline)
-        except errors.Failure:
-            console.note('downloading from the Python index')
-            fetched = os.path.join(scratch, 'fetched')
-            _pip_download(python, locked, fetched)
-            for name in os.listdir(fetched):
-                shutil.move(os.path.join(fetched, name), CACHE / name)
-            _pip_download(python, locked, new, *offline)
+        # One by one: those of an older line pin other releases than the
+        # builder's lock, which is shared.
+        for lock in locks:
+            _download(lock, python, scratch, new)
         with open(os.path.join(new, 'stamp'), 'w') as output:
             output.write(wanted)
         shutil.rmtree(folder, ignore_errors=True)

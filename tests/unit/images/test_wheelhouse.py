@@ -47,8 +47,11 @@ class WheelhouseTest(base.TestCase):
         self.locked = lines.splitlines()
         target = pathlib.Path(command[command.index('--dest') + 1])
         target.mkdir(exist_ok=True)
+        projects = [line.split('==')[0] for line in self.locked]
+        if len(projects) > len(set(projects)):
+            raise errors.Failure('ResolutionImpossible')
         for line in self.locked:
-            name = line.split('==')[0]
+            name = line.split()[0]
             cached = self.path / 'cache' / name
             if offline and not cached.exists():
                 raise errors.Failure(f'no {name}')
@@ -56,8 +59,8 @@ class WheelhouseTest(base.TestCase):
                 raise errors.Failure('no network')
             (target / name).write_text(name)
 
-    def _ensure(self, python='3.13'):
-        return wheelhouse.ensure(self.folder, ('lock.txt',), python)
+    def _ensure(self, *locks):
+        return wheelhouse.ensure(self.folder, locks or ('lock.txt',), '3.13')
 
     def test_markers_are_those_of_the_image(self):
         self._ensure()
@@ -83,12 +86,21 @@ class WheelhouseTest(base.TestCase):
         self.assertTrue(self._ensure())
         self.assertEqual(['offline'], self.calls)
 
+    def test_locks_may_pin_different_releases(self):
+        self.write('other.txt', 'alone==2.0 --hash=sha256:ff\n')
+        self._ensure('lock.txt', 'other.txt')
+        self.assertEqual(
+            {'alone==1.0', 'alone==2.0', 'new==2.0', 'stamp'},
+            {path.name for path in self.folder.iterdir()},
+        )
+
     def test_changed_lock_is_followed(self):
         self._ensure()
         self.write('lock.txt', 'other==1.0 --hash=sha256:ff\n')
         self.assertTrue(self._ensure())
         self.assertEqual(
-            {'other', 'stamp'}, {path.name for path in self.folder.iterdir()}
+            {'other==1.0', 'stamp'},
+            {path.name for path in self.folder.iterdir()},
         )
 
     def test_failure_leaves_it_as_it_was(self):
