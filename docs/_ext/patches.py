@@ -23,7 +23,8 @@ from keystone_crdb.series import quilt
 if typing.TYPE_CHECKING:
     from sphinx import application
 
-#: The files of each line of OpenStack, by its name, the newest one first.
+#: Where the files of each line of OpenStack lie, by its name, the newest one
+#: first; a file by the path that it has on the newest line.
 Lines: typing.TypeAlias = 'dict[str, dict[str, str]]'
 
 #: What the index calls the patches of a kind.
@@ -44,7 +45,7 @@ def _write_pages(app: application.Sphinx) -> None:
     folder = pathlib.Path(app.srcdir) / 'patches'
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    made = composed()
+    made = places(release_lines.read(paths.ROOT), list(pins.load().lines))
     (folder / 'index.rst').write_text(_index(pins.load().sources, made))
     for project in pins.load().sources:
         (folder / project).mkdir()
@@ -53,13 +54,20 @@ def _write_pages(app: application.Sphinx) -> None:
             path.write_text(page(project, patch, made))
 
 
-def composed() -> Lines:
-    """Return the files of each line."""
-    files = release_lines.read(paths.ROOT)
-    newest, *older = pins.load().lines
-    return {newest: composition.compose(files, '')} | {
-        line: composition.compose(files, line) for line in older
-    }
+def places(files: composition.Files, names: list[str]) -> Lines:
+    """Return where the files of each line lie.
+
+    :param files: of all lines, by their paths in the repository
+    :param names: of the lines, the newest one first
+    """
+    found = {}
+    for line in names:
+        of = composition.layers(names, line)
+        found[line] = {
+            path: composition.home(files, path, of)
+            for path in composition.compose(files, of)
+        }
+    return found
 
 
 def _heading(text: str, line: str) -> list[str]:
@@ -134,10 +142,8 @@ def _lines(name: str, made: Lines) -> str:
 
     :param name: path in the repository
     """
-    newest, *_ = made.values()
     return ', '.join(
-        line if files[name] == newest.get(name)
-        else f'{line} (``{composition.own(name, line)}``)'
+        line if files[name] == name else f'{line} (``{files[name]}``)'
         for line, files in made.items() if name in files
     )
 

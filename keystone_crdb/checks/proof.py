@@ -198,10 +198,11 @@ def changes(
         'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
         'pins.toml',
     )
+    of = composition.layers(pins.load().lines, paths.LINE)
     return {
         place
         for name in names.splitlines()
-        if (place := composition.shared(name, paths.LINE))
+        if (place := composition.shared(name, of))
     }
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which files an older line of OpenStack has of its own, and which it shares.
 
-A line has files of its own only where it must differ:
+Each line is made of the next newer one, and has files of its own only where it
+must differ from that:
 
 * patches/PROJECT/lines/LINE/NAME.patch replaces the patch of that name. Beside
   it, series.without lists patches that the line does without, as `NAME.patch #
@@ -13,6 +14,7 @@ A line has files of its own only where it must differ:
 Checks in environments without unidiff import this module.
 """
 
+import collections
 import collections.abc
 import email.parser
 import re
@@ -30,42 +32,74 @@ _SHARED = re.compile(_BESIDE + r'/(.+)')
 _AFTER = re.compile(r'(\S+) after (\S+)')
 
 Files = collections.abc.Mapping[str, str]
+Layers = collections.abc.Sequence[str]
 
 
-def shared(path: str, line: str) -> str | None:
+def layers(lines: collections.abc.Iterable[str], line: str) -> list[str]:
+    """Return what a line is made of, beside the files of the newest line.
+
+    :param lines: the names of all, the newest one first
+    :param line: its name; '' is the newest one, too
+    :returns: names of older lines, newest first, of which it is the last
+    """
+    older = list(lines)[1:]
+    return older[: older.index(line) + 1] if line in older else []
+
+
+def _parted(path: str) -> tuple[str, str]:
+    """Return whose a file is, '' for a shared one, and where it lies then."""
+    found = _OF_A_LINE.fullmatch(path)
+    return (found[2], f'{found[1]}/{found[3]}') if found else ('', path)
+
+
+def shared(path: str, of: Layers) -> str | None:
     """Return where a file lies for a line, or None if it is another line's.
 
     :param path: in the repository
-    :param line: its name, or '' for the newest one
+    :param of: what the line is made of, by layers()
     """
-    found = _OF_A_LINE.fullmatch(path)
-    if not found:
-        return path
-    return f'{found[1]}/{found[3]}' if found[2] == line else None
+    line, place = _parted(path)
+    return place if line in ('', *of) else None
 
 
-def compose(files: Files, line: str) -> dict[str, str]:
+def compose(files: Files, of: Layers) -> dict[str, str]:
     """Return the files of a line by the paths that the newest line's have.
 
     :param files: texts by their paths in the repository, of all lines
-    :param line: its name, or '' for the newest one
-    :raises Failure: naming the file of the line that is wrong
+    :param of: what the line is made of, by layers()
+    :raises Failure: naming the file of a line that is wrong
     """
-    made: dict[str, str] = {}
-    its: dict[str, str] = {}
+    its: dict[str, dict[str, str]] = collections.defaultdict(dict)
     for path, text in files.items():
-        place = shared(path, line)
-        if place == path:
-            made[path] = text
-        elif place:
-            its[place] = text
+        line, place = _parted(path)
+        its[line][place] = text
+    made = its['']
+    for line in of:
+        _change(made, line, its[line])
+    return made
+
+
+def home(files: Files, path: str, of: Layers) -> str:
+    """Return where the file lies that a line has at a path of compose().
+
+    :param files: as for compose()
+    :param of: what the line is made of, by layers()
+    """
+    places = (own(path, line) for line in reversed(of))
+    return next((place for place in places if place in files), path)
+
+
+def _change(made: dict[str, str], line: str, its: dict[str, str]) -> None:
+    """Change the files of the next newer line to those of a line.
+
+    :param its: the line's own, by the paths of those that they replace
+    """
     common = _overlay(made)
     for path in [path for path in its if path.endswith((WITHOUT, MORE))]:
         _edit_series(made, its, path, its.pop(path), line)
     made |= its
     for path in common - _overlay(made) - its.keys():
         made.pop(path, None)
-    return made
 
 
 def _edit_series(

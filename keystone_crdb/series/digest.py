@@ -53,9 +53,12 @@ def _of_the_line(
         path: content.decode(errors='surrogateescape')
         for path, content in files.items()
     }
+    # The first results are of commits from before there were lines.
+    lines = tomllib.loads(texts['pins.toml']).get('lines', {})
+    of = composition.layers(lines, paths.LINE)
     return {
         path: text.encode(errors='surrogateescape')
-        for path, text in composition.compose(texts, paths.LINE).items()
+        for path, text in composition.compose(texts, of).items()
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folders of an older line of OpenStack, made of those of the newest one.
+"""The folders of an older line of OpenStack, made of those of newer ones.
 
 They are composed as composition.py tells, and kept in build/lines/LINE, where
 all else finds them instead of the folders of the checkout, with a build/
@@ -41,7 +41,7 @@ def enter() -> None:
     """
     pinned = pins.load()
     keep()
-    made = composition.compose(read(paths.ROOT), paths.LINE)
+    made = composition.compose(read(paths.ROOT), layers())
     inputs = _digest(f'{pinned.sources} {sorted(made.items())}')
     if _recorded().get('inputs') == inputs:
         return
@@ -66,8 +66,8 @@ def enter() -> None:
 def keep() -> None:
     """Write what a command changed in build/lines/LINE to the line's files.
 
-    A patch that differs from the newest line's in the places of its hunks
-    only is none of the line's own.
+    A patch that differs from that of the next newer line in the places of its
+    hunks only is none of the line's own.
 
     :raises Failure: for a new patch that is the first of its series
     """
@@ -75,7 +75,7 @@ def keep() -> None:
     if recorded is None:
         return
     there, files = read(paths.MADE), read(paths.ROOT)
-    common = composition.compose(files, '')
+    common = composition.compose(files, layers()[:-1])
     kept: dict[str, str | None] = {}
     for path in recorded.keys() | there.keys():
         text = there.get(path)
@@ -96,6 +96,11 @@ def keep() -> None:
         replace.files(paths.ROOT, changes)
         for path in sorted(changes):
             console.note(f'{path} changed')
+
+
+def layers() -> list[str]:
+    """Return what the line that is worked on is made of."""
+    return composition.layers(pins.load().lines, paths.LINE)
 
 
 def read(root: pathlib.Path) -> dict[str, str]:

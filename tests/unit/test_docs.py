@@ -130,22 +130,22 @@ class PatchPageTest(testtools.TestCase):
         self.assertEqual(['* ``A.test_(b|c)``', '* ``D.test_e``'], lines)
 
     def test_lines_of_openstack(self):
-        name, own = 'patches/thing/a.patch', {'patches/thing/a.patch': 'own'}
-        made = {'3': {name: 'A'}, '2': {name: 'A'}, '1': own, '0': {}}
+        name, own = 'patches/thing/a.patch', 'patches/thing/lines/1/a.patch'
+        page = extension('patches')
+        made = page.places({
+            'patches/thing/series': 'a.patch\n', name: 'A', own: 'own',
+            'patches/thing/lines/0/series.without': 'a.patch # no need\n',
+        }, ['3', '2', '1', '1a', '0'])
         self.assertEqual(
-            '3, 2, 1 (``patches/thing/lines/1/a.patch``)',
-            extension('patches')._lines(name, made),
+            f'3, 2, 1 (``{own}``), 1a (``{own}``)', page._lines(name, made)
         )
 
     def test_patches_of_older_lines_only(self):
-        name = 'patches/thing/a.patch'
+        name, own = 'patches/thing/a.patch', 'patches/thing/lines/2/a.patch'
         rows = extension('patches')._of_older_lines(
-            {'3': {}, '2': {name: 'A'}, '1': {name: 'A'}}
+            {'3': {}, '2': {name: own}, '1': {name: own}}
         )
-        self.assertIn(
-            f'* ``{name}``: 2 (``patches/thing/lines/2/a.patch``), '
-            '1 (``patches/thing/lines/1/a.patch``)', rows,
-        )
+        self.assertIn(f'* ``{name}``: 2 (``{own}``), 1 (``{own}``)', rows)
         self.assertEqual([], extension('patches')._of_older_lines({'3': {}}))
 
 

@@ -22,8 +22,8 @@ SERIES = {
 
 
 class ComposeTest(base.TestCase):
-    def compose(self, line='1', **own):
-        return composition.compose({**SERIES, **own}, line)
+    def compose(self, *of, **own):
+        return composition.compose({**SERIES, **own}, of or ['1'])
 
     def failure(self, **own):
         return str(self.assertRaises(errors.Failure, self.compose, **own))
@@ -39,7 +39,7 @@ class ComposeTest(base.TestCase):
             'requirements/lines/2/image.txt': 'a==1\n',
         }
         self.assertEqual(SERIES, self.compose(**own))
-        self.assertEqual(SERIES, self.compose('', **own))
+        self.assertEqual(SERIES, composition.compose({**SERIES, **own}, []))
 
     def test_files_that_replace_others(self):
         made = self.compose(**{
@@ -80,6 +80,75 @@ class ComposeTest(base.TestCase):
             made['patches/thing/series'],
         )
         self.assertEqual('THREE\n', made['overlay/thing/three.py'])
+
+    def test_what_a_line_has_of_the_next_newer_one(self):
+        made = self.compose('2', '1', **{
+            'patches/thing/lines/2/b.patch': 'B of 2\n',
+            'patches/thing/lines/2/c.patch': 'Overlay: one.py\n---\n',
+            'patches/thing/lines/2/series.more': 'c.patch after a.patch\n',
+            'overlay/lines/2/thing/one.py': 'ONE of 2\n',
+            'requirements/lines/2/image.txt': 'a==1\n',
+            'patches/thing/lines/1/c.patch': 'C of 1\n',
+            'patches/thing/lines/1/d.patch': 'D of 1\n',
+            'patches/thing/lines/1/series.without': 'a.patch # none\n',
+            'patches/thing/lines/1/series.more': 'd.patch after c.patch\n',
+            'overlay/lines/1/thing/two.py': 'TWO of 1\n',
+        })
+        self.assertEqual({
+            'patches/thing/series': '# All:\nc.patch\nd.patch\nb.patch\n',
+            'patches/thing/b.patch': 'B of 2\n',
+            'patches/thing/c.patch': 'C of 1\n',
+            'patches/thing/d.patch': 'D of 1\n',
+            'overlay/thing/two.py': 'TWO of 1\n',
+            'requirements/image.txt': 'a==1\n',
+        }, made)
+
+    def test_a_line_that_wants_what_the_next_newer_one_has_not(self):
+        newer = {
+            'patches/thing/lines/2/b.patch': 'Overlay: two.py\n---\nB of 2\n',
+            'patches/thing/lines/2/series.without': 'a.patch # none\n',
+        }
+        own = {
+            f'patches/thing/lines/1/{name}': SERIES[f'patches/thing/{name}']
+            for name in ('a.patch', 'b.patch')
+        }
+        own['patches/thing/lines/1/series.more'] = 'a.patch after b.patch\n'
+        own['overlay/lines/1/thing/one.py'] = 'ONE\n'
+        made = self.compose('2', '1', **newer, **own)
+        self.assertEqual(
+            {**SERIES, 'patches/thing/series': '# All:\nb.patch\na.patch\n'},
+            made,
+        )
+
+    def test_the_layers_of_a_line(self):
+        for line, of in (
+            ('', []), ('3', []), ('2', ['2']), ('1', ['2', '1'])
+        ):
+            self.assertEqual(of, composition.layers(['3', '2', '1'], line))
+
+    def test_where_a_file_lies(self):
+        path = 'patches/thing/a.patch'
+        older, newer = (f'patches/thing/lines/{line}/a.patch' for line in '12')
+        for files, of, place in (
+            ((path, older), ['2'], path),
+            ((path, older, newer), ['2'], newer),
+            ((path, newer), ['2', '1'], newer),
+            ((path, newer, older), ['2', '1'], older),
+        ):
+            self.assertEqual(
+                place, composition.home(dict.fromkeys(files, ''), path, of)
+            )
+
+    def test_whose_change_concerns_a_line(self):
+        for line, of, concerned in (
+            ('', [], True), ('1', ['2'], False), ('2', ['2', '1'], True),
+            ('1', ['2', '1'], True), ('0', ['2', '1'], False),
+        ):
+            name = f'overlay/lines/{line}/x' if line else 'overlay/x'
+            self.assertEqual(
+                'overlay/x' if concerned else None,
+                composition.shared(name, of),
+            )
 
     def test_wrong_rows(self):
         for kind, row in (
@@ -185,6 +254,32 @@ class KeepTest(LineTestCase):
         self.assertIn('+changed\n', path.read_text())
         self.change('b.patch', '+changed', '+changed 15')
         self.assertEqual({}, self.own_files())
+
+    def test_what_the_next_newer_line_has(self):
+        pinned = self.path / 'pins.toml'
+        pinned.write_text(pinned.read_text().replace(
+            '[lines.1]\n', '[lines.2]\nreleased = 2026-01-02\n\n[lines.1]\n'
+        ))
+        common = paths.PATCHES / 'thing/b.patch'
+        newer = self.path / 'patches/thing/lines/2'
+        self.write(newer / 'b.patch', self.change(
+            'b.patch', '+changed 15', '+changed').read_text())
+        self.write(newer / 'c.patch', self.diff(25))
+        self.write(newer / 'series.more', 'c.patch after b.patch\n')
+        self.assertEqual({}, self.own_files())
+        lines.enter()
+        self.assertIn('+changed\n', common.read_text())
+        self.assertEqual(
+            ['a.patch', 'b.patch', 'c.patch'],
+            quilt.names(paths.PATCHES / 'thing'),
+        )
+        (paths.PATCHES / 'thing/c.patch').unlink()
+        self.change('series', 'c.patch\n', '')
+        path = self.change('b.patch', '+changed', '+changed 15')
+        self.assertEqual({
+            'b.patch': path.read_text(),
+            'series.without': 'c.patch # taken out on 1\n',
+        }, self.own_files())
 
     def test_a_patch_less_and_one_more(self):
         self.write('build/lines/1/patches/thing/c.patch', 'C\n')
