@@ -17,6 +17,12 @@ that changed since REF, or whose files in the overlay did; REF defaults to
 origin/main, or to HEAD^ where origin/main is HEAD or unknown. All patches
 depend on the pins, on the order of the series, on the overlay and on oslo.db:
 when these change, only a proof of the whole series proves the other patches.
+
+On an older line of OpenStack, --differing takes the patches that the newest
+line has not, or not so. --sample takes these and those that changed since REF,
+and runs their tests once, on the tree that all patches make. --changed-since
+on the newest line ends with such a sample of each older line, if anything
+changed there.
 """
 
 import argparse
@@ -39,6 +45,7 @@ from keystone_crdb.series import composition
 from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import hunks
+from keystone_crdb.series import lines as release_lines
 from keystone_crdb.series import overlay
 from keystone_crdb.series import quilt
 from keystone_crdb.series import replace
@@ -75,6 +82,24 @@ def _lay_overlay(tree: pathlib.Path, patches: list[quilt.Patch]) -> None:
         shutil.copy(paths.OVERLAY / PROJECT / path, tree / path)
 
 
+def _check_green(name: str, green: runs.Outcome) -> None:
+    """Fail unless tests passed with what they test.
+
+    :param name: of the patch, or of the patches
+    :raises Failure: naming the tests that did not
+    """
+    for what, names in (
+        ('tests fail with it', green.failed),
+        ('modules can not be imported with it', green.unloaded),
+    ):
+        if names:
+            raise errors.Failure(
+                f'{name}: {what}', details='\n'.join(sorted(names))
+            )
+    if not green.passed:
+        raise errors.Failure(f'{name}: all of its tests were skipped')
+
+
 def _check(patch: quilt.Patch, red: runs.Outcome, green: runs.Outcome) -> None:
     """Fail unless the tests pass with the patch, and one needs it.
 
@@ -82,16 +107,7 @@ def _check(patch: quilt.Patch, red: runs.Outcome, green: runs.Outcome) -> None:
 
     :raises Failure: naming the tests that did otherwise
     """
-    for what, names in (
-        ('its tests fail with it', green.failed),
-        ('modules can not be imported with it', green.unloaded),
-    ):
-        if names:
-            raise errors.Failure(
-                f'{patch.name}: {what}', details='\n'.join(sorted(names))
-            )
-    if not green.passed:
-        raise errors.Failure(f'{patch.name}: all of its tests were skipped')
+    _check_green(patch.name, green)
     unloaded = tuple(f'{module}.' for module in red.unloaded)
     not_imported = {test for test in green.passed if test.startswith(unloaded)}
     if not red.failed | not_imported:
@@ -180,11 +196,13 @@ def _base(ref: str | None, ask: collections.abc.Callable[..., str]) -> str:
 
 
 def changes(
-    ref: str | None, repository: pathlib.Path = paths.ROOT
+    ref: str | None, repository: pathlib.Path = paths.ROOT,
+    line: str = paths.LINE,
 ) -> set[str]:
     """Return the files that changed, of those that a proof depends on.
 
     :param ref: the commit since which; None for one that _base() finds
+    :param line: whose files
     :returns: paths in the repository, as those of the newest line
     :raises Failure: when there is no such commit
     """
@@ -198,7 +216,7 @@ def changes(
         'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
         'pins.toml',
     )
-    of = composition.layers(pins.load().lines, paths.LINE)
+    of = composition.layers(pins.load().lines, line)
     return {
         place
         for name in names.splitlines()
@@ -229,17 +247,28 @@ def changed_ground(changed: set[str]) -> list[str]:
     return sorted(path for path in changed if not patch.match(path))
 
 
+def _tests(patch: quilt.Patch) -> str:
+    """Return what selects the tests of a patch, or '' where it has none.
+
+    :raises Failure: when its header does not tell
+    """
+    test = header.parse(patch).get('Test')
+    if not test:
+        raise errors.Failure(f'{patch.name}: its header has no Test')
+    if test.startswith('none:'):
+        console.say(f'{patch.name}: no test, {" ".join(test[5:].split())}')
+        return ''
+    return ''.join(test.split())
+
+
 def prove(patch: quilt.Patch) -> None:
     """Prove one patch.
 
     :raises Failure: when it isn't proven
     """
     patches = quilt.load(PROJECT)
-    test = header.parse(patch).get('Test')
+    test = _tests(patch)
     if not test:
-        raise errors.Failure(f'{patch.name}: its header has no Test')
-    if test.startswith('none:'):
-        console.say(f'{patch.name}: no test, {" ".join(test[5:].split())}')
         return
     source = pins.load().sources[PROJECT]
     with tempfile.TemporaryDirectory(prefix='proof-') as folder:
@@ -255,14 +284,65 @@ def prove(patch: quilt.Patch) -> None:
             outcomes.append(
                 runs.run_modules(
                     f'proof-{patch.path.stem}-{color}', suite,
-                    _modules(tree, patch), ''.join(test.split()),
+                    _modules(tree, patch), test,
                 )
             )
     _check(patch, *outcomes)
 
 
+def _run_sample(ref: str) -> None:
+    """Run the tests of the patches that differ, or changed, once.
+
+    :param ref: the commit since which, as of changes()
+    :raises Failure: naming the tests that fail
+    """
+    chosen = changed_patches(release_lines.differing() | changes(ref))
+    tests = [test for patch in chosen if (test := _tests(patch))]
+    if not tests:
+        console.say('no patch differs or changed')
+        return
+    with tempfile.TemporaryDirectory(prefix='proof-') as folder:
+        suite = stestr_run.patched_tree(pathlib.Path(folder))
+        modules = {
+            module for patch in chosen
+            for module in _modules(suite.folder, patch)
+        }
+        green = runs.run_modules(
+            'proof-sample', suite, sorted(modules), '|'.join(tests)
+        )
+    name = f'{len(tests)} patches'
+    _check_green(name, green)
+    console.say(f'{name}: green, {len(green.passed)} passed')
+
+
+def _sample_older_lines(ref: str) -> bool:
+    """Run the sample of each older line of which anything changed.
+
+    :param ref: the commit since which, as of changes()
+    :returns: whether all of them passed
+    """
+    good = True
+    for line in list(pins.load().lines)[1:]:
+        if changes(ref, line=line):
+            try:
+                with console.step(f'Sample of {line}'):
+                    console.run(
+                        [
+                            paths.ROOT / 'build.sh', '--line', line, 'check',
+                            'proof', f'--sample={ref}',
+                        ],
+                        log=f'sample-{line}',
+                    )
+            except errors.Failure as exc:
+                good = False
+                print(exc, file=sys.stderr)
+    return good
+
+
 def _chosen(args: argparse.Namespace) -> list[quilt.Patch]:
     """Return the patches that the arguments name."""
+    if args.differing:
+        return changed_patches(release_lines.differing())
     if args.changed_since is not None:
         changed = changes(args.changed_since)
         ground = changed_ground(changed)
@@ -288,13 +368,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--changed-since', nargs='?', const='', metavar='REF',
         help='the patches that changed since REF',
     )
+    chosen.add_argument(
+        '--differing', action='store_true',
+        help='those of an older line that the newest one has not so',
+    )
+    chosen.add_argument(
+        '--sample', nargs='?', const='', metavar='REF',
+        help='run the tests of these, and of those that changed since REF, '
+        'with all patches',
+    )
 
 
 def run(args: argparse.Namespace) -> bool:
     """Run this check, also after a patch that isn't proven.
 
-    :raises Failure: when they name what isn't there
+    :raises Failure: when they name what isn't there, or a sample fails
     """
+    if args.sample is not None:
+        _run_sample(args.sample)
+        return True
     chosen = _chosen(args)
     if not chosen:
         console.say('no patch to prove: none of them changed')
@@ -305,4 +397,6 @@ def run(args: argparse.Namespace) -> bool:
         except errors.Failure as exc:
             good = False
             print(exc, file=sys.stderr)
+    if args.changed_since is not None and not paths.LINE:
+        good &= _sample_older_lines(args.changed_since)
     return good

@@ -103,6 +103,18 @@ def layers() -> list[str]:
     return composition.layers(pins.load().lines, paths.LINE)
 
 
+def differing() -> set[str]:
+    """Return the files of the line that the newest one has not so.
+
+    :returns: paths in the repository, as those of the newest line
+    """
+    of = layers()
+    return {
+        place for path in read(paths.ROOT)
+        if (place := composition.shared(path, of)) and place != path
+    }
+
+
 def read(root: pathlib.Path) -> dict[str, str]:
     """Return the texts of all lines by their paths relative to the root."""
     return {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import argparse
 import contextlib
 import functools
 import io
@@ -14,6 +15,7 @@ from keystone_crdb import pins
 from keystone_crdb.checks import __main__ as main
 from keystone_crdb.checks import proof
 from keystone_crdb.checks.retries import runs
+from keystone_crdb.keystone import stestr_run
 from keystone_crdb.series import git
 from keystone_crdb.series import header
 from keystone_crdb.series import overlay
@@ -302,18 +304,90 @@ class ChangedSinceTestCase(testtools.TestCase):
         self.assertEqual((0, ''), (status, complaints))
         self.assertIn('no patch to prove: none of them changed\n', output)
 
-    def run_command(self):
-        """Run the command on what changed in the repository."""
+    def run_command(self, start=lambda words, log: None):
+        """Run the command on what changed in the repository.
+
+        :param start: what runs ./build.sh on another line
+        """
         changes = functools.partial(proof.changes, repository=self.folder)
         output, complaints = io.StringIO(), io.StringIO()
         with (
             mock.patch.object(proof, 'changes', changes),
             mock.patch.object(proof, 'prove'),
+            mock.patch.object(proof.console, 'run', start),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(complaints),
         ):
             status = main.main(['proof', '--changed-since'])
         return status, output.getvalue(), complaints.getvalue()
+
+    def test_sample(self):
+        self.write('patches/keystone/0010-a.patch', PATCH + '\n')
+        self.commit()
+        tree = stestr_run.Tree(self.folder, ())
+        changes = functools.partial(proof.changes, repository=self.folder)
+        for differing, green, told in (
+            (set(), outcome('a'), '1 patches: green, 1 passed'),
+            ({'overlay/keystone/keystone/tests/test_b.py'}, outcome('ab'),
+             '2 patches: green, 2 passed'),
+            (set(), outcome('a', 'b'), 'tests fail with it\n    b'),
+        ):
+            with (
+                mock.patch.object(proof, 'changes', changes),
+                mock.patch.object(
+                    proof.release_lines, 'differing', return_value=differing
+                ),
+                mock.patch.object(
+                    proof.stestr_run, 'patched_tree', return_value=tree
+                ),
+                mock.patch.object(
+                    proof.runs, 'run_modules', return_value=green
+                ) as run,
+                contextlib.redirect_stdout(io.StringIO()) as output,
+                contextlib.redirect_stderr(output),
+            ):
+                status = main.main(['proof', '--sample', 'HEAD^'])
+            self.assertIn(told, output.getvalue())
+            self.assertEqual(int('fail' in told), status)
+            tests = ['test_said'] * (2 if differing else 1)
+            self.assertEqual('|'.join(tests), run.call_args.args[3])
+
+    def test_older_lines_of_which_something_changed(self):
+        newest, newer, older = pins.load().lines
+        for path, concerned in (
+            ('README', []),
+            ('patches/keystone/0010-a.patch', [newer, older]),
+            (f'patches/keystone/lines/{newer}/0010-a.patch', [newer, older]),
+            (f'overlay/lines/{older}/keystone/keystone/a.py', [older]),
+        ):
+            self.write(path, PATCH + '\n\n')
+            self.commit()
+            for fails in (False, True):
+                found = self.sampled(fails)
+                self.assertEqual(concerned, found)
+
+    def sampled(self, fails):
+        """Return the lines that a change of the newest line is tried on."""
+        commands = []
+
+        def start(words, log):
+            commands.append(words)
+            if fails:
+                raise errors.Failure('failed')
+
+        status, _, _ = self.run_command(start)
+        self.assertEqual(int(bool(fails and commands)), status)
+        for words in commands:
+            self.assertEqual(['check', 'proof', '--sample='], words[3:])
+        return [words[2] for words in commands]
+
+    def test_patches_that_differ(self):
+        changed = {'patches/keystone/0020-b.patch'}
+        with mock.patch.object(
+            proof.release_lines, 'differing', return_value=changed
+        ):
+            args = argparse.Namespace(differing=True)
+            self.assertEqual(self.patches[1:], proof._chosen(args))
 
     def test_what_all_patches_stand_on(self):
         ground = (

@@ -273,6 +273,11 @@ class KeepTest(LineTestCase):
             ['a.patch', 'b.patch', 'c.patch'],
             quilt.names(paths.PATCHES / 'thing'),
         )
+        self.assertEqual(
+            {f'patches/thing/{name}'
+             for name in ('b.patch', 'c.patch', 'series.more')},
+            lines.differing(),
+        )
         (paths.PATCHES / 'thing/c.patch').unlink()
         self.change('series', 'c.patch\n', '')
         path = self.change('b.patch', '+changed', '+changed 15')
