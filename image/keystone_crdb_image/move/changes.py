@@ -13,7 +13,6 @@ from keystone_crdb_image import errors
 from keystone_crdb_image import log
 from keystone_crdb_image.move import comparison
 from keystone_crdb_image.move import copier
-from keystone_crdb_image.move import digests
 from keystone_crdb_image.move import findings
 from keystone_crdb_image.move import rows
 from keystone_crdb_image.move import tables
@@ -80,7 +79,7 @@ class Changes:
         every = self._pair.schema.tables
         compared = self._compare(every)
         self.unchanged = sum(
-            one.by_servers and one.is_equal for one in compared.values()
+            bool(one.ranges) and one.is_equal for one in compared.values()
         )
         done = 0
         for _ in range(_ROUNDS):
@@ -91,12 +90,15 @@ class Changes:
             changed = self._round(unlike)
             if self.found:
                 break
-            again = [one.table for one in unlike]
-            summed = {one.table.name for one in unlike if one.by_servers}
-            if not changed and summed:
-                # The servers write equal values otherwise.
-                self._read |= summed
-            elif not changed:
+            summed = [one for one in unlike if one.ranges]
+            again = [one.table for one in unlike if not one.ranges]
+            if changed:
+                self._pair.again(summed)
+            elif summed:
+                # The servers write or sort equal values otherwise.
+                self._read |= {one.table.name for one in summed}
+                again += [one.table for one in summed]
+            else:
                 # What this deletes is not among those that were unlike.
                 changed = sum(map(self._replace, unlike))
                 again = list(every)
@@ -143,7 +145,7 @@ class Changes:
         # Children go before their parents and come after them.
         for one in reversed(unlike):
             for ours, theirs in slices[one.table.name]():
-                changed += self._delete(one.table, ours, theirs)
+                changed += self._delete(one, ours, theirs)
         for one in unlike:
             for ours, theirs in slices[one.table.name]():
                 changed += self._write(one.table, ours, theirs)
@@ -163,28 +165,32 @@ class Changes:
 
         They are read once if they are not too many to be kept.
         """
-        buckets = sorted(one.source.differing(one.target))
-        share = max(one.source.rows, one.target.rows) / digests.BUCKETS
+        parts = sorted(one.differing)
+        share = max(one.source.rows, one.target.rows) / one.source.parts
         step = max(1, int(_SLICE / max(share, 1)))
-        parts = [
-            frozenset(buckets[start:start + step])
-            for start in range(0, len(buckets), step)
+        slices = [
+            frozenset(parts[start:start + step])
+            for start in range(0, len(parts), step)
         ]
-        if len(parts) == 1:
-            only = self._pair.differing(one, parts[0])
+        if len(slices) == 1:
+            only = self._pair.differing(one, slices[0])
             return lambda: [only]
         return lambda: (
-            self._pair.differing(one, part) for part in parts
+            self._pair.differing(one, each) for each in slices
         )
 
     def _delete(
-        self, table: tables.Table, ours: _ByKey, theirs: _ByKey
+        self, one: comparison.Comparison, ours: _ByKey, theirs: _ByKey
     ) -> int:
         """Delete the rows that the source does not have any more."""
-        gone = [theirs[key] for key in theirs.keys() - ours.keys()]
+        keys = theirs.keys() - ours.keys()
+        if one.ranges:
+            # What the source sorts otherwise may be in another slice.
+            keys = self._pair.lacking(one.table, keys)
+        gone = _parents_first(one.table, [theirs[key] for key in keys])
         return self._each(
-            [table.key_of(row) for row in _parents_first(table, gone)[::-1]],
-            lambda connection, key: rows.delete(connection, table, key),
+            [one.table.key_of(row) for row in gone[::-1]],
+            lambda connection, key: rows.delete(connection, one.table, key),
         )
 
     def _write(self, table: tables.Table, ours: _ByKey, theirs: _ByKey) -> int:

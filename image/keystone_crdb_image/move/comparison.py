@@ -29,18 +29,36 @@ from keystone_crdb_image.move import values
 class Comparison:
     """A table on both sides.
 
-    :param by_servers: whether these are the sums that the servers made
+    :param ranges: parts of both digests, if the servers made them
     """
 
     table: tables.Table
     source: digests.Digest
     target: digests.Digest
-    by_servers: bool = False
+    ranges: tuple[rows.Range, ...] = ()
+
+    @property
+    def differing(self) -> frozenset[int]:
+        """The parts that have other rows on the other side."""
+        return self.source.differing(self.target)
 
     @property
     def is_equal(self) -> bool:
         """Whether both have the same rows."""
-        return not self.source.differing(self.target)
+        return not self.differing
+
+
+class _Line(typing.NamedTuple):
+    """A range, and what the servers have found of it."""
+
+    table: tables.Table
+    range_: rows.Range
+    source: digests.Part | None
+    target: digests.Part | None
+
+
+#: Rows by their keys.
+_ByKey = dict[values.Row, values.Row]
 
 
 def _digest(
@@ -64,32 +82,48 @@ def _rows(
     end: ends.End,
     one: Comparison,
     translate: rows.Translate,
-    buckets: frozenset[int],
-) -> dict[values.Row, values.Row]:
-    """Return the rows of buckets by their keys."""
-    only = sums.in_buckets(end, one.table, buckets) if one.by_servers else None
-    found = {}
-    for batch in rows.read(connection, end, one.table, translate, only):
-        for row in batch:
-            key = one.table.key_of(row)
-            if one.by_servers or digests.bucket(key) in buckets:
-                found[key] = row
-    return found
+    parts: frozenset[int],
+) -> _ByKey:
+    """Return the rows of parts by their keys."""
+    key_of = one.table.key_of
+    if one.ranges:
+        return {
+            key_of(row): row
+            for part in sorted(parts)
+            for batch in rows.read(
+                connection, end, one.table, translate, one.ranges[part]
+            )
+            for row in batch
+        }
+    return {
+        key_of(row): row
+        for batch in rows.read(connection, end, one.table, translate)
+        for row in batch
+        if digests.bucket(key_of(row)) in parts
+    }
 
 
 _T = typing.TypeVar('_T')
 
+#: What gives an item to a work, and what waits for all that it has found.
+_Beside = tuple[
+    collections.abc.Callable[[object], None],
+    collections.abc.Callable[[], list[_T]],
+]
+
 
 @contextlib.contextmanager
 def _beside(
-    work: collections.abc.Callable[[], _T],
-) -> collections.abc.Iterator[collections.abc.Callable[[], _T]]:
+    work: collections.abc.Callable[
+        [collections.abc.Iterator[typing.Any]], list[_T]
+    ],
+) -> collections.abc.Iterator[_Beside[_T]]:
     """Do a work in a process of its own.
 
-    :returns: as context: what waits for the result and returns it
+    :param work: of the items that are given to it
     """
     context = multiprocessing.get_context('fork')
-    ours, theirs = context.Pipe(duplex=False)
+    ours, theirs = context.Pipe()
 
     def child() -> None:
         # What ends the parent ends it too, without a word.
@@ -97,31 +131,37 @@ def _beside(
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Or nobody would ever notice that the parent was killed.
         ours.close()
-        found: _T | errors.Problem
-        try:
-            found = work()
-        except errors.Problem as problem:
-            found = problem
-        with contextlib.suppress(BrokenPipeError):
+        found: list[_T] | errors.Problem
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            try:
+                found = work(iter(theirs.recv, None))
+            except errors.Problem as problem:
+                found = problem
             theirs.send(found)
 
     process = context.Process(target=child, daemon=True)
     process.start()
     theirs.close()
 
-    def wait() -> _T:
+    def give(item: object) -> None:
+        # Where there is nobody any more, waiting for it tells why.
+        with contextlib.suppress(BrokenPipeError):
+            ours.send(item)
+
+    def wait() -> list[_T]:
+        give(None)
         try:
             found = ours.recv()
-        except EOFError as error:
+        except (EOFError, ConnectionResetError) as error:
             raise errors.Problem(
                 'the target could not be read to its end; see above'
             ) from error
         if isinstance(found, errors.Problem):
             raise found
-        return typing.cast(_T, found)
+        return typing.cast('list[_T]', found)
 
     try:
-        yield wait
+        yield give, wait
     finally:
         process.terminate()
         process.join()
@@ -162,91 +202,135 @@ class Pair:
         """
         told = progress.Progress('comparing', self._total)
 
-        def ours(table: tables.Table) -> digests.Digest:
-            translate = self._translated.of(table)
-            return _digest(
-                self._connection, self._source, table, translate, told
-            )
-
         def theirs(
-            target: sqlalchemy.Connection, table: tables.Table
+            target: sqlalchemy.Connection, name: str
         ) -> digests.Digest:
+            table = self.schema.table(name)
             return _digest(target, self.target, table, rows.same, None)
 
-        chosen = self.schema.tables if only is None else only
-        return [
-            Comparison(*found) for found in self._both(chosen, ours, theirs)
-        ]
+        found = []
+        with self._beside(theirs) as (give, wait):
+            for table in self.schema.tables if only is None else only:
+                give(table.name)
+                found.append((table, _digest(
+                    self._connection, self._source, table,
+                    self._translated.of(table), told,
+                )))
+            return [
+                Comparison(*line, other)
+                for line, other in zip(found, wait(), strict=True)
+            ]
 
     def sums(
-        self, only: collections.abc.Sequence[tables.Table]
+        self, only: collections.abc.Iterable[tables.Table]
     ) -> list[Comparison]:
-        """Let both servers add up the digests of their rows.
+        """Let both servers make digests of their rows.
 
-        :param only: the tables to add up
+        :param only: the tables to compare
         :returns: nothing of those of which they can not, or whose rows are
             translated
         """
-        def ours(table: tables.Table) -> digests.Digest | None:
-            return sums.of(self._connection, self._source, table)
+        if not all(map(sums.are_made_by, (self._source, self.target))):
+            return []
+        found: dict[str, list[_Line]] = {}
+        for line in self._sum(
+            (table, range_)
+            for table in only
+            if self._translated.of(table) is rows.same
+            for range_ in rows.ranges(self._connection, self._source, table)
+        ):
+            found.setdefault(line.table.name, []).append(line)
+        compared = []
+        for lines in found.values():
+            ours = [line.source for line in lines if line.source]
+            theirs = [line.target for line in lines if line.target]
+            if len(ours) == len(theirs) == len(lines):
+                compared.append(Comparison(
+                    lines[0].table, digests.Digest(ours),
+                    digests.Digest(theirs),
+                    tuple(line.range_ for line in lines),
+                ))
+        return compared
+
+    def again(self, compared: collections.abc.Iterable[Comparison]) -> None:
+        """Let both servers make those digests anew that differed."""
+        places = [
+            (one, place) for one in compared for place in sorted(one.differing)
+        ]
+        lines = self._sum((one.table, one.ranges[at]) for one, at in places)
+        for (one, place), line in zip(places, lines, strict=True):
+            if line.source and line.target:
+                one.source.put(place, *line.source)
+                one.target.put(place, *line.target)
+
+    def _sum(
+        self,
+        asked: collections.abc.Iterable[tuple[tables.Table, rows.Range]],
+    ) -> list[_Line]:
+        """Let both servers make digests of ranges, at the same time."""
+        told = progress.Progress('comparing', self._total)
 
         def theirs(
-            target: sqlalchemy.Connection, table: tables.Table
-        ) -> digests.Digest | None:
-            return sums.of(target, self.target, table)
+            target: sqlalchemy.Connection, item: tuple[str, rows.Range]
+        ) -> digests.Part | None:
+            name, range_ = item
+            return sums.of(target, self.target, self.schema.table(name),
+                           range_)
 
-        chosen = [
-            table for table in only if self._translated.of(table) is rows.same
-        ]
-        return [
-            Comparison(table, one, two, True)
-            for table, one, two in self._both(chosen, ours, theirs)
-            if one is not None and two is not None
-        ]
-
-    def _both(
-        self,
-        chosen: collections.abc.Sequence[tables.Table],
-        ours: collections.abc.Callable[[tables.Table], _T],
-        theirs: collections.abc.Callable[
-            [sqlalchemy.Connection, tables.Table], _T
-        ],
-    ) -> list[tuple[tables.Table, _T, _T]]:
-        """Return what is found of tables, of both sides at the same time.
-
-        :param theirs: what finds it by a connection to the target
-        """
-        def read() -> list[_T]:
-            with self.target.snapshot() as target:
-                return [theirs(target, table) for table in chosen]
-
-        with _beside(read) as wait:
-            found = [ours(table) for table in chosen]
-            return list(zip(chosen, found, wait(), strict=True))
+        found = []
+        with self._beside(theirs) as (give, wait):
+            for table, range_ in asked:
+                give((table.name, range_))
+                ours = sums.of(self._connection, self._source, table, range_)
+                found.append((table, range_, ours))
+                told.add(table.name, ours[0] if ours else 0)
+            return [
+                _Line(*line, other)
+                for line, other in zip(found, wait(), strict=True)
+            ]
 
     def differing(
-        self, one: Comparison, buckets: frozenset[int]
-    ) -> tuple[
-        dict[values.Row, values.Row], dict[values.Row, values.Row]
-    ]:
-        """Return the rows of buckets that are not the same on both sides.
+        self, one: Comparison, parts: frozenset[int]
+    ) -> tuple[_ByKey, _ByKey]:
+        """Return the rows of parts that are not the same on both sides.
 
-        :param one: the table, and whose buckets they are
+        :param one: the table, and whose parts they are
         :returns: by their keys, those of the source and of the target
         """
-        def read() -> dict[values.Row, values.Row]:
-            with self.target.snapshot() as target:
-                return _rows(
-                    target, self.target, one, rows.same, buckets
-                )
+        def read(target: sqlalchemy.Connection, item: frozenset[int]) -> (
+            _ByKey
+        ):
+            return _rows(target, self.target, one, rows.same, item)
 
-        with _beside(read) as wait:
+        with self._beside(read) as (give, wait):
+            give(parts)
             ours = _rows(
                 self._connection, self._source, one,
-                self._translated.of(one.table), buckets,
+                self._translated.of(one.table), parts,
             )
-            theirs = wait()
+            (theirs,) = wait()
         for key in ours.keys() & theirs.keys():
             if ours[key] == theirs[key]:
                 del ours[key], theirs[key]
         return ours, theirs
+
+    def lacking(self, table: tables.Table, keys: set[values.Row]) -> (
+        set[values.Row]
+    ):
+        """Return those of the keys that the source does not have."""
+        return keys - rows.having(self._connection, table, keys)
+
+    def _beside(
+        self,
+        work: collections.abc.Callable[[sqlalchemy.Connection, typing.Any],
+                                       _T],
+    ) -> contextlib.AbstractContextManager[_Beside[_T]]:
+        """Work on the target beside what is done with the source.
+
+        :param work: for an item, by a connection to the target
+        """
+        def each(items: collections.abc.Iterator[typing.Any]) -> list[_T]:
+            with self.target.snapshot() as target:
+                return [work(target, item) for item in items]
+
+        return _beside(each)

@@ -135,9 +135,7 @@ class Copier:
             places = state.read(own)
         if not places:
             self._begin()
-        done = sum(
-            place[2] for name, place in places.items() if name != '*'
-        )
+        done = state.rows(places)
         if done:
             log.say(f'{done:,} rows are there; the copy goes on after them')
         told = progress.Progress('copying', total, done)

@@ -39,10 +39,11 @@ _SESSIONS = {
         "AND backend_type = 'client backend'",
 }
 
-#: What a session of MySQL is told: to refuse what it would change otherwise.
+#: What a session of MySQL is told: to refuse what it would change otherwise,
+#: and to put long texts together; see sums.py.
 _MYSQL = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,"
-    "NO_ENGINE_SUBSTITUTION'"
+    "NO_ENGINE_SUBSTITUTION', group_concat_max_len = 67108864"
 )
 
 #: A driver, and the execution option of its statements whose parameters are

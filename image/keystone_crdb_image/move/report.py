@@ -57,7 +57,8 @@ class Report:
     status: int = DONE
 
     def compared(self, found: list[comparison.Comparison]) -> None:
-        """Take the digests of all tables."""
+        """Take the numbers of rows and the digests of all tables."""
+        self.rows = sum(one.source.rows for one in found)
         self.tables = [
             {
                 'table': one.table.name,

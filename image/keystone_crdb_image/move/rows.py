@@ -17,6 +17,9 @@ from keystone_crdb_image.move import values
 #: Rows that are read at once.
 BATCH = 1000
 
+#: Rows of a range.
+RANGE = 10_000
+
 #: What a statement has at most: parameters (PostgreSQL's protocol counts
 #: them with 16 bits; older SQLite has fewer) and bytes (MySQL's packets had
 #: 4 MiB at first).
@@ -28,37 +31,69 @@ Translate = collections.abc.Callable[[values.Row], values.Row]
 
 Clause = sqlalchemy.ColumnElement[bool]
 
+#: Rows between two keys, in the order of the server that is asked: after the
+#: first one and up to the second; None is before or after all rows.
+Range = tuple[values.Row | None, values.Row | None]
+
 
 def _bound(value: object) -> sqlalchemy.BindParameter[typing.Any]:
     """Return a parameter that no statement gives a type."""
     return sqlalchemy.bindparam(None, value, type_=NullType(), unique=True)
 
 
-def _after(end: ends.End, table: tables.Table, key: values.Row) -> Clause:
-    """Return the condition of the rows that come after a key."""
-    columns = [table.sql.c[table.columns[place].name] for place in table.key]
-    bound = [_bound(value) for value in key]
+def _side(
+    end: ends.End, table: tables.Table, key: values.Row, same: int,
+    is_after: bool,
+) -> Clause:
+    """Return the condition of the rows after a key, or of those up to it.
+
+    :param same: how many columns are known to be equal
+    """
+    columns = table.order[same:]
+    bound = [_bound(value) for value in key[same:]]
     if end.dialect != 'mysql':
-        return sqlalchemy.tuple_(*columns) > sqlalchemy.tuple_(*bound)
+        one, two = sqlalchemy.tuple_(*columns), sqlalchemy.tuple_(*bound)
+        return one > two if is_after else one <= two
     # MySQL finds a range of the index by this form alone, and sorts an
     # enumeration by its numbers but compares it as text.
     enums = table.enums[end.name]
     alternatives = []
-    for count, (column, value) in enumerate(zip(columns, bound, strict=True)):
-        choices = enums.get(column.name)
-        if choices is not None:
+    before: list[Clause] = []
+    for column, value, bind in zip(columns, key[same:], bound, strict=True):
+        beyond: Clause = column > bind if is_after else column < bind
+        if column.name in enums:
             # What was stored without strictness is '', with the number 0.
-            if key[count] in choices:
-                choices = choices[choices.index(key[count]) + 1:]
-            later: Clause = column.in_([_bound(one) for one in choices])
-        else:
-            later = column > value
-        same = [
-            one == two
-            for one, two in zip(columns[:count], bound, strict=False)
-        ]
-        alternatives.append(sqlalchemy.and_(*same, later))
+            choices = ('', *enums[column.name])
+            place = choices.index(value) if value in choices else 0
+            beyond = column.in_([
+                _bound(one)
+                for one in (
+                    choices[place + 1:] if is_after else choices[:place]
+                )
+            ])
+        alternatives.append(sqlalchemy.and_(*before, beyond))
+        before.append(column == bind)
+    if not is_after:
+        alternatives.append(sqlalchemy.and_(*before))
     return sqlalchemy.or_(*alternatives)
+
+
+def between(end: ends.End, table: tables.Table, range_: Range) -> Clause:
+    """Return the condition of the rows of a range."""
+    after, until = range_
+    # PostgreSQL does not see where an index can be left but by the first
+    # column that it compares, which has to be another one in both keys.
+    both = zip(table.order, after or (), until or (), strict=False)
+    same = list(itertools.takewhile(lambda three: three[1] == three[2], both))
+    return sqlalchemy.and_(
+        sqlalchemy.true(),
+        *(column == _bound(value) for column, value, _ in same),
+        *(
+            _side(end, table, key, len(same), key is after)
+            for key in range_
+            if key is not None
+        ),
+    )
 
 
 def at_level(table: tables.Table, level: int) -> Clause:
@@ -119,13 +154,12 @@ def batches(
     :param after: key of the row before the first one
     :param only: condition of the rows to read; None for all
     """
-    order = [table.sql.c[table.columns[place].name] for place in table.key]
-    query = sqlalchemy.select(table.sql).order_by(*order).limit(BATCH)
+    query = sqlalchemy.select(table.sql).order_by(*table.order).limit(BATCH)
     if only is not None:
         query = query.where(only)
     while True:
         part = query if after is None else query.where(
-            _after(end, table, after)
+            between(end, table, (after, None))
         )
         found = list(connection.execute(part).all())
         if found:
@@ -162,15 +196,39 @@ def read(
     end: ends.End,
     table: tables.Table,
     translate: Translate = same,
-    only: Clause | None = None,
+    range_: Range = (None, None),
 ) -> collections.abc.Iterator[list[values.Row]]:
     """Read rows of a table, in batches.
 
-    :param only: condition of the rows to read; None for all
     :raises Problem: when a column can't have its value
     """
-    for batch in batches(connection, end, table, only=only):
+    after, until = range_
+    only = None if until is None else between(end, table, (None, until))
+    for batch in batches(connection, end, table, after, only):
         yield translated(table, batch, translate)
+
+
+def ranges(
+    connection: sqlalchemy.Connection, end: ends.End, table: tables.Table
+) -> collections.abc.Iterator[Range]:
+    """Yield ranges that have all rows of a table, RANGE of them each.
+
+    :raises Problem: when a column can't have its value
+    """
+    query = sqlalchemy.select(table.sql).order_by(*table.order)
+    query = query.offset(RANGE - 1).limit(1)
+    after = None
+    while True:
+        found = connection.execute(
+            query.where(between(end, table, (after, None)))
+        ).all()
+        if not found:
+            yield after, None
+            return
+        (last,) = translated(table, found, same)
+        until = table.key_of(last)
+        yield after, until
+        after = until
 
 
 def count(connection: sqlalchemy.Connection, table: tables.Table) -> int:
@@ -245,9 +303,29 @@ def insert(
 
 def _is_row(table: tables.Table, key: values.Row) -> Clause:
     return sqlalchemy.and_(*(
-        table.sql.c[table.columns[place].name] == _bound(value)
-        for place, value in zip(table.key, key, strict=True)
+        column == _bound(value)
+        for column, value in zip(table.order, key, strict=True)
     ))
+
+
+def having(
+    connection: sqlalchemy.Connection,
+    table: tables.Table,
+    keys: collections.abc.Iterable[values.Row],
+) -> set[values.Row]:
+    """Return those of the keys that a table has."""
+    wanted = list(keys)
+    found: set[values.Row] = set()
+    for start in range(0, len(wanted), BATCH):
+        part = wanted[start:start + BATCH]
+        query = sqlalchemy.select(table.sql).where(sqlalchemy.or_(*(
+            _is_row(table, key) for key in part
+        )))
+        found.update(map(
+            table.key_of,
+            translated(table, connection.execute(query).all(), same),
+        ))
+    return found
 
 
 def update(

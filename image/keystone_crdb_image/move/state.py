@@ -55,6 +55,11 @@ def source(places: collections.abc.Mapping[str, Place]) -> str | None:
     return places[_MOVE][0] if _MOVE in places else None
 
 
+def rows(places: collections.abc.Mapping[str, Place]) -> int:
+    """Return how many rows were copied."""
+    return sum(place[2] for name, place in places.items() if name != _MOVE)
+
+
 def stage(places: collections.abc.Mapping[str, Place]) -> Stage:
     """Return how far the move is."""
     return Stage(places[_MOVE][1]) if _MOVE in places else Stage.NONE

@@ -1,141 +1,135 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sums of tables that the servers make, to find those that did not change.
+"""Digests that the servers make, to find the ranges that did not change.
 
-A server adds up MD5 digests of its rows in a fraction of the time that their
-transfer takes, for each of the buckets into which the digests of their keys
-fall. Both write values as the same text; where they do not, or have no such
-functions, the sums are of no use and all rows are read instead.
+A server puts the texts of all rows of a range together, in the order of their
+keys, and returns the MD5 digest of that. Where both digests are equal, so are
+the rows. Where they are not, the servers may still write or sort equal values
+otherwise, which the rows show once they are read.
 """
 
 import collections.abc
+import contextlib
 import functools
 import operator
 import typing
 
 import sqlalchemy
 from sqlalchemy import exc
-from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql
 
 from keystone_crdb_image.move import digests
 from keystone_crdb_image.move import ends
+from keystone_crdb_image.move import rows
 from keystone_crdb_image.move import tables
 from keystone_crdb_image.move import values
 
 _Text = sqlalchemy.ColumnElement[str]
 
-#: Hexadecimal digits of which a sum is made: an integer holds 60 bits, and a
-#: digest has two such parts.
-_DIGITS = 15
+#: What NULL is: no value begins so.
+_NULL = '~'
 
-#: The last digits of a key's digest are the number of its bucket.
-_OF_BUCKET = len(f'{digests.BUCKETS - 1:x}')
+#: Texts of columns without a length are not put together if they have more
+#: characters, but their digests.
+_LONG = 200
 
 #: A time without a fraction of a second has so many characters.
 _SECONDS = sqlalchemy.literal_column('19', sqlalchemy.Integer)
 
 
-def _text(
-    end: ends.End, column: tables.Column, read: values.Reader,
-    value: sqlalchemy.ColumnElement[typing.Any],
+def _joined(end: ends.End, texts: collections.abc.Iterable[_Text]) -> _Text:
+    if end.dialect == 'mysql':
+        return sqlalchemy.func.concat(*texts)
+    return functools.reduce(operator.add, texts)
+
+
+def _as_text(
+    end: ends.End, value: sqlalchemy.ColumnElement[typing.Any]
 ) -> _Text:
-    """Return a value as text, which is NULL for NULL."""
+    """Return a value as text.
+
+    MySQL converts it itself where it is put together.
+    """
+    return value if end.dialect == 'mysql' else sqlalchemy.cast(
+        value, sqlalchemy.Text
+    )
+
+
+def _plain(
+    end: ends.End, table: tables.Table, column: tables.Column,
+    read: values.Reader,
+) -> _Text:
+    """Return a column's value as text, which is NULL for NULL."""
+    value = table.sql.c[column.name]
     if column.kind is values.Kind.BOOLEAN:
         return sqlalchemy.case(
-            (value == sqlalchemy.true(), '1'),
-            (value == sqlalchemy.false(), '0'),
+            (value == sqlalchemy.false(), '0'), (value.is_not(None), '1')
         )
-    text = sqlalchemy.cast(
-        value,
-        mysql.CHAR(charset='utf8mb4') if end.dialect == 'mysql'
-        else sqlalchemy.Text,
-    )
+    text = _as_text(end, value)
     if read is values.reader(values.Kind.TIME, True):
         return sqlalchemy.func.left(text, _SECONDS)
     return text
 
 
-def _number(end: ends.End, digits: _Text) -> (
-    sqlalchemy.ColumnElement[typing.Any]
-):
-    """Return the number that hexadecimal digits are."""
-    if end.dialect == 'mysql':
-        number = sqlalchemy.func.conv(digits, 16, 10)
-        return sqlalchemy.cast(number, mysql.INTEGER(unsigned=True))
-    bits = sqlalchemy.cast(
-        sqlalchemy.literal_column("'x'", sqlalchemy.Text) + digits,
-        postgresql.BIT(4 * _DIGITS),
-    )
-    return sqlalchemy.cast(bits, sqlalchemy.BigInteger)
-
-
-def _literal(number: int) -> sqlalchemy.ColumnElement[int]:
-    # A parameter would be a bigint, which PostgreSQL's functions do not take.
-    return sqlalchemy.literal_column(str(number), sqlalchemy.Integer)
-
-
 def _texts(
     end: ends.End, table: tables.Table
 ) -> collections.abc.Iterator[_Text]:
-    """Yield the text of each column, with its length before it."""
+    """Yield a text for each column, whose end can be told."""
     for column, read in zip(table.columns, table.readers, strict=True):
-        text = _text(end, column, read, table.sql.c[column.name])
-        size = sqlalchemy.cast(
-            sqlalchemy.func.char_length(text),
-            mysql.CHAR if end.dialect == 'mysql' else sqlalchemy.Text,
+        text = _plain(end, table, column, read)
+        pieces = [text, sqlalchemy.literal(',')]
+        if column.kind is values.Kind.TEXT:
+            size = sqlalchemy.func.char_length(text)
+            if column.characters is None and not column.choices:
+                text = sqlalchemy.case(
+                    (size > _LONG, sqlalchemy.func.md5(text)), else_=text
+                )
+            pieces = [_as_text(end, size), sqlalchemy.literal(':'), text]
+        found = _joined(end, pieces)
+        yield (
+            sqlalchemy.func.coalesce(found, _NULL) if column.nullable
+            else found
         )
-        yield sqlalchemy.func.coalesce(size + ':' + text, '-')
 
 
-def _digest(texts: collections.abc.Iterable[_Text]) -> _Text:
-    return sqlalchemy.func.md5(functools.reduce(operator.add, texts))
-
-
-def _bucket(end: ends.End, table: tables.Table) -> _Text:
-    """Return the hexadecimal digits of a row's bucket."""
-    texts = list(_texts(end, table))
-    return sqlalchemy.func.right(
-        _digest(texts[place] for place in table.key), _literal(_OF_BUCKET)
+def _together(end: ends.End, table: tables.Table) -> _Text:
+    """Return the texts of all rows, in the order of their keys."""
+    row = _joined(end, _texts(end, table))
+    if end.dialect == 'mysql':
+        # By the index, as of() wants it.
+        return sqlalchemy.func.aggregate_strings(row, '')
+    nothing = sqlalchemy.literal_column("''", sqlalchemy.Text)
+    return sqlalchemy.func.string_agg(
+        row, postgresql.aggregate_order_by(nothing, *table.order)
     )
 
 
-def in_buckets(
-    end: ends.End, table: tables.Table, buckets: frozenset[int]
-) -> sqlalchemy.ColumnElement[bool]:
-    """Return the condition of the rows of some buckets."""
-    return _bucket(end, table).in_([
-        f'{bucket:0{_OF_BUCKET}x}' for bucket in sorted(buckets)
-    ])
+def are_made_by(end: ends.End) -> bool:
+    """Say whether a server has the functions that it takes."""
+    return end.dialect != 'sqlite'
 
 
 def of(
-    connection: sqlalchemy.Connection, end: ends.End, table: tables.Table
-) -> digests.Digest | None:
-    """Return the sums of the digests of a table's rows.
+    connection: sqlalchemy.Connection,
+    end: ends.End,
+    table: tables.Table,
+    range_: rows.Range,
+) -> digests.Part | None:
+    """Return how many rows a range has, and their digest.
 
-    :returns: None where the server can't make it
+    :returns: None where the server refuses to make it
     """
-    if end.dialect == 'sqlite':
-        return None
-    each = sqlalchemy.select(
-        _bucket(end, table).label('bucket'),
-        _digest(_texts(end, table)).label('digest'),
-    ).select_from(table.sql).subquery()
-    halves = [
-        sqlalchemy.func.sum(
-            _number(end, half(each.c.digest, _literal(_DIGITS)))
-        )
-        for half in (sqlalchemy.func.left, sqlalchemy.func.right)
-    ]
     query = sqlalchemy.select(
-        each.c.bucket, sqlalchemy.func.count(), *halves
-    ).group_by(each.c.bucket)
+        sqlalchemy.func.count(), sqlalchemy.func.md5(_together(end, table))
+    ).select_from(table.sql).with_hint(
+        table.sql, 'FORCE INDEX (PRIMARY)', 'mysql'
+    ).where(rows.between(end, table, range_))
     try:
-        with connection.begin_nested():
-            lines = connection.execute(query).all()
+        # An error ends the transactions of PostgreSQL.
+        with (
+            connection.begin_nested() if end.is_postgresql
+            else contextlib.nullcontext()
+        ):
+            count, digest = connection.execute(query).one()
     except exc.DBAPIError:
         return None
-    digest = digests.Digest()
-    for bucket, count, high, low in lines:
-        digest.add_sum(int(bucket, 16), count, (int(high) << 64) + int(low))
-    return digest
+    return count, int(digest or '0', 16)

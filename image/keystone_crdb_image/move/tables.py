@@ -140,6 +140,13 @@ class Table:
         )
 
     @functools.cached_property
+    def order(self) -> tuple[sqlalchemy.ColumnClause[typing.Any], ...]:
+        """The columns of the primary key in statements."""
+        return tuple(
+            self.sql.c[self.columns[place].name] for place in self.key
+        )
+
+    @functools.cached_property
     def places(self) -> dict[str, int]:
         """The place of each column."""
         return {

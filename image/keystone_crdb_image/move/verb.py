@@ -160,7 +160,7 @@ class _Move:
         places = self._places()
         with self._source.snapshot() as connection:
             # A move that goes on has looked at all rows when it began.
-            self._look(connection, bool(places) and not self._args.check)
+            self._look(connection, places)
             if self.report.found:
                 self.report.status = reports.FOUND
                 return
@@ -224,14 +224,17 @@ class _Move:
         return places
 
     def _look(
-        self, connection: sqlalchemy.Connection, goes_on: bool
+        self,
+        connection: sqlalchemy.Connection,
+        places: dict[str, state.Place],
     ) -> None:
         """Find out what can't be moved as it is.
 
-        :param goes_on: whether to leave out what takes a look at all rows
+        :param places: how far an earlier run came
         """
         report = self.report
-        report.rows = sum(
+        # About as many as there were: to count them takes a look at each.
+        report.rows = state.rows(places) if self._args.changes else sum(
             rows.count(connection, table) for table in self._schema.tables
         )
         report.numbered = dict(self._translated.number(connection))
@@ -250,7 +253,7 @@ class _Move:
                 (report.respelled if one.new else report.found).extend(found)
         else:
             report.found += findings.of_spellings(self._source, spellings)
-        if self._args.verify or goes_on:
+        if self._args.verify or places and not self._args.check:
             return
         report.left = _left(connection, self._schema)
         report.names = findings.names(

@@ -11,24 +11,39 @@ import testtools
 class BesideTest(testtools.TestCase):
     """Work in a process of its own."""
 
-    def test_result(self):
-        with comparison._beside(lambda: [os.getpid()]) as wait:
-            self.assertNotEqual([os.getpid()], wait())
+    def test_results(self):
+        def work(items):
+            return [(item, os.getpid()) for item in items]
+
+        with comparison._beside(work) as (give, wait):
+            give('one')
+            give('two')
+            (one, child), (two, _) = wait()
+        self.assertEqual(('one', 'two'), (one, two))
+        self.assertNotEqual(os.getpid(), child)
 
     def test_problem(self):
-        def work():
+        def work(items):
             raise errors.Problem('no such row')
 
-        with comparison._beside(work) as wait:
+        with comparison._beside(work) as (give, wait):
+            # More than a pipe holds.
+            for _ in range(3):
+                give('x' * 2**20)
             error = self.assertRaises(errors.Problem, wait)
         self.assertEqual('no such row', str(error))
+
+    def test_killed(self):
+        with comparison._beside(lambda items: os._exit(9)) as (_, wait):
+            error = self.assertRaises(errors.Problem, wait)
+        self.assertIn('could not be read to its end', str(error))
 
     def test_it_ends_when_its_parent_is_killed(self):
         read, write = os.pipe()
         parent = os.fork()
         if not parent:
             os.close(read)
-            with comparison._beside(lambda: 'x' * 2**20):
+            with comparison._beside(list):
                 time.sleep(0.2)
                 os.kill(os.getpid(), signal.SIGKILL)
         os.close(write)

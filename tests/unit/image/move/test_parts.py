@@ -2,6 +2,7 @@
 import datetime
 import types
 
+import fixtures
 from keystone_crdb_image.move import digests
 from keystone_crdb_image.move import ends
 from keystone_crdb_image.move import findings
@@ -183,12 +184,12 @@ class FindingsTest(testtools.TestCase):
         self.assertIn('(3 rows)', found.line())
 
 
-class AfterTest(testtools.TestCase):
-    """The condition of what comes after a key."""
+class BetweenTest(testtools.TestCase):
+    """The condition of what is between two keys."""
 
-    def where(self, dialect, name, key, found):
+    def where(self, dialect, name, range_, found):
         end = types.SimpleNamespace(dialect=name, name='source')
-        clause = rows._after(end, found, key)
+        clause = rows.between(end, found, range_)
         return ' '.join(str(clause.compile(dialect=dialect)).split())
 
     def test_mysql_sorts_enumerations_by_their_numbers(self):
@@ -196,20 +197,38 @@ class AfterTest(testtools.TestCase):
             'assignment', text('type'), text('actor_id'), key=(0, 1),
             enums={'source': {'type': ('UserProject', 'GroupProject')}},
         )
-        where = self.where(
-            mysql.dialect(), 'mysql', ('UserProject', 'x'), found
-        )
-        self.assertIn('assignment.type IN (%s) ', where)
-        self.assertIn(
+        after, until = ('UserProject', 'x'), ('GroupProject', 'y')
+        where = self.where(mysql.dialect(), 'mysql', (after, None), found)
+        self.assertEqual(
+            'assignment.type IN (%s) '
             'OR assignment.type = %s AND assignment.actor_id > %s', where
+        )
+        where = self.where(mysql.dialect(), 'mysql', (None, until), found)
+        self.assertEqual(
+            'assignment.type IN (%s, %s) '
+            'OR assignment.type = %s AND assignment.actor_id < %s '
+            'OR assignment.type = %s AND assignment.actor_id = %s', where
         )
 
     def test_others_compare_rows(self):
         found = table('a', text('b'), text('c'), key=(0, 1))
         where = self.where(
-            postgresql.dialect(), 'postgresql', ('x', 'y'), found
+            postgresql.dialect(), 'postgresql', (('x', 'y'), ('z', 'y')), found
         )
-        self.assertEqual('(a.b, a.c) > (%(param_1)s, %(param_2)s)', where)
+        self.assertEqual(
+            '(a.b, a.c) > (%(param_1)s, %(param_2)s) '
+            'AND (a.b, a.c) <= (%(param_3)s, %(param_4)s)', where
+        )
+
+    def test_columns_that_both_keys_have_alike(self):
+        found = table('a', text('b'), text('c'), key=(0, 1))
+        where = self.where(
+            postgresql.dialect(), 'postgresql', (('x', 'y'), ('x', 'z')), found
+        )
+        self.assertEqual(
+            'a.b = %(param_1)s AND (a.c) > (%(param_2)s) '
+            'AND (a.c) <= (%(param_3)s)', where
+        )
 
 
 class NumbersTest(move_base.TestCase):
@@ -256,32 +275,88 @@ class PartsTest(testtools.TestCase):
 
 
 class SumsTest(testtools.TestCase):
-    """What servers add up."""
+    """What servers put together."""
 
-    TABLE = table('user', text('id'), text('name'))
+    TABLE = table(
+        'user', text('id', characters=64), text('extra', nullable=True),
+        number('age'), column('on', values.Kind.BOOLEAN),
+    )
 
-    def where(self, name, dialect, buckets):
+    def text(self, name, dialect):
         end = types.SimpleNamespace(dialect=name)
-        clause = sums.in_buckets(end, self.TABLE, frozenset(buckets))
-        return str(clause.compile(
+        clause = sums._together(end, self.TABLE)
+        return ' '.join(str(clause.compile(
             dialect=dialect, compile_kwargs={'literal_binds': True}
-        ))
+        )).split()).replace('"', '').replace('`', '')
 
-    def test_buckets_are_those_of_keys(self):
-        for name, dialect in (
-            ('mysql', mysql.dialect()), ('cockroachdb', postgresql.dialect()),
+    def test_mysql(self):
+        self.assertEqual(
+            'group_concat(concat('
+            "concat(char_length(user.id), ':', user.id), "
+            "coalesce(concat(char_length(user.extra), ':', "
+            'CASE WHEN (char_length(user.extra) > 200) '
+            "THEN md5(user.extra) ELSE user.extra END), '~'), "
+            "concat(user.age, ','), "
+            "concat(CASE WHEN (user.on = false) THEN '0' "
+            "WHEN (user.on IS NOT NULL) THEN '1' END, ',')"
+            ") SEPARATOR '')",
+            self.text('mysql', mysql.dialect()),
+        )
+
+    def test_others(self):
+        found = self.text('cockroachdb', postgresql.dialect())
+        for part in (
+            'string_agg(CAST(char_length(CAST(user.id AS TEXT)) AS TEXT) || '
+            "':' || CAST(user.id AS TEXT) || ",
+            "CAST(user.age AS TEXT) || ',' || ",
+            ", '' ORDER BY user.id)",
         ):
-            where = self.where(name, dialect, {10, 4095})
-            self.assertTrue(where.startswith('right(md5('), where)
-            self.assertTrue(where.endswith(", 3) IN ('00a', 'fff')"), where)
-            self.assertNotIn('name', where)
-
-    def test_all_digits_are_buckets(self):
-        self.assertEqual(16**sums._OF_BUCKET, digests.BUCKETS)
+            self.assertIn(part, found)
 
     def test_sqlite_has_none(self):
-        end = types.SimpleNamespace(dialect='sqlite')
-        self.assertIsNone(sums.of(None, end, self.TABLE))
+        self.assertFalse(
+            sums.are_made_by(types.SimpleNamespace(dialect='sqlite'))
+        )
+
+
+class RangesTest(move_base.TestCase):
+    """Ranges of keys."""
+
+    def ranges(self, size):
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb_image.move.rows.RANGE', size)
+        )
+        found = table('a', number('b'), text('c'), key=(0, 1))
+        end = ends.End(sqlalchemy.make_url(self.make(f'{size}', """
+            CREATE TABLE a (b INTEGER, c TEXT, PRIMARY KEY (b, c));
+            INSERT INTO a VALUES (1, 'x'), (1, 'y'), (2, 'a'), (2, 'b');
+        """)))
+        with end.snapshot() as connection:
+            return [
+                (range_, [
+                    row
+                    for batch in rows.read(
+                        connection, end, found, range_=range_
+                    )
+                    for row in batch
+                ])
+                for range_ in rows.ranges(connection, end, found)
+            ]
+
+    def test_each_row_is_in_one(self):
+        self.assertEqual(
+            [
+                ((None, (2, 'a')), [(1, 'x'), (1, 'y'), (2, 'a')]),
+                (((2, 'a'), None), [(2, 'b')]),
+            ],
+            self.ranges(3),
+        )
+
+    def test_what_comes_after_the_last_row(self):
+        self.assertEqual(
+            [(None, (2, 'b')), ((2, 'b'), None)],
+            [range_ for range_, _ in self.ranges(4)],
+        )
 
 
 class InsertTest(testtools.TestCase):

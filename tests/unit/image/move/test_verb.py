@@ -2,11 +2,11 @@
 from cryptography import fernet
 import fixtures
 from keystone_crdb_image import errors
+from keystone_crdb_image.move import comparison
 from keystone_crdb_image.move import copier
 from keystone_crdb_image.move import digests
 from keystone_crdb_image.move import ends
 from keystone_crdb_image.move import rows
-import sqlalchemy
 from sqlalchemy import exc
 
 from tests.unit.image.move import base
@@ -340,15 +340,11 @@ class ChangesTest(base.TestCase):
     def sum_up(self, of):
         """Let the servers have sums.
 
-        :param of: returns the sum of a table of an end
+        :param of: returns the digest of a table of an end
         """
-        def digest(connection, end, table):
-            found = digests.Digest()
-            found.add_sum(0, 2, of(end, table))
-            return found
-
         for name, new in (
-            ('of', digest), ('in_buckets', lambda *_: sqlalchemy.true()),
+            ('of', lambda connection, end, table, _: (2, of(end, table))),
+            ('are_made_by', lambda end: True),
         ):
             self.useFixture(fixtures.MonkeyPatch(
                 f'keystone_crdb_image.move.sums.{name}', new
@@ -440,6 +436,63 @@ class ChangesTest(base.TestCase):
         self.assertEqual(3, status)
         self.assertEqual(["id 'x'"], [one['row'] for one in report['found']])
         self.assertEqual(before, self.rows(self.target))
+
+
+class SummedChangesTest(ChangesTest):
+    """Servers that make digests of ranges, of two rows each."""
+
+    def setUp(self):
+        super().setUp()
+        self.asked = []
+        read = rows.read
+
+        def of(connection, end, table, range_):
+            digest = digests.Digest()
+            for batch in read(connection, end, table, range_=range_):
+                for row in batch:
+                    digest.add(table.key_of(row), row)
+            return digest.rows, int(digest.text(), 16)
+
+        def recorded(connection, end, table, translate, range_=(None, None)):
+            self.asked.append((table.name, range_))
+            return read(connection, end, table, translate, range_)
+
+        for name, new in (
+            ('sums.of', of), ('sums.are_made_by', lambda end: True),
+            ('rows.read', recorded), ('rows.RANGE', 2),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(f'keystone_crdb_image.move.{name}', new)
+            )
+
+    def test_tables_without_sums_are_read(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb_image.move.sums.of', lambda *_: None
+        ))
+        super().test_tables_without_sums_are_read()
+
+    def test_only_what_differs_is_read(self):
+        self.execute(
+            self.source, "UPDATE project SET name = 'other' WHERE id = 'k'"
+        )
+        _, report = self.run_verb('import', '--changes')
+        self.assertEqual((1, 4), (report['changed'], report['unchanged']))
+        self.assertEqual(
+            [('project', (('a',), ('k',)))],
+            [one for one in self.asked if one[0] != 'credential'],
+        )
+
+    def test_a_row_that_is_sorted_otherwise_is_not_deleted(self):
+        found = comparison.Pair.differing
+
+        def differing(pair, one, parts):
+            ours, theirs = found(pair, one, parts)
+            return ours, theirs | {('south',): ('south', '')}
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystone_crdb_image.move.comparison.Pair.differing', differing
+        ))
+        self.assert_changed("UPDATE region SET id = 'B' WHERE id = 'A'", 2)
 
 
 class InUseTest(base.TestCase):
