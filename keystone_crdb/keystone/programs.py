@@ -13,6 +13,19 @@ from keystone_crdb import process
 
 _MANAGE = 'from keystone.cmd import manage; manage.main()'
 
+#: Brings a schema to the revisions that it gets as words.
+_UPGRADE = """\
+import sys
+from alembic import command
+from keystone.common import sql
+from keystone.common.sql import upgrades
+import keystone.conf
+sql.initialize()
+keystone.conf.CONF([], project='keystone')
+for revision in sys.argv[1:]:
+    command.upgrade(upgrades.get_alembic_config(), revision)
+"""
+
 
 def _path(trees: collections.abc.Iterable[pathlib.Path]) -> str:
     folders = (*trees, paths.ROOT / 'image', paths.ROOT)
@@ -89,10 +102,29 @@ def db_sync(
     :param url: SQLAlchemy's
     """
     return _start(
-        trees, folder, ['-c', _MANAGE, 'db_sync'],
-        # oslo.config takes a dollar sign for the start of an option's name.
-        {'OS_DATABASE__CONNECTION': url.replace('$', '$$')},
+        trees, folder, ['-c', _MANAGE, 'db_sync'], _connection(url)
     )
+
+
+def upgrade(
+    trees: collections.abc.Iterable[pathlib.Path],
+    folder: pathlib.Path,
+    url: str,
+    revisions: collections.abc.Iterable[str],
+) -> subprocess.Popen[str]:
+    """Start what brings the schema to revisions of Keystone's migrations.
+
+    :param folder: see environment()
+    :param url: SQLAlchemy's
+    """
+    return _start(
+        trees, folder, ['-c', _UPGRADE, *revisions], _connection(url)
+    )
+
+
+def _connection(url: str) -> dict[str, str]:
+    # oslo.config takes a dollar sign for the start of an option's name.
+    return {'OS_DATABASE__CONNECTION': url.replace('$', '$$')}
 
 
 def finish(process: subprocess.Popen[str], what: str) -> str:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Move a Keystone from MariaDB to the database and back, and compare.
 
-Stock Keystone makes everything that its API has on MariaDB, with references
-that differ from their parents by case. The commands of docs/move.rst are run
-as they are written there, while stock goes on to be used, and ours has to
-answer as stock did: the same tokens, logins and lists. Then stock has to
-answer on another MariaDB as ours did.
+Stock's own migrations make the schema of an older release on MariaDB, which
+has to be refused with the command that raises it. Then stock Keystone makes
+everything that its API has, with references that differ from their parents by
+case. The commands of docs/move.rst are run as they are written there, while
+stock goes on to be used, and ours has to answer as stock did: the same tokens,
+logins and lists. Then stock has to answer on another MariaDB as ours did.
 
 --all does the same with PostgreSQL, and moves rows of every table that no API
 makes. They are named, moved by --fold-references while the command is killed

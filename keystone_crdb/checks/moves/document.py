@@ -15,6 +15,10 @@ _DOCUMENT = paths.ROOT / 'docs/move.rst'
 _UNCHANGED = 30
 
 
+#: The heads of Keystone's migrations in the release 2025.1.
+_OLDER = ('47147121', 'c88cdce8f248')
+
+
 def commands(text: str) -> list[list[str]]:
     """Return the words of the commands that a document lets operators type.
 
@@ -27,6 +31,20 @@ def commands(text: str) -> list[list[str]]:
     ]
 
 
+def _refuse_older(stage: stages.Stage, source: str, target: str) -> None:
+    """Move from the schema of an older release, and raise it as it says."""
+    stage.upgrade(stage.stock, source, _OLDER)
+    process = stage.start(target, 'import', '--check', source)
+    output, _ = process.communicate()
+    found = re.search('`keystone-manage (.+?)` of Keystone', output)
+    stage.expect(
+        process.returncode == stages.REFUSED
+        and found is not None and found[1] == 'db_sync',
+        f'an older schema: {process.returncode}, {output}',
+    )
+    stage.sync(stage.stock, source)
+
+
 def move(
     stage: stages.Stage, source: str, target: str, back: str, odd: str,
     spell: dict[str, str],
@@ -36,6 +54,7 @@ def move(
     :param odd: characters that the source can store
     :param spell: spellings of references, by those of their parents
     """
+    _refuse_older(stage, source, target)
     stage.keystone(stage.stock, source, 'make', odd=odd, spell=spell)
     stage.sync(stage.stock, back)
     urls = {

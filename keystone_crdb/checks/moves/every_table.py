@@ -10,9 +10,6 @@ import sqlalchemy
 from keystone_crdb.checks.moves import rows
 from keystone_crdb.checks.moves import stage as stages
 
-#: Keystone's first revision of Alembic.
-_FIRST = '27e647c0fad4'
-
 
 def _count(url: str) -> int:
     """Count the users of a database."""
@@ -97,36 +94,11 @@ def _refuse_in_use(stage: stages.Stage, source: str, target: str) -> None:
         stage.run(target, 'import', source, status=stages.REFUSED)
 
 
-def _refuse_older(stage: stages.Stage, source: str, target: str) -> None:
-    """Move from a schema that says to be of an older release."""
-    table = sqlalchemy.table(
-        'alembic_version', sqlalchemy.column('version_num')
-    )
-    with stages.connecting(source) as engine:
-        with engine.begin() as connection:
-            heads = connection.execute(sqlalchemy.select(table)).all()
-            connection.execute(table.delete())
-            connection.execute(table.insert().values(version_num=_FIRST))
-        process = stage.start(target, 'import', source)
-        output, _ = process.communicate()
-        with engine.begin() as connection:
-            connection.execute(table.delete())
-            connection.execute(table.insert(), [
-                head._asdict() for head in heads
-            ])
-    stage.expect(
-        process.returncode == stages.REFUSED
-        and '`keystone-manage db_sync`' in output,
-        f'an older schema: {process.returncode}, {output}',
-    )
-
-
 def from_mysql(
     stage: stages.Stage, source: str, target: str, back: str
 ) -> None:
     """Move MySQL's rows, which have all that is awkward."""
     _refuse_in_use(stage, source, target)
-    _refuse_older(stage, source, target)
     _change(source)
     rows.misspell(source)
     found = stage.run(target, 'import', source, status=stages.FOUND)['found']

@@ -121,6 +121,16 @@ class Stage:
         for process in started:
             programs.finish(process, 'keystone-manage db_sync')
 
+    def upgrade(
+        self, tree: stestr_run.Tree, url: str,
+        revisions: collections.abc.Iterable[str],
+    ) -> None:
+        """Bring a schema to revisions of a tree's migrations."""
+        programs.finish(
+            programs.upgrade(_folders(tree), self.folder, url, revisions),
+            'alembic upgrade',
+        )
+
     def killed(self, url: str, *words: str) -> None:
         """Kill a command again and again, later each time, until it ends."""
         for number in itertools.count():
