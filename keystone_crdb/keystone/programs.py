@@ -20,6 +20,7 @@ from alembic import command
 from keystone.common import sql
 from keystone.common.sql import upgrades
 import keystone.conf
+keystone.conf.configure()
 sql.initialize()
 keystone.conf.CONF([], project='keystone')
 for revision in sys.argv[1:]:

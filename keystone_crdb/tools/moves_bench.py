@@ -6,7 +6,8 @@ times as many assignments. A dump that is loaded into MariaDB again shows for
 scale what the server's own programs take, and pgloader, where it is installed,
 what the usual program to PostgreSQL does. Then all rows are moved to the
 database; a few are changed and brought by a second pass; and all are moved to
-another database while the command is killed --kills times at random.
+another database while the command is killed --kills times at random. The
+result is in build/reports.
 
 It fails if a digest differs at the end.
 """
@@ -27,6 +28,7 @@ from keystone_crdb import console
 from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import scratch
+from keystone_crdb.checks import evidence
 from keystone_crdb.databases import plain
 from keystone_crdb.keystone import programs
 from keystone_crdb.keystone import served
@@ -223,12 +225,14 @@ def run(args: argparse.Namespace) -> bool:
                                '--changes')
             _execute(source, _CHANGE)
             equal &= mover.run('import --changes', targets[0], '--changes')
-        with console.step(f'{args.kills} kills'):
-            mover.kill(
-                targets[1], args.kills, 2 * first / max(1, args.kills) + 3
-            )
-            mover.start(targets[1]).communicate()
-            equal &= mover.run('import --verify', targets[1], '--verify')
+        target = targets[0]
+        if args.kills:
+            target = targets[1]
+            with console.step(f'{args.kills} kills'):
+                mover.kill(target, args.kills, 2 * first / args.kills + 3)
+                mover.start(target).communicate()
+        with console.step('Comparison'):
+            equal &= mover.run('import --verify', target, '--verify')
     console.table(
         ('what', 'seconds', 'of the first', 'CPU seconds', 'MiB'),
         [
@@ -239,5 +243,17 @@ def run(args: argparse.Namespace) -> bool:
             for what, seconds, cpu, memory in mover.measured
         ],
     )
-    console.say(f'digests of all tables: {"equal" if equal else "NOT equal"}')
+    found = {
+        'digests of all tables': 'equal' if equal else 'NOT equal',
+        **{
+            f'{what}, seconds': f'{seconds:.1f} ({seconds / first:.2f})'
+            for what, seconds, *_ in mover.measured
+        },
+        'MiB': f'{max(memory for *_, memory in mover.measured):.0f}',
+    }
+    for what, told in found.items():
+        console.say(f'{what}: {told}')
+    evidence.write(
+        'moves-bench', f'{maria.name} to {server.name()}', found, args.command,
+    )
     return equal
