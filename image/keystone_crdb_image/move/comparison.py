@@ -274,16 +274,19 @@ class Pair:
             target: sqlalchemy.Connection, item: tuple[str, rows.Range]
         ) -> digests.Part | None:
             name, range_ = item
-            return sums.of(target, self.target, self.schema.table(name),
-                           range_)
+            table = self.schema.table(name)
+            part = sums.of(target, self.target, table, range_)
+            # It is never before the source, which finds the ranges.
+            told.add(name, part[0] if part else 0)
+            return part
 
         found = []
         with self._beside(theirs) as (give, wait):
             for table, range_ in asked:
                 give((table.name, range_))
-                ours = sums.of(self._connection, self._source, table, range_)
-                found.append((table, range_, ours))
-                told.add(table.name, ours[0] if ours else 0)
+                found.append((table, range_, sums.of(
+                    self._connection, self._source, table, range_
+                )))
             return [
                 _Line(*line, other)
                 for line, other in zip(found, wait(), strict=True)
