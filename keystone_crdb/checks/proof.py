@@ -196,14 +196,12 @@ def _base(ref: str | None, ask: collections.abc.Callable[..., str]) -> str:
 
 
 def changes(
-    ref: str | None, repository: pathlib.Path = paths.ROOT,
-    line: str = paths.LINE,
-) -> set[str]:
+    ref: str | None, repository: pathlib.Path = paths.ROOT
+) -> list[str]:
     """Return the files that changed, of those that a proof depends on.
 
     :param ref: the commit since which; None for one that _base() finds
-    :param line: whose files
-    :returns: paths in the repository, as those of the newest line
+    :returns: paths in the repository, of all lines
     :raises Failure: when there is no such commit
     """
 
@@ -212,15 +210,20 @@ def changes(
         safe = f'safe.directory={repository}'
         return git.run(repository, '-c', safe, *words).decode().strip()
 
-    names = ask(
+    return ask(
         'diff', '--name-only', _base(ref, ask), '--', 'patches', 'overlay',
         'pins.toml',
-    )
+    ).splitlines()
+
+
+def of_line(changed: list[str], line: str = paths.LINE) -> set[str]:
+    """Return those files of changes() that are a line's.
+
+    :returns: paths in the repository, as those of the newest line
+    """
     of = composition.layers(pins.load().lines, line)
     return {
-        place
-        for name in names.splitlines()
-        if (place := composition.shared(name, of))
+        place for name in changed if (place := composition.shared(name, of))
     }
 
 
@@ -296,7 +299,8 @@ def _run_sample(ref: str) -> None:
     :param ref: the commit since which, as of changes()
     :raises Failure: naming the tests that fail
     """
-    chosen = changed_patches(release_lines.differing() | changes(ref))
+    changed = of_line(changes(ref))
+    chosen = changed_patches(release_lines.differing() | changed)
     tests = [test for patch in chosen if (test := _tests(patch))]
     if not tests:
         console.say('no patch differs or changed')
@@ -315,15 +319,16 @@ def _run_sample(ref: str) -> None:
     console.say(f'{name}: green, {len(green.passed)} passed')
 
 
-def _sample_older_lines(ref: str) -> bool:
+def _sample_older_lines(ref: str, changed: list[str]) -> bool:
     """Run the sample of each older line of which anything changed.
 
-    :param ref: the commit since which, as of changes()
+    :param ref: the commit since which
+    :param changed: what changed since that, by changes()
     :returns: whether all of them passed
     """
     good = True
     for line in list(pins.load().lines)[1:]:
-        if changes(ref, line=line):
+        if of_line(changed, line):
             try:
                 with console.step(f'Sample of {line}'):
                     console.run(
@@ -339,12 +344,13 @@ def _sample_older_lines(ref: str) -> bool:
     return good
 
 
-def _chosen(args: argparse.Namespace) -> list[quilt.Patch]:
+def _chosen(
+    args: argparse.Namespace, changed: set[str]
+) -> list[quilt.Patch]:
     """Return the patches that the arguments name."""
     if args.differing:
         return changed_patches(release_lines.differing())
     if args.changed_since is not None:
-        changed = changes(args.changed_since)
         ground = changed_ground(changed)
         if ground:
             console.warn(
@@ -387,7 +393,9 @@ def run(args: argparse.Namespace) -> bool:
     if args.sample is not None:
         _run_sample(args.sample)
         return True
-    chosen = _chosen(args)
+    since = args.changed_since
+    changed = [] if since is None else changes(since)
+    chosen = _chosen(args, of_line(changed))
     if not chosen:
         console.say('no patch to prove: none of them changed')
     good = True
@@ -397,6 +405,6 @@ def run(args: argparse.Namespace) -> bool:
         except errors.Failure as exc:
             good = False
             print(exc, file=sys.stderr)
-    if args.changed_since is not None and not paths.LINE:
-        good &= _sample_older_lines(args.changed_since)
+    if not paths.LINE:
+        good &= _sample_older_lines(since, changed)
     return good

@@ -142,7 +142,10 @@ class GateTest(base.TestCase):
             for check in listed:
                 self.assertIn(f'\n  {check.name}', said)
         self.assertIn('needs: image, database, tools of faults\n', said)
-        self.assertIn('takes: [--changed-since [REF]] [PATCH ...]\n', said)
+        self.assertIn(
+            'takes: [--changed-since [REF]] [--differing] [--sample [REF]] '
+            '[PATCH ...]\n', said,
+        )
 
 
 class NeedsTest(base.TestCase):

@@ -255,7 +255,8 @@ class ChangedSinceTestCase(testtools.TestCase):
         with contextlib.redirect_stdout(io.StringIO()) as output:
             changed = proof.changes(ref, self.folder)
         self.said = output.getvalue()
-        return [patch.path.stem for patch in proof.changed_patches(changed)]
+        patches = proof.changed_patches(proof.of_line(changed))
+        return [patch.path.stem for patch in patches]
 
     def test_patch(self):
         self.write('patches/keystone/0010-a.patch', PATCH + '\n')
@@ -387,7 +388,7 @@ class ChangedSinceTestCase(testtools.TestCase):
             proof.release_lines, 'differing', return_value=changed
         ):
             args = argparse.Namespace(differing=True)
-            self.assertEqual(self.patches[1:], proof._chosen(args))
+            self.assertEqual(self.patches[1:], proof._chosen(args, set()))
 
     def test_what_all_patches_stand_on(self):
         ground = (

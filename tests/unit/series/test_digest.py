@@ -49,6 +49,20 @@ class DigestTest(base.ProjectTestCase):
         self.change('pins.toml', 'version = "1.0"', 'version = "1.1"')
         self.assertNotEqual(self.before, self.now())
 
+    def test_that_of_an_older_line(self):
+        self.work_on_line()
+        self.change('pins.toml', '[lines.1]\n',
+                    '[lines.2]\nreleased = 2026-01-02\n\n[lines.1]\n')
+        digests = [self.before, self.now()]
+        for name in ('overlay/lines/2/thing/thing/new.py',
+                     'overlay/lines/1/thing/thing/new.py'):
+            self.write(name, f'{name}\n')
+            digests.append(self.now())
+        self.assertEqual(len(digests), len(set(digests)))
+        self.write('overlay/lines/2/thing/thing/new.py', 'NO = True\n')
+        self.write('overlay/lines/0/thing/thing/new.py', 'NO = True\n')
+        self.assertEqual(digests[-1], self.now())
+
     def test_that_of_a_commit(self):
         for words in (
             ['init', '--quiet'],
