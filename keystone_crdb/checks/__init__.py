@@ -174,6 +174,10 @@ TOOLS = (
         'suite-bench', 'tools.suite_bench', ('source', 'database'),
         verb='tool',
     ),
+    Check(
+        'throughput', 'tools.throughput',
+        ('source', 'database', 'tools of faults'), verb='tool',
+    ),
 )
 
 

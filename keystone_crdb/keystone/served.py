@@ -4,9 +4,6 @@
 Schema, keys, admin and the server's command line are those of the image's
 entrypoint, for stock as for ours: stock's own db_sync fails on the dialect
 cockroachdb. So the trees are all that differs.
-
-Passwords are hashed with bcrypt at its least cost, as it is the database that
-is to be loaded.
 """
 
 import collections.abc
@@ -29,7 +26,9 @@ from keystone_crdb.keystone import tree_path
 START_LIMIT = 60
 STOP_LIMIT = 40
 
-_OPTIONS = {
+#: Passwords are hashed at the least cost where it is the database that is to
+#: be loaded.
+QUICK_HASHES = {
     'OS_IDENTITY__PASSWORD_HASH_ALGORITHM': 'bcrypt',
     'OS_IDENTITY__PASSWORD_HASH_ROUNDS': '4',
 }
@@ -62,12 +61,14 @@ class Served:
     :param processes: that serve; as many as the image has without it
     :param threads: in each of them, likewise
     :param prefix: words before the command, such as `ip netns exec NAME`
+    :param settings: further ones of the image
     """
 
     def __init__(
         self, name: str, trees: list[pathlib.Path], database_url: str,
         folder: pathlib.Path, port: int, processes: int | None = None,
         threads: int | None = None, prefix: tuple[str, ...] = (),
+        settings: collections.abc.Mapping[str, str] = QUICK_HASHES,
     ) -> None:
         self.name = name
         self.port = port
@@ -81,7 +82,7 @@ class Served:
             'KEYSTONE_ADMIN_PASSWORD': self.password,
             'KEYSTONE_DATABASE_URL': database_url,
             'KEYSTONE_LISTEN': f'127.0.0.1:{port}',
-            **_OPTIONS,
+            **settings,
         }
         for variable, number in (
             ('KEYSTONE_PROCESSES', processes), ('KEYSTONE_THREADS', threads)

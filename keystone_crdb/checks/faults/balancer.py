@@ -26,16 +26,16 @@ def why_not() -> str | None:
     return None
 
 
-def environment(port: int, servers: list[int]) -> dict[str, str]:
-    """Return the variables that compose/haproxy.cfg takes addresses from.
+def configuration(servers: list[int]) -> str:
+    """Return compose/haproxy.cfg with other servers, in the same words.
 
-    :param port: of 127.0.0.1, to listen on
-    :param servers: ports of the Keystones, of which there are two
+    :param servers: ports of the Keystones
     """
-    return {'LISTEN': f'127.0.0.1:{port}'} | {
-        f'KEYSTONE_{number}': f'127.0.0.1:{server}'
+    text, own, _ = CONFIGURATION.read_text().partition('    server ')
+    return text + ''.join(
+        f'{own}keystone-{number} 127.0.0.1:{server}\n'
         for number, server in enumerate(servers, 1)
-    }
+    )
 
 
 def went_down(log: pathlib.Path) -> list[str]:
@@ -53,17 +53,19 @@ def running(
 ) -> collections.abc.Iterator[str]:
     """Run haproxy.
 
-    :param servers: ports of the Keystones
+    :param servers: ports of the Keystones, of which some may not serve yet
     :param log: what gets its output
     :returns: as context: Keystone's URL there
     :raises Failure: with its output, when it does not run
     """
     port = process.free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
+    file = log.with_suffix('.cfg')
+    file.write_text(configuration(servers))
     with open(log, 'w') as output:
         haproxy = subprocess.Popen(
-            ['haproxy', '-f', CONFIGURATION],
-            env=os.environ | environment(port, servers),
+            ['haproxy', '-f', file],
+            env=os.environ | {'LISTEN': f'127.0.0.1:{port}'},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -18,6 +18,7 @@ from keystone_crdb import databases
 from keystone_crdb import errors
 from keystone_crdb import scratch
 from keystone_crdb.checks import evidence
+from keystone_crdb.checks.faults import rolling
 from keystone_crdb.checks.faults import scenarios
 from keystone_crdb.checks.faults import stage as stages
 from keystone_crdb.images import image
@@ -35,7 +36,7 @@ QUICK = (
     scenarios.database_paused,
     scenarios.commit_cut,
     scenarios.keystone_killed,
-    scenarios.replica_replaced,
+    rolling.replicas_replaced,
 )
 
 

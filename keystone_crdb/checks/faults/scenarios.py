@@ -14,10 +14,10 @@ import psycopg
 
 from keystone_crdb import errors
 from keystone_crdb import process
-from keystone_crdb.checks.faults import balancer
 from keystone_crdb.checks.faults import caches
 from keystone_crdb.checks.faults import link as links
 from keystone_crdb.checks.faults import namespace
+from keystone_crdb.checks.faults import rolling
 from keystone_crdb.checks.faults import stage as stages
 from keystone_crdb.databases import cluster
 from keystone_crdb.databases import database as databases
@@ -32,8 +32,6 @@ _DOWN = 3
 #: Cut every Nth COMMIT, until at least this many were cut.
 _CUT_EVERY = 10
 _CUTS = 6
-#: Seconds that the balancer gets, as in compose.yaml.
-_NOTICE = '6'
 #: Where a host is silent: how many logins are measured, the seconds that
 #: each of them has to be faster than, and for which there may be no success.
 _LOGINS = 8
@@ -424,44 +422,13 @@ def certificates_expired(stage: stages.Stage) -> stages.Result:
                 return stages.result(load, moment, wrong)
 
 
-def replica_replaced(stage: stages.Stage) -> stages.Result:
-    """One of two Keystones behind a balancer is replaced under load."""
-    why = balancer.why_not()
-    if why:
-        raise stages.NotRun(why)
-    with (
-        stage.new_database() as url,
-        keystones.volume(stage.engine) as volume,
-    ):
-        text = url.render_as_string(hide_password=False)
-        with stage.keystone(text, volume) as first:
-            second = stage.keystone(
-                text, volume,
-                settings=_same_admin(first) | {'KEYSTONE_NOTICE': _NOTICE},
-            )  # fmt: skip
-            with (
-                second,
-                balancer.running([first.port, second.port]) as balanced,
-            ):
-                with stage.load(first, balanced) as load:
-                    moment = time.monotonic()
-                    second.stop()
-                    second.start()
-                    second.wait()
-                found = stages.result(load, moment)
-    if found.errors:
-        wrong = [f'{found.errors} errors, where none is wanted']
-        return dataclasses.replace(found, wrong=wrong)
-    return found
-
-
 #: In the order of a run; those that share a Keystone come first.
 ALL: tuple[Scenario, ...] = (
     database_restarted,
     database_paused,
     commit_cut,
     keystone_killed,
-    replica_replaced,
+    rolling.replicas_replaced,
     killed_in_db_sync,
     killed_in_bootstrap,
     key_volume_full,

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces, with a collector that takes OTLP over HTTP."""
 
-import http.server
 import importlib
 import subprocess
 import sys
-import threading
 from unittest import mock
 
 import fixtures
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from keystone_crdb import paths
 from keystone_crdb import process
+from tests import collector
 from tests.unit import base
 
 #: Serves one request as a worker does, in a process of its own because
@@ -45,90 +43,50 @@ getattr(body, 'close', lambda: None)()
 """
 
 
-class Collector(http.server.BaseHTTPRequestHandler):
-    """Keeps the bodies that it gets."""
-
-    bodies = ()
-
-    def do_POST(self):
-        length = int(self.headers['Content-Length'])
-        type(self).bodies += ((self.path, self.rfile.read(length)),)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args):
-        pass
-
-
 class TracingTest(base.TestCase):
     def setUp(self):
         super().setUp()
-        Collector.bodies = ()
-        self.server = http.server.ThreadingHTTPServer(
-            ('127.0.0.1', 0), Collector
-        )
-        thread = threading.Thread(target=self.server.serve_forever)
-        thread.start()
-        self.addCleanup(thread.join)
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
+        self.collector = self.useFixture(collector.Collector())
 
     def trace(self, **environ):
-        """Serve a request; return the spans and their resource."""
-        port = self.server.server_address[1]
+        """Serve a request; return the spans with their resources."""
         subprocess.run(
             [sys.executable, '-c', WORKER], check=True, timeout=300,
             env=process.environ('OTEL_', 'PYTHON') | {
                 'PYTHONPATH': f'{paths.ROOT / "image"}:{":".join(sys.path)}',
-                'OTEL_EXPORTER_OTLP_ENDPOINT': f'http://127.0.0.1:{port}',
-                # A proxy of the host is not for this collector.
-                'NO_PROXY': '127.0.0.1',
+                **self.collector.settings(),
                 **environ,
             },
         )
-        spans = []
-        resource = {}
-        for path, body in Collector.bodies:
-            self.assertEqual('/v1/traces', path)
-            found = trace_service_pb2.ExportTraceServiceRequest.FromString(
-                body
-            )
-            for part in found.resource_spans:
-                resource |= self.attributes(part.resource)
-                for scope in part.scope_spans:
-                    spans += scope.spans
-        return spans, resource
-
-    def attributes(self, item):
-        return {
-            each.key: each.value.string_value or each.value.int_value
-            for each in item.attributes
-        }
+        return self.collector.spans()
 
     def test_request_and_statement(self):
-        spans, resource = self.trace()
-        self.assertEqual('keystone', resource['service.name'])
+        spans = self.trace()
+        self.assertEqual(
+            {'/v1/traces'}, {path for path, _ in self.collector.requests}
+        )
+        self.assertEqual(
+            {'keystone'}, {resource['service.name'] for _, resource in spans}
+        )
         (request,) = [
-            span for span in spans
+            span for span, _ in spans
             if span.name == 'GET /v3/users/<string:user_id>'
         ]
-        found = self.attributes(request)
+        found = collector.attributes(request)
         self.assertEqual('/v3/users/<string:user_id>', found['http.route'])
         self.assertEqual('req-1', found['keystone.request_id'])
         statements = [
-            span for span in spans
-            if 'SELECT' in str(self.attributes(span))
+            span for span, _ in spans
+            if 'SELECT' in str(collector.attributes(span))
         ]
         self.assertEqual(
             [request.trace_id], [span.trace_id for span in statements]
         )
-        for _, body in Collector.bodies:
+        for _, body in self.collector.requests:
             self.assertNotIn(b'a-secret', body)
 
     def test_variables_of_opentelemetry(self):
-        self.assertEqual(
-            ([], {}), self.trace(OTEL_TRACES_SAMPLER='always_off')
-        )
+        self.assertEqual([], self.trace(OTEL_TRACES_SAMPLER='always_off'))
 
 
 class SwitchTest(base.TestCase):

@@ -10,12 +10,17 @@ from tests.unit import base
 
 
 class ConfigurationTest(base.TestCase):
-    def test_addresses_are_those_of_the_environment(self):
-        text = balancer.CONFIGURATION.read_text()
-        environ = balancer.environment(5001, [5002, 5003])
-        self.assertEqual(
-            ['127.0.0.1:5001', '127.0.0.1:5002', '127.0.0.1:5003'],
-            [environ[name] for name in re.findall(r'"\$\{(\w+)\}"', text)],
+    def test_other_servers_and_nothing_else(self):
+        own = balancer.CONFIGURATION.read_text()
+        text = balancer.configuration([5002, 5003])
+        for number in (1, 2):
+            text = text.replace(
+                f'127.0.0.1:500{number + 1}', f'"${{KEYSTONE_{number}}}"'
+            )
+        self.assertEqual(own, text)
+        self.assertIn(
+            'server keystone-3 127.0.0.1:5004\n',
+            balancer.configuration([5002, 5003, 5004]),
         )
 
     def test_addresses_of_compose(self):
@@ -31,9 +36,10 @@ class ConfigurationTest(base.TestCase):
 
     @testtools.skipIf(balancer.why_not(), balancer.why_not())
     def test_haproxy_takes_it(self):
+        file = self.write('haproxy.cfg', balancer.configuration([5002]))
         result = subprocess.run(
-            ['haproxy', '-c', '-f', balancer.CONFIGURATION],
-            env=os.environ | balancer.environment(5001, [5002, 5003]),
+            ['haproxy', '-c', '-f', file],
+            env=os.environ | {'LISTEN': '127.0.0.1:5001'},
             capture_output=True,
             text=True,
         )
