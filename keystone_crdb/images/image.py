@@ -14,6 +14,7 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import pins
 from keystone_crdb import system
+from keystone_crdb.images import anonymous
 from keystone_crdb.images import base
 from keystone_crdb.images import engine
 from keystone_crdb.images import wheelhouse
@@ -221,6 +222,7 @@ def rebuild(
 ) -> str:
     """Build the image again, with no layer of any earlier build.
 
+    :param with_engine: podman or buildah
     :param reference: what the new one is called
     :returns: its ID
     """
@@ -231,6 +233,7 @@ def rebuild(
     )
     with console.step(f'Image {reference}'):
         console.run(command, log='image-again')
+        anonymous.replace(with_engine, [reference])
     return with_engine.must_have(reference).identity
 
 
@@ -306,6 +309,8 @@ def _build(
             console.note('up to date')
         else:
             console.run(command, log=f'image-{stage}')
+            if stage == 'keystone' and with_engine.name != 'docker':
+                anonymous.replace(with_engine, tagged)
             found = with_engine.must_have(tagged[0])
         console.note(f'{found.size / 1e6:.0f} MB on {below}')
     return found
