@@ -8,8 +8,9 @@ after another, as fast as they are answered, and the sides take turns, so that
 whatever else the machine does hits all of them.
 
 The clients and the database run on the same processors as Keystone. So the
-processor time of a call is printed as well, and what a thousand validations a
-second would need is worked out of that.
+processor time of a call is printed as well, what a thousand validations a
+second would need is worked out of that, and the share of the time that other
+programs took tells how much the rates are worth.
 
 It fails if a call is answered with anything but success.
 """
@@ -75,6 +76,11 @@ class Measured:
         names = self.account.seconds.keys() - {*_OTHERS, processors.KEYSTONE}
         return self.each(*names)
 
+    def others(self) -> float:
+        """Return the share of the processors' time that others took."""
+        seconds = self.account.seconds
+        return seconds[processors.OTHERS] / sum(seconds.values())
+
     def cells(self) -> list[object]:
         """Return what the table has of it."""
         line = self.record.total()
@@ -82,7 +88,7 @@ class Measured:
             f'{line.calls / self.seconds:.1f}', f'{line.p50 * 1000:.0f}',
             f'{line.p99 * 1000:.0f}', line.errors(),
             f'{self.each(processors.KEYSTONE) * 1000:.1f}',
-            f'{self.database() * 1000:.1f}',
+            f'{self.database() * 1000:.1f}', f'{self.others():.0%}',
         ]
 
 
@@ -134,7 +140,7 @@ class Side:
 def _print(sides: dict[str, Side]) -> None:
     console.table(
         ['', '', 'a second', 'p50 ms', 'p99 ms', 'errors', 'Keystone ms',
-         'database ms'],
+         'database ms', 'others'],
         [
             [title, kind, *side.measured[kind].cells()]
             for kind in KINDS for title, side in sides.items()

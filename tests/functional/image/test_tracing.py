@@ -55,6 +55,7 @@ class TracingTest(base.TestCase):
             KEYSTONE_DATABASE_URL=self.server.database(),
             KEYSTONE_ADMIN_PASSWORD=PASSWORD,
             KEYSTONE_PROCESSES='2',
+            OTEL_BSP_SCHEDULE_DELAY='1000',
             OTEL_EXPERIMENTAL_RESOURCE_DETECTORS='process',
             **self.collector.settings(),
         ) as keystone:

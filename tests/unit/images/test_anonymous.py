@@ -65,7 +65,9 @@ class AnonymousTest(base.TestCase):
 
     def test_what_is_not_made_up_stays(self):
         found = json.loads(self.replace('1a').content)
-        self.assertEqual(['CMD', 'true'], found['config']['Healthcheck']['Test'])
+        self.assertEqual(
+            ['CMD', 'true'], found['config']['Healthcheck']['Test']
+        )
         self.assertEqual('2026-11-22T00:00:00Z', found['created'])
         self.assertEqual(
             ['COPY dir:1 in /', 'CMD', 'RUN'],
