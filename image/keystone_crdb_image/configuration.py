@@ -143,13 +143,20 @@ def _variable(group: str, name: str) -> str:
 
 def _wrong_values(options: _Options) -> collections.abc.Iterator[str]:
     for (group, name), option in options.known.items():
+        place = options.place(group, name)
+        if option.multi and place == _variable(group, name):
+            yield (
+                f'{place} would be read as one value for each character: set '
+                f'[{group}] {name} in keystone.conf'
+            )
+            continue
         try:
             options.value(group, name)
         except (cfg.Error, ValueError) as error:
             _, _, reason = str(error).partition('is not valid: ')
             if option.secret or not reason:
                 reason = 'it is not of the type of this option'
-            yield f'{options.place(group, name)} has a wrong value: {reason}'
+            yield f'{place} has a wrong value: {reason}'
 
 
 def _unknown_variables(

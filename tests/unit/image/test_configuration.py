@@ -13,6 +13,7 @@ from tests.unit import base
 OPTIONS = [
     (None, [cfg.BoolOpt('debug', default=False), cfg.StrOpt('log-file')]),
     ('auth', [cfg.ListOpt('methods', default=['password', 'custom'])]),
+    ('federation', [cfg.MultiStrOpt('trusted_dashboard')]),
     ('oslo_trace', [cfg.StrOpt('service', required=True)]),
     (
         'token',
@@ -90,6 +91,12 @@ class ConfigurationTest(base.TestCase):
             '[token] expiration in keystone.conf has a wrong value: invalid',
             self.look('[token]\nexpiration = 1h\n').wrong[0],
         )
+
+    def test_option_of_several_values(self):
+        found = self.look('[federation]\ntrusted_dashboard = https://d\n')
+        self.assertEqual([], found.wrong)
+        (problem,) = self.look(OS_FEDERATION__TRUSTED_DASHBOARD='d').wrong
+        self.assertIn('set [federation] trusted_dashboard in', problem)
 
     def test_unknown_variables(self):
         for name, said in (
