@@ -78,6 +78,7 @@ def environ(
     workers = settings.processes * settings.threads
     health, keystone = sockets(folder)
     values = {
+        'ASSERTIONS': settings.assertions,
         'BODY': LARGEST_BODY,
         'BUFFER': LARGEST_BODY + LARGEST_HEADER + _MARGIN,
         'CONNECTIONS': clients(),

@@ -92,7 +92,12 @@ _OPTIONS = (
     ('fernet_tokens', 'max_active_keys', '3'),
     ('fernet_receipts', 'key_repository', str(STATE / 'fernet-keys')),
     ('credential', 'key_repository', str(STATE / 'credential-keys')),
+    ('federation', 'assertion_prefix', 'HTTP_OIDC_'),
 )
+
+#: What the variables of WSGI that have a federated user's attributes begin
+#: with: headers of some name, as nothing else comes through the front.
+_ASSERTIONS = re.compile('HTTP_([A-Z0-9_]+)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +125,9 @@ class Settings:
     :param threads: threads in each of them
     :param request_limit: seconds after which a request is ended
     :param statement_comments: whether statements name their request
-    :param trusted_proxies: networks whose X-Forwarded-* headers count
+    :param trusted_proxies: networks whose X-Forwarded-* headers count, and
+        those of federated users
+    :param assertions: how the headers of federated users begin
     :param fernet_keys: folder of the keys of tokens
     :param receipt_keys: folder of the keys of receipts
     :param credential_keys: folder of the keys of stored credentials
@@ -146,6 +153,7 @@ class Settings:
     request_limit: int
     statement_comments: bool
     trusted_proxies: tuple[str, ...]
+    assertions: str
     fernet_keys: pathlib.Path
     receipt_keys: pathlib.Path
     credential_keys: pathlib.Path
@@ -379,6 +387,22 @@ def _networks(values: dict[str, str | None], name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _assertions(prefix: str) -> str:
+    """Return how the headers begin that have a federated user's attributes.
+
+    :param prefix: [federation] assertion_prefix
+    :raises Problem: when any client's headers would be taken for such
+    """
+    found = _ASSERTIONS.fullmatch(prefix)
+    if found is None:
+        raise errors.Problem(
+            '[federation] assertion_prefix (OS_FEDERATION__ASSERTION_PREFIX) '
+            'is HTTP_ and how the headers begin, such as HTTP_OIDC_, not '
+            f'{prefix!r}'
+        )
+    return found[1].replace('_', '-').lower()
+
+
 def connection(url: sqlalchemy.engine.URL) -> str:
     """Return a URL as [database]connection has it.
 
@@ -517,6 +541,7 @@ def read(environ: dict[str, str]) -> Settings:
         request_limit=_number(values, 'KEYSTONE_REQUEST_LIMIT', 1),
         statement_comments=_flag(values, 'KEYSTONE_STATEMENT_COMMENTS'),
         trusted_proxies=_networks(values, 'KEYSTONE_TRUSTED_PROXIES'),
+        assertions=_assertions(configured['federation', 'assertion_prefix']),
         fernet_keys=pathlib.Path(
             configured['fernet_tokens', 'key_repository']
         ),

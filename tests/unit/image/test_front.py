@@ -11,7 +11,7 @@ from keystone_crdb import paths
 
 SETTINGS = types.SimpleNamespace(
     host='[::]', port=5000, json_logs=True, metrics=('127.0.0.1', 9100),
-    processes=3, threads=2, drain=30,
+    processes=3, threads=2, drain=30, assertions='oidc-',
     request_limit=60, trusted_proxies=('10.0.0.0/8', '192.0.2.1/32'),
 )  # fmt: skip
 

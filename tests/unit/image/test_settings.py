@@ -381,6 +381,18 @@ class SettingsTest(base.TestCase):
             self._problem(OS_KEYSTONE_CONFIG_FILES='/nowhere/keystone.conf'),
         )
 
+    def test_headers_of_federated_users(self):
+        name = 'OS_FEDERATION__ASSERTION_PREFIX'
+        self.assertEqual('oidc-', settings.read({}).assertions)
+        found = settings.read({name: 'HTTP_MELLON_USER_'})
+        self.assertEqual('mellon-user-', found.assertions)
+        # What would be true of any client's headers, or of no header.
+        for prefix in ('', 'HTTP_', 'HTTP', 'OIDC_', 'HTTP_oidc_', 'HTTP_A-'):
+            self.assertIn(name, self._problem(**{name: prefix}))
+        self.assertEqual(
+            'HTTP_OIDC_', settings.read({}).environ[name]
+        )
+
     def test_mounted_keystone_conf(self):
         self._mount(
             b'[database]\nconnection = cockroachdb+psycopg://c@h/d\n'
