@@ -112,7 +112,8 @@ CHECKS = (
     ),
     Check('retries', 'checks.retries.check', ('source',), gates=True),
     Check(
-        'functional', needs=('image', 'database', 'tools of faults'),
+        'functional',
+        needs=('image', 'database', 'tools of faults', 'tools of federation'),
         gates=True, takes=_STESTR,
         summary='Test the stand-in, the image and the served token.',
     ),

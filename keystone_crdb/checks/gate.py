@@ -56,6 +56,7 @@ NEEDS: dict[str, collections.abc.Callable[[argparse.Namespace], object]] = {
     'database': lambda args: system.require('stand-in'),
     'MariaDB': _require_mariadb,
     'tools of alerts': lambda args: system.require('alerts'),
+    'tools of federation': lambda args: system.require('federation'),
     'tools of faults': lambda args: system.require('faults'),
     'tools of moves-bench': lambda args: system.require('moves-bench'),
 }
