@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 
 import fixtures
 import testtools
@@ -153,13 +154,15 @@ class WorkflowsTest(testtools.TestCase):
         else:
             self.fail('the scanner gets no VEX')
 
-    def test_actionlint(self):
-        if shutil.which('actionlint') is None:
-            self.skipTest('actionlint is not installed')
-        subprocess.run(
-            ['actionlint', '-shellcheck=', '-pyflakes=',
-             *sorted(self.FOLDER.glob('*.yaml'))], check=True,
-        )
+    def test_schemas(self):
+        for schema, files in (
+            ('workflows', self.FOLDER.glob('*.yaml')),
+            ('actions', DriftTest.ACTION.glob('*.yaml')),
+        ):
+            subprocess.run(
+                [sys.executable, '-m', 'check_jsonschema', '--builtin-schema',
+                 f'vendor.github-{schema}', *sorted(files)], check=True,
+            )
 
 
 class DriftTest(testtools.TestCase):
