@@ -230,7 +230,7 @@ def run(args: argparse.Namespace) -> bool:
         for name, trees, on, at in (
             ('stock', stock, postgresql.name, _new(postgresql, 'stock')),
             ('ours', ours, postgresql.name, _new(postgresql, 'ours')),
-            ('ours', ours, f'{server.product} ({server.provider})', url),
+            ('ours', ours, server.product, url),
         ):
             title = f'{name}, {on}'
             own = folder / str(len(sides))
