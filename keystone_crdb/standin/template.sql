@@ -61,10 +61,11 @@ BEGIN
 END
 $$;
 
-CREATE PROCEDURE standin.refuse_unimplemented(message text, issue int)
-LANGUAGE plpgsql AS $$
+CREATE PROCEDURE standin.refuse_unimplemented(
+    message text, issue int, subject text DEFAULT ''
+) LANGUAGE plpgsql AS $$
 BEGIN
-    CALL standin.refuse('0A000', 'unimplemented: ' || message, hint =>
+    CALL standin.refuse('0A000', subject || 'unimplemented: ' || message, '',
         'You have attempted to use a feature that is not yet implemented.'
         || format(E'\nSee: https://go.crdb.dev/issue-v/%s/v%s',
             issue, current_setting('standin.release')));
@@ -161,9 +162,42 @@ BEGIN
             SELECT coalesce(string_agg(oid::text, ','), '')
             FROM pg_constraint WHERE contype = 'u'
         ), true);
+        PERFORM set_config('standin.primary_keys', (
+            SELECT coalesce(string_agg(oid::text, ','), '')
+            FROM pg_constraint WHERE contype = 'p'
+        ), true);
     END IF;
 END
 $$;
+
+-- Tables whose primary key was dropped. At the commit each has to have another
+-- one, or to be dropped as well.
+CREATE TABLE standin.dropped_keys (relation oid);
+GRANT ALL ON standin.dropped_keys TO PUBLIC;
+
+CREATE FUNCTION standin.refuse_without_key() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    name text := (
+        SELECT relname FROM pg_class WHERE oid = new.relation
+        AND NOT EXISTS (
+            SELECT FROM pg_constraint
+            WHERE conrelid = new.relation AND contype = 'p')
+    );
+BEGIN
+    IF name IS NOT NULL THEN
+        CALL standin.refuse_unimplemented(
+            'primary key dropped without subsequent addition of new primary '
+            'key in same transaction', 48026,
+            format('relation "%s" (%s): ', name, new.relation));
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE CONSTRAINT TRIGGER refuse_without_key
+    AFTER INSERT ON standin.dropped_keys DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION standin.refuse_without_key();
 
 CREATE FUNCTION standin.after_schema_change() RETURNS event_trigger
 LANGUAGE plpgsql AS $$
@@ -197,8 +231,15 @@ LANGUAGE plpgsql AS $$
 DECLARE
     uniques oid[] := string_to_array(
         current_setting('standin.unique_constraints', true), ',');
+    keys oid[] := string_to_array(
+        current_setting('standin.primary_keys', true), ',');
     dropped record;
 BEGIN
+    INSERT INTO standin.dropped_keys
+        SELECT to_regclass(format('%I.%I', address_names[1], address_names[2]))
+        FROM pg_event_trigger_dropped_objects()
+        WHERE original AND object_type = 'table constraint'
+        AND objid = ANY (keys);
     IF current_setting('standin.dropping_index', true) = 'yes'
         OR standin.has('drops_unique_constraints')
     THEN

@@ -11,6 +11,11 @@ from keystone_crdb import databases
 from keystone_crdb.standin import releases
 from tests.unit import base
 
+_WITHOUT_KEY = (
+    r'^relation "t" \(\d+\): unimplemented: primary key dropped without '
+    'subsequent addition of new primary key in same transaction$'
+)
+
 
 class ReleasesTestCase(base.TestCase):
     """Tests on a stand-in of their own, which imitates a release."""
@@ -82,6 +87,27 @@ class ReleasesTestCase(base.TestCase):
         connection.rollback()
         self.assertEqual([(1,)], self.rows())
 
+    def assert_wants_another_primary_key(self):
+        connection = self.connect(autocommit=True)
+        drop = 'ALTER TABLE t DROP CONSTRAINT t_pkey'
+        self.assertRegex(
+            self.assert_refused('0A000', connection, drop), _WITHOUT_KEY
+        )
+        connection.execute(
+            f'{drop}, ADD PRIMARY KEY (a)'
+        )
+        connection.execute('SET autocommit_before_ddl = off')
+        connection.execute('BEGIN')
+        connection.execute(drop)
+        self.assertRegex(
+            self.assert_refused('0A000', connection, 'COMMIT'), _WITHOUT_KEY
+        )
+        for rest in 'ALTER TABLE t ADD PRIMARY KEY (a)', 'DROP TABLE t':
+            connection.execute('BEGIN')
+            connection.execute(drop)
+            connection.execute(rest)
+            connection.execute('COMMIT')
+
     def assert_known(self, name, value):
         self.assertEqual(
             value, self.connect().execute(f'SHOW {name}').fetchone()[0]
@@ -139,6 +165,9 @@ class OldestTest(ReleasesTestCase):
         self.assert_refused(
             '0A000', connection, 'ALTER TABLE t DROP CONSTRAINT q'
         )
+
+    def test_primary_key(self):
+        self.assert_wants_another_primary_key()
 
     def test_word_that_postgresql_reserves(self):
         connection = self.connect()
@@ -254,6 +283,9 @@ class NewestTest(ReleasesTestCase):
         connection = self.connect(autocommit=True)
         connection.execute('ALTER TABLE t ADD CONSTRAINT q UNIQUE (b)')
         connection.execute('ALTER TABLE t DROP CONSTRAINT q')
+
+    def test_primary_key(self):
+        self.assert_wants_another_primary_key()
 
     def test_internals(self):
         self.assert_refused(
