@@ -22,8 +22,6 @@ from keystone_crdb import scratch
 from keystone_crdb.standin import postgres
 
 _DATABASE = 'keystone'
-#: PostgreSQL's own; the cluster's default is CockroachDB's.
-_ISOLATION = r'-c default_transaction_isolation=read\ committed'
 _START_SECONDS = 60
 #: As of the private PostgreSQL: nothing has to survive a crash.
 _MARIADB_SETTINGS = {
@@ -73,7 +71,7 @@ class Server:
 
 @contextlib.contextmanager
 def postgresql() -> collections.abc.Iterator[Server]:
-    """Start PostgreSQL, with nothing of the stand-in in the database.
+    """Start PostgreSQL, with nothing of the stand-in.
 
     :returns: as context: the server, whose administrator connects to a socket
         by psycopg2
@@ -89,13 +87,8 @@ def postgresql() -> collections.abc.Iterator[Server]:
                 autocommit=True,
             ) as connection:
                 version = connection.info.parameter_status('server_version')
-                connection.execute(
-                    f'CREATE DATABASE {_DATABASE} TEMPLATE template0'
-                )
-            query = urllib.parse.urlencode(
-                {'host': socket_folder, 'options': _ISOLATION},
-                quote_via=urllib.parse.quote,
-            )
+                connection.execute(f'CREATE DATABASE {_DATABASE}')
+            query = urllib.parse.urlencode({'host': socket_folder})
             number = (version or '').split()[0]
             yield Server(
                 f'PostgreSQL {number}',

@@ -30,7 +30,6 @@ _START_SECONDS = 60
 _STOP_SECONDS = 20
 _SETTINGS = {
     'listen_addresses': '',
-    'default_transaction_isolation': 'serializable',
     'max_connections': '400',
     'deadlock_timeout': '100ms',
     'timezone': 'UTC',
@@ -48,6 +47,7 @@ _SETTINGS = {
     'max_locks_per_transaction': '256',
     'max_pred_locks_per_transaction': '256',
 }
+_SETTINGS_OF_STANDIN = {'default_transaction_isolation': 'serializable'}
 # Like an insecure node the superuser needs no password; a user who has one
 # is asked for it.
 _HBA = """\
@@ -113,7 +113,8 @@ class Cluster:
 
     :param folder: made by the caller, empty
     :param secure: whether users show the proxy who they are
-    :param imitated: settings of the release that is imitated
+    :param imitated: settings of the release that is imitated; without them it
+        is PostgreSQL as it is
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Cluster:
         imitated: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        self._imitated = imitated or {}
+        self._imitated = imitated
         self.socket_folder = folder / 'socket'
         self.socket = self.socket_folder / f'.s.PGSQL.{_PORT}'
         self._process: subprocess.Popen[bytes] | None = None
@@ -162,9 +163,11 @@ class Cluster:
             if made.returncode:
                 raise self._failure('initdb failed')
             (self._data / 'pg_hba.conf').write_text(self._hba)
-            settings = _SETTINGS | self._imitated | {
+            settings = _SETTINGS | {
                 'unix_socket_directories': str(self.socket_folder)
             }
+            if self._imitated is not None:
+                settings |= _SETTINGS_OF_STANDIN | self._imitated
             self._process = subprocess.Popen(
                 [
                     programs / 'postgres', '-D', self._data,
@@ -176,6 +179,8 @@ class Cluster:
         remember(self._process.pid)
         template = _TEMPLATE.read_text() + regions.TEMPLATE.read_text()
         with self._connect('template1') as connection:
+            if self._imitated is None:
+                return
             connection.execute(template)
         with self._connect('postgres') as connection:
             connection.execute('CREATE DATABASE defaultdb')

@@ -56,7 +56,7 @@ class PostgreSQLTest(testtools.TestCase):
             url = sqlalchemy.make_url(server.url)
             with psycopg.connect(
                 host=url.query['host'], user=url.username,
-                dbname=url.database, options=url.query['options'],
+                dbname=url.database,
             ) as connection:
                 functions, level = connection.execute(
                     'SELECT (SELECT count(*) FROM pg_event_trigger), '
