@@ -14,10 +14,7 @@ It fails if a test fails, or if none passes.
 """
 
 import argparse
-import collections.abc
-import contextlib
 import dataclasses
-import os
 import re
 
 import psycopg
@@ -26,6 +23,7 @@ import sqlalchemy
 
 from keystone_crdb import console
 from keystone_crdb import databases
+from keystone_crdb.checks import on_releases
 from keystone_crdb.checks import options
 from keystone_crdb.checks import report
 from keystone_crdb.checks import run_database
@@ -56,11 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_regexes(parser)
     options.add_workers(parser)
     databases.add_argument(parser)
-    parser.add_argument(
-        '--release', action='append', choices=list(releases.ALL),
-        metavar='RELEASE', help='imitate this release; may be repeated '
-        f'(default: {", ".join(releases.ALL)})',
-    )
+    on_releases.add_argument(parser, 'all')
     parser.add_argument(
         '--short', action='store_true',
         help='run the tests that CI has the time for, on the oldest release',
@@ -133,29 +127,13 @@ def _run_with_defaults(
     return good
 
 
-@contextlib.contextmanager
-def _imitating(release: str) -> collections.abc.Iterator[None]:
-    before = os.environ.get(releases.SETTING)
-    os.environ[releases.SETTING] = release
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[releases.SETTING]
-        else:
-            os.environ[releases.SETTING] = before
-
-
 def run(args: argparse.Namespace) -> bool:
     """Run this check.
 
     :raises Failure: when there is no database, or the tests can't be run
     """
-    good = True
     names = [releases.OLDEST] if args.short else list(releases.ALL)
-    for release in args.release or names:
-        with _imitating(release), databases.start(args.provider) as server:
-            good = _run_with_defaults(args, server) and good
-            if not server.imitated:
-                break
-    return good
+    return on_releases.run(
+        args.provider, on_releases.chosen(args) or names,
+        lambda server: _run_with_defaults(args, server),
+    )

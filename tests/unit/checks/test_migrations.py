@@ -98,6 +98,10 @@ class ReleasesTest(base.TestCase):
         self.check('--release', '25.2')
         self.assertEqual(['25.2'], self.started)
 
+    def test_named_all(self):
+        self.check('--release', 'all', '--short')
+        self.assertEqual(['24.3', '25.2', '25.4', '26.2'], self.started)
+
     def test_other_database(self):
         self.server = database.Database(
             'url', 'CockroachDB', 'v26.2.1', SERVER.url
