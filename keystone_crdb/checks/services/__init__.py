@@ -7,6 +7,8 @@ schema
     what a database holds, and how two of them differ
 suites
     runs tests that a service has for its database
+target
+    brings tests to a database, in processes that run them
 retried
     the worked example of retries, in processes that run these tests
 check

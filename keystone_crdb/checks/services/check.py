@@ -11,13 +11,17 @@ catalogue has the exceptions: the statement at which a service stops, and the
 columns whose types differ. The check fails too if these are not met any more.
 
 With --tests it runs the tests that a service has for its database, which are
-placement's functional tests, and fails if one passes on PostgreSQL with the
-stock oslo.db only. With --failures it runs them on SQLite while the first
-statement of each transaction fails, and counts what passes without retries and
-with the worked example of docs/services.rst. It fails if none passes with it.
+placement's functional tests and the opportunistic ones of five others, and
+fails if one passes on PostgreSQL with the stock oslo.db only, but for those
+that the catalogue names. With --failures it runs placement's on SQLite while
+the first statement of each transaction fails, and counts what passes without
+retries and with the worked example of docs/services.rst. It fails if none
+passes with it.
 """
 
 import argparse
+from concurrent import futures
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -35,11 +39,13 @@ from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb import process
 from keystone_crdb import scratch
+from keystone_crdb.checks import on_releases
 from keystone_crdb.checks.services import catalogue
 from keystone_crdb.checks.services import schema
 from keystone_crdb.checks.services import suites
 from keystone_crdb.databases import database
 from keystone_crdb.databases import plain
+from keystone_crdb.standin import releases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'fail, with retries and without',
     )
     databases.add_argument(parser)
+    on_releases.add_argument(parser, 'the newest')
 
 
 def choose(names: list[str]) -> list[str]:
@@ -148,70 +155,63 @@ def _read(url: str, whole: bool = True) -> schema.Schema:
         engine.dispose()
 
 
-def _database(server: plain.Server, name: str) -> str:
-    """Create a database of PostgreSQL, and return its URL.
+def _create(server: plain.Server, name: str, options: str = '') -> str:
+    """Create a database, and return its URL.
 
-    The database has the isolation level that the server's URL asks for, as
-    not all services can read a URL with the percent sign that this takes.
+    Not all services can read a URL with a percent sign.
     """
-    name = name.replace('-', '_')
-    url = sqlalchemy.make_url(server.create(name, 'TEMPLATE template0'))
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            f'ALTER DATABASE {name} '
-            "SET default_transaction_isolation = 'read committed'"
-        )
-    return (
-        f'{url.drivername}://{url.username}@/{name}?host={url.query["host"]}'
+    return urllib.parse.unquote(
+        server.create(name.replace('-', '_'), options)
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Others:
-    """The servers for the schemas to compare with.
+    """Schemas to compare with, which a service makes with the stock oslo.db.
 
     :param postgresql: the first choice
     :param mariadb: for a service that cannot make its schema there
+    :param folder: for configurations
     """
 
     postgresql: plain.Server
     mariadb: plain.Server
+    folder: pathlib.Path
+    _found: dict[str, tuple[str, bool, schema.Schema]] = dataclasses.field(
+        default_factory=dict
+    )
 
-    def sync(
-        self, name: str, folder: pathlib.Path
-    ) -> tuple[str, str, bool]:
-        """Let a service with the stock oslo.db make its schema.
+    def get(self, name: str) -> tuple[str, bool, schema.Schema]:
+        """Return a service's schema, which is made once.
 
-        :returns: the database's name, its URL, and whether types and indexes
-            can be compared
-        :raises Failure: when it can make it on neither
+        :returns: the database's name, whether types and indexes can be
+            compared, and the schema
+        :raises Failure: when it can be made on neither
         """
-        url = _database(self.postgresql, name)
+        if name not in self._found:
+            self._found[name] = self._make(name)
+        return self._found[name]
+
+    def _make(self, name: str) -> tuple[str, bool, schema.Schema]:
+        url = _create(self.postgresql, name)
         try:
-            sync(name, url, folder, patched=False)
+            sync(name, url, self.folder, patched=False)
         except errors.Failure as exc:
             console.note(f'{name} on PostgreSQL: {_last_error(exc)}')
         else:
-            return 'PostgreSQL', url, True
-        # Not all services can read a URL with a percent sign.
-        url = urllib.parse.unquote(self.mariadb.create(
-            name.replace('-', '_'), 'CHARACTER SET utf8mb4'
-        ))
-        sync(name, url, folder, patched=False)
-        return 'MariaDB', url, False
+            return 'PostgreSQL', True, _read(url)
+        url = _create(self.mariadb, name, 'CHARACTER SET utf8mb4')
+        sync(name, url, self.folder, patched=False)
+        return 'MariaDB', False, _read(url, whole=False)
 
 
-def _try(
-    name: str, server: database.Database, others: Others,
-    folder: pathlib.Path,
-) -> Outcome:
+def _try(name: str, server: database.Database, others: Others) -> Outcome:
     """Make a schema on both servers."""
     described = catalogue.SCHEMAS[name]
     with server.temporary(f'keystone_service_{name}') as url:
         start = time.monotonic()
         try:
-            sync(name, url, folder, patched=True)
+            sync(name, url, others.folder, patched=True)
         except errors.Failure as exc:
             return Outcome(
                 len(_read(url)), time.monotonic() - start, _last_error(exc),
@@ -220,15 +220,14 @@ def _try(
             )
         seconds = time.monotonic() - start
         ours = _read(url)
-        sync(name, url, folder, patched=True)
+        sync(name, url, others.folder, patched=True)
         if _read(url) != ours:
             return Outcome(
                 len(ours), seconds, 'the second run changed the schema'
             )
-        other, other_url, whole = others.sync(name, folder)
+        other, whole, theirs = others.get(name)
         if not whole:
             ours = _read(url, whole)
-    theirs = _read(other_url, whole)
     different = schema.compare(ours, theirs)
     for line in different:
         console.note(f'{name}: {line}')
@@ -239,30 +238,39 @@ def _try(
     )
 
 
-def _run_tests(
-    tests: catalogue.Tests, server: database.Database,
-    postgresql: plain.Server, folder: pathlib.Path,
-) -> bool:
-    """Run a service's tests on both servers.
+def _by_psycopg2(url: str) -> str:
+    made = sqlalchemy.make_url(url).set(drivername='cockroachdb+psycopg2')
+    return made.render_as_string(hide_password=False)
 
-    :returns: whether all that pass on PostgreSQL pass on the other too
+
+def _run_tests(
+    name: str, tests: catalogue.Tests, server: database.Database,
+    postgresql: plain.Server, folder: pathlib.Path,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Run a service's tests on both servers at once, by psycopg2.
+
+    :returns: subunit's status of each test, on the database and on PostgreSQL
     """
-    with console.step(f'{tests.package} on {server.product}'):
-        with server.temporary('keystone_service_tests') as url:
-            ours = suites.run(
-                tests, url, _environment(folder, True), folder, 'ours'
-            )
-    console.say(suites.count(ours))
-    with console.step(f'{tests.package} on {postgresql.name}'):
-        theirs = suites.run(
-            tests, _database(postgresql, 'tests'),
-            _environment(folder, False), folder, 'postgresql',
+    def run_on(side: str, url: str, admin: str) -> dict[str, str]:
+        env = _environment(folder, side == 'ours')
+        return suites.run(
+            tests, suites.on_database(tests, env, url, admin), folder,
+            f'{name}-{side}',
         )
-    console.say(suites.count(theirs))
-    lost = suites.lost(ours, theirs)
-    for test in lost:
-        console.say(f'passes on PostgreSQL only: {test}')
-    return not lost
+
+    with (
+        console.step(f'Tests of {name}'),
+        server.temporary(f'keystone_service_{name}') as url,
+        futures.ThreadPoolExecutor() as pool,
+    ):
+        ours = pool.submit(
+            run_on, 'ours', *map(_by_psycopg2, (url, server.url))
+        )
+        theirs = pool.submit(
+            run_on, 'postgresql', _create(postgresql, f'tests_{name}'),
+            urllib.parse.unquote(postgresql.url),
+        )
+        return ours.result(), theirs.result()
 
 
 def _run_with_failures(names: list[str]) -> bool:
@@ -270,13 +278,13 @@ def _run_with_failures(names: list[str]) -> bool:
     with scratch.folder('services') as folder:
         for name in names:
             tests = catalogue.SCHEMAS[name].tests
-            if not tests:
+            if not tests or not tests.options:
                 continue
             for repeated in (False, True):
                 how = 'with retries' if repeated else 'without retries'
                 with console.step(f'{tests.package} {how}'):
                     found = suites.run(
-                        tests, 'sqlite://',
+                        tests,
                         suites.failing(
                             tests, _environment(folder, True), repeated
                         ),
@@ -287,18 +295,30 @@ def _run_with_failures(names: list[str]) -> bool:
     return good
 
 
-def _run_all_tests(args: argparse.Namespace, names: list[str]) -> bool:
+def _run_all_tests(
+    names: list[str], server: database.Database, postgresql: plain.Server,
+    folder: pathlib.Path,
+) -> bool:
+    console.say(server.describe())
     good = True
-    with (
-        databases.start(args.provider) as server,
-        plain.postgresql() as postgresql,
-        scratch.folder('services') as folder,
-    ):
-        console.say(server.describe())
-        for name in names:
-            tests = catalogue.SCHEMAS[name].tests
-            if tests:
-                good = _run_tests(tests, server, postgresql, folder) and good
+    rows = []
+    for name in names:
+        tests = catalogue.SCHEMAS[name].tests
+        if tests is None:
+            console.note(f'{name} has no tests that can be run')
+            continue
+        ours, theirs = _run_tests(name, tests, server, postgresql, folder)
+        lost = suites.lost(ours, theirs)
+        for test in lost:
+            console.note(f'passes on PostgreSQL only: {test}')
+        expected = {f'{tests.package}.{test}' for test in tests.lost}
+        good = good and set(lost) == expected
+        rows.append((
+            name, suites.count(ours), suites.count(theirs), str(len(lost)),
+        ))
+    console.table(
+        ('schema', server.product, postgresql.name, 'passed there only'), rows
+    )
     return good
 
 
@@ -316,29 +336,14 @@ def is_as_expected(name: str, outcome: Outcome) -> bool:
     return not outcome.problem
 
 
-def run(args: argparse.Namespace) -> bool:
-    """Run this check.
-
-    :raises Failure: when there is no database, or no such service
-    """
-    names = choose(args.names)
-    if args.failures:
-        return _run_with_failures(names)
-    if args.tests:
-        return _run_all_tests(args, names)
+def _run_schemas(
+    names: list[str], server: database.Database, others: Others
+) -> bool:
+    console.say(server.describe())
     outcomes = {}
-    with (
-        databases.start(args.provider) as server,
-        plain.postgresql() as postgresql,
-        plain.mariadb() as mariadb,
-        scratch.folder('services') as folder,
-    ):
-        console.say(server.describe())
-        for name in names:
-            with console.step(f'Schema of {name}'):
-                outcomes[name] = _try(
-                    name, server, Others(postgresql, mariadb), folder
-                )
+    for name in names:
+        with console.step(f'Schema of {name}'):
+            outcomes[name] = _try(name, server, others)
     console.table(
         ('schema', 'version', 'tables', 'seconds', 'result'),
         (
@@ -351,3 +356,31 @@ def run(args: argparse.Namespace) -> bool:
         ),
     )
     return all(map(is_as_expected, outcomes, outcomes.values()))
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Run this check.
+
+    :raises Failure: when there is no database, or no such service
+    """
+    names = choose(args.names)
+    if args.failures:
+        return _run_with_failures(names)
+    on = on_releases.chosen(args) or [releases.chosen().name]
+    with contextlib.ExitStack() as stack:
+        postgresql = stack.enter_context(plain.postgresql())
+        folder = stack.enter_context(scratch.folder('services'))
+        if args.tests:
+            return on_releases.run(
+                args.provider, on,
+                lambda server: _run_all_tests(
+                    names, server, postgresql, folder
+                ),
+            )
+        others = Others(
+            postgresql, stack.enter_context(plain.mariadb()), folder
+        )
+        return on_releases.run(
+            args.provider, on,
+            lambda server: _run_schemas(names, server, others),
+        )

@@ -106,18 +106,12 @@ class TryTestCase(base.TestCase):
             'postgresql': 'CREATE TABLE a (b INTEGER, c INTEGER)',
             'mariadb': 'CREATE TABLE a (b VARCHAR(9), c VARCHAR(9))',
         }
-        for name, value in (
-            ('sync', self.sync), ('_database', self.create_postgresql),
-        ):
-            patcher = mock.patch.object(check, name, value)
-            patcher.start()
-            self.addCleanup(patcher.stop)
+        patcher = mock.patch.object(check, 'sync', self.sync)
+        patcher.start()
+        self.addCleanup(patcher.stop)
 
     def url(self, side: str) -> str:
         return f'sqlite:///{self.folder}/{side}'
-
-    def create_postgresql(self, server: object, name: str) -> str:
-        return self.url('postgresql')
 
     def sync(self, name: str, url: str, *args: object, patched: bool) -> None:
         side = url.rpartition('/')[2]
@@ -131,10 +125,11 @@ class TryTestCase(base.TestCase):
     def attempt(self, name: str) -> check.Outcome:
         server = mock.MagicMock()
         server.temporary.return_value.__enter__.return_value = self.url('ours')
-        mariadb = mock.Mock()
+        postgresql, mariadb = mock.Mock(), mock.Mock()
+        postgresql.create.return_value = self.url('%70ostgresql')
         mariadb.create.return_value = self.url('%6Dariadb')
         return check._try(
-            name, server, check.Others(mock.Mock(), mariadb), self.folder
+            name, server, check.Others(postgresql, mariadb, self.folder)
         )
 
     def test_whole(self) -> None:
@@ -156,6 +151,14 @@ class TryTestCase(base.TestCase):
 
         self.assertEqual('as on MariaDB', outcome.describe())
         self.assertTrue(check.is_as_expected('neutron', outcome))
+
+    def test_other_schema_is_made_once(self) -> None:
+        postgresql = mock.Mock()
+        postgresql.create.return_value = self.url('postgresql')
+        others = check.Others(postgresql, mock.Mock(), self.folder)
+
+        self.assertIs(others.get('glance'), others.get('glance'))
+        postgresql.create.assert_called_once_with('glance', '')
 
     def test_stops(self) -> None:
         stops = catalogue.SCHEMAS['magnum'].stops

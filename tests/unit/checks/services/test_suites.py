@@ -16,17 +16,34 @@ from keystone_crdb.checks.services import suites
 from tests.unit import base
 
 _MODULE = """\
-import os
 import unittest
+
+import sqlalchemy
+
+from a_service import conf
+from oslo_db.sqlalchemy import test_fixtures
 
 
 class Case(unittest.TestCase):
     def test_url(self):
-        self.assertEqual('sqlite://', os.environ['OS_URL'])
+        sqlalchemy.create_engine(conf.OPTIONS[0].default).connect()
+
+    def test_driver(self):
+        driver = test_fixtures.PostgresqlOpportunisticFixture.DRIVER
+        self.assertEqual('sqlite', driver)
 
     def test_fails(self):
         self.fail()
 """
+
+#: What is beside its tests.
+_FILES = {
+    'a_service/conf.py':
+        'from oslo_config import cfg\n'
+        "OPTIONS = [cfg.StrOpt('connection')]\n",
+    'oslo_db/sqlalchemy/test_fixtures.py':
+        "class PostgresqlOpportunisticFixture:\n    DRIVER = 'postgresql'\n",
+}
 
 
 class RunTestCase(base.TestCase):
@@ -37,10 +54,13 @@ class RunTestCase(base.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
+        for name, text in _FILES.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
         package = self.folder / 'a_service' / 'tests'
-        package.mkdir(parents=True)
-        for path in (package.parent, package):
-            (path / '__init__.py').touch()
+        package.mkdir()
+        (package / '__init__.py').touch()
         self.module = package / 'test_it.py'
         patcher = mock.patch.object(
             sysconfig, 'get_path', return_value=str(self.folder)
@@ -48,10 +68,16 @@ class RunTestCase(base.TestCase):
         patcher.start()
         self.addCleanup(patcher.stop)
 
-    def run_tests(self) -> dict[str, str]:
+    def run_tests(
+        self, *classes: str, url: str = 'sqlite://', admin: str = 'sqlite://',
+    ) -> dict[str, str]:
+        tests = catalogue.Tests(
+            'a_service.tests', classes, 'a_service.conf:OPTIONS'
+        )
+        env = os.environ | {'PYTHONPATH': str(self.folder)}
         return suites.run(
-            catalogue.Tests('a_service.tests', 'OS_URL'), 'sqlite://',
-            dict(os.environ), self.folder, 'unit',
+            tests, suites.on_database(tests, env, url, admin), self.folder,
+            'unit',
         )
 
     def test_statuses(self) -> None:
@@ -59,22 +85,43 @@ class RunTestCase(base.TestCase):
 
         self.assertEqual(
             {
+                'a_service.tests.test_it.Case.test_driver': 'success',
                 'a_service.tests.test_it.Case.test_fails': 'fail',
                 'a_service.tests.test_it.Case.test_url': 'success',
             },
             self.run_tests(),
         )
 
+    def test_classes(self) -> None:
+        self.module.write_text(f'{_MODULE}\n\nclass Other(Case):\n    pass\n')
+
+        self.assertEqual(
+            {
+                'a_service.tests.test_it.Other.test_driver',
+                'a_service.tests.test_it.Other.test_fails',
+                'a_service.tests.test_it.Other.test_url',
+            },
+            self.run_tests('test_it.Other').keys(),
+        )
+
     def test_none(self) -> None:
         with self.assertRaisesRegex(errors.Failure, 'no test of a_service'):
             self.run_tests()
+
+    def test_another_database(self) -> None:
+        self.module.write_text(_MODULE)
+
+        with self.assertRaisesRegex(
+            errors.Failure, 'no test of a_service.tests has used cockroachdb'
+        ):
+            self.run_tests(admin='cockroachdb://')
 
 
 class FailingTestCase(base.TestCase):
     """The environment in which transactions fail."""
 
     def test_environment(self) -> None:
-        tests = catalogue.Tests('placement.tests.functional', 'OS_URL')
+        tests = catalogue.Tests('placement.tests.functional')
         for repeated, expected in ((True, 'yes'), (False, '')):
             env = suites.failing(tests, {'PYTHONPATH': '/a'}, repeated)
             self.assertEqual(expected, env[retried.SETTING])
