@@ -136,7 +136,8 @@ class FederationTest(base.TestCase):
                 ),
             ))
         running = subprocess.Popen(
-            ['apache2', '-f', f'{folder}/apache.conf', '-DFOREGROUND']
+            ['/usr/sbin/apache2', '-f', f'{folder}/apache.conf',
+             '-DFOREGROUND']
         )
         cls.addClassCleanup(process.end, running)
 
