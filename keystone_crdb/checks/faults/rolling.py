@@ -21,7 +21,11 @@ _NOTICE = '6'
 _LIMIT = 120
 
 
-def _be_ready(replica: keystones.Keystone) -> None:
+def be_ready(replica: keystones.Keystone) -> None:
+    """Wait until a replica is ready, as a balancer asks it.
+
+    :raises Failure: when it does not become so
+    """
     root = replica.url.removesuffix('/v3')
 
     def ready() -> None:
@@ -66,7 +70,7 @@ def replicas_replaced(stage: stages.Stage) -> stages.Result:
         for replica in old:
             replica.start()
         for replica in old:
-            _be_ready(replica)
+            be_ready(replica)
         balanced = stack.enter_context(
             balancer.running([replica.port for replica in replicas])
         )
@@ -75,7 +79,7 @@ def replicas_replaced(stage: stages.Stage) -> stages.Result:
             moment = time.monotonic()
             for leaving, coming in zip(old, new, strict=True):
                 coming.start()
-                _be_ready(coming)
+                be_ready(coming)
                 leaving.signal('TERM')
             statuses = {leaving.ended(_LIMIT) for leaving in old}
         found = stages.result(load, moment)

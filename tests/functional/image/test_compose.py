@@ -15,6 +15,7 @@ import uuid
 from keystone_crdb import paths
 from keystone_crdb import process
 from keystone_crdb.checks.faults import balancer
+from keystone_crdb.checks.faults import rolling
 from keystone_crdb.keystone import http
 from tests.functional.image import base
 
@@ -113,6 +114,8 @@ class BalancerTest(base.TestCase):
             )
             for _ in range(2)
         ]
+        for replica in replicas:
+            rolling.be_ready(replica)
         cls.log = paths.LOGS / 'haproxy-compose.log'
         cls.url = stack.enter_context(
             balancer.running([each.port for each in replicas], cls.log)
