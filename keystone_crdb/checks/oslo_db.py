@@ -34,8 +34,7 @@ from keystone_crdb.standin import releases
 #: Where oslo.db's tests have one of each kind of the recorded errors.
 _ERRORS = 'oslo_db/tests/sqlalchemy/cockroachdb_errors.json'
 
-
-#: Tests that use a CockroachDB.
+#: Tests that use the database as CockroachDB.
 _COCKROACHDB = 'CockroachDB|cockroachdb_alembic|ContendedCounter'
 
 

@@ -233,9 +233,7 @@ def _load(
     """Measure the load."""
     name = 'contention'
     with contextlib.ExitStack() as stack:
-        far = sqlalchemy.make_url(
-            postgresql.create(name, 'TEMPLATE template0')
-        )
+        far = sqlalchemy.make_url(postgresql.create(name))
         ways = [stack.enter_context(relay.before(far)) for _ in range(2)]
 
         def set_ways(seconds: float) -> None:

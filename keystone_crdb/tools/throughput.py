@@ -249,6 +249,6 @@ def run(args: argparse.Namespace) -> bool:
 
 def _new(server: plain.Server, name: str) -> str:
     """Create a database; return its URL, with the driver of the image."""
-    url = sqlalchemy.make_url(server.create(name, 'TEMPLATE template0'))
+    url = sqlalchemy.make_url(server.create(name))
     url = url.set(drivername='postgresql+psycopg')
     return url.render_as_string(hide_password=False)

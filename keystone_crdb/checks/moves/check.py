@@ -68,10 +68,7 @@ class _Databases:
     def of_postgresql(self) -> str:
         """Return the URL of one of PostgreSQL."""
         assert self.postgresql is not None
-        # Other templates may have something of the stand-in.
-        return self.postgresql.create(
-            f'moves{next(self.numbers)}', 'TEMPLATE template0'
-        )
+        return self.postgresql.create(f'moves{next(self.numbers)}')
 
 
 def _everything(
