@@ -14,6 +14,7 @@ from sqlalchemy import exc
 from keystone_crdb_image import credentials
 from keystone_crdb_image import database
 from keystone_crdb_image import errors
+from keystone_crdb_image import log
 from keystone_crdb_image import schema as schemas
 from keystone_crdb_image import settings as settings_module
 from keystone_crdb_image.move import changes
@@ -28,6 +29,11 @@ from keystone_crdb_image.move import rows
 from keystone_crdb_image.move import state
 from keystone_crdb_image.move import tables
 from keystone_crdb_image.move import translation
+
+#: Seconds in which sessions of others may end: after a command was killed, its
+#: server goes on until the statement is done.
+SESSIONS_WAIT = 30
+_PAUSE = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -215,13 +221,31 @@ class _Move:
                 f'all rows of {self._source.name} were moved: --changes '
                 'brings what has changed since, and --verify compares'
             )
-        if not self._args.in_use and (others := self._source.sessions()):
-            raise errors.Problem(
-                f'{self._source.name} has {others} other sessions: stop its '
-                'Keystones, or take --in-use and bring the rest with '
-                '--changes afterwards'
-            )
+        if not self._args.in_use:
+            self._refuse_sessions()
         return places
+
+    def _refuse_sessions(self) -> None:
+        """Wait until nobody else uses the source.
+
+        :raises Problem: when sessions of others do not end
+        """
+        last = time.monotonic() + SESSIONS_WAIT
+        is_told = False
+        while others := self._source.sessions():
+            if time.monotonic() >= last:
+                raise errors.Problem(
+                    f'{self._source.name} has {others} other sessions: stop '
+                    'its Keystones, or take --in-use and bring the rest with '
+                    '--changes afterwards'
+                )
+            if not is_told:
+                log.say(
+                    f'{self._source.name} has {others} other sessions: '
+                    f'waiting up to {SESSIONS_WAIT} s for them to end'
+                )
+                is_told = True
+            time.sleep(_PAUSE)
 
     def _look(
         self,

@@ -217,9 +217,28 @@ class ImportTest(base.TestCase):
                 'keystone_crdb_image.move.ends.End.sessions', lambda self: 2
             )
         )
-        self.assertIn('has 2 other sessions: stop its', self.refused())
+        with fixtures.MonkeyPatch(
+            'keystone_crdb_image.move.verb.SESSIONS_WAIT', 0
+        ):
+            self.assertIn('has 2 other sessions: stop its', self.refused())
         self.assertEqual(0, self.run_verb('import', '--check')[0])
         self.assertEqual(0, self.run_verb('import', '--in-use')[0])
+        self.assert_moved()
+
+    def test_sessions_that_end(self):
+        counts = iter([2, 1, 0])
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'keystone_crdb_image.move.ends.End.sessions',
+                lambda self: next(counts),
+            )
+        )
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb_image.move.verb._PAUSE', 0)
+        )
+        self.assertEqual(0, self.run_verb('import')[0])
+        self.assertEqual([], list(counts))
+        self.assertEqual(1, self.output.getvalue().count('waiting up to 30 s'))
         self.assert_moved()
 
     def test_heads(self):
