@@ -110,7 +110,11 @@ CHECKS = (
         given=('--short',), gates=True,
         summary="Run Keystone's quick tests of db_sync on the oldest release.",
     ),
-    Check('retries', 'checks.retries.check', ('source',), gates=True),
+    Check(
+        'retries-short', 'checks.retries.check', ('source',),
+        given=('--short',), gates=True,
+        summary='Run the tests of the SQL backends while transactions fail.',
+    ),
     Check(
         'functional',
         needs=('image', 'database', 'tools of faults', 'tools of federation'),
@@ -136,11 +140,17 @@ CHECKS = (
         given=('--short',), gates=True,
         summary="Run those of Tempest's tests that CI has the time for.",
     ),
-    Check('rally', 'checks.rally', ('image', 'database'), gates=True),
+    Check(
+        'rally-short', 'checks.rally', ('image', 'database'),
+        given=('--times', '2'), gates=True,
+        summary="Run Rally's scenarios of Keystone twice each.",
+    ),
     Check('keystone', 'checks.suite', ('source', 'database')),
     Check('migrations', 'checks.migrations', ('source', 'database')),
+    Check('retries', 'checks.retries.check', ('source',)),
     Check('proof', 'checks.proof', ('source',)),
     Check('tempest', 'checks.tempest', ('image', 'database')),
+    Check('rally', 'checks.rally', ('image', 'database')),
     Check(
         'attack', 'checks.attack.check',
         ('image', 'database', 'tools of faults'),

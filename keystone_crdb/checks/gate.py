@@ -101,6 +101,8 @@ def run(
     arguments = {check: check.parse(words) for check in chosen}
     several = len(arguments) > 1
     system.require('test')
+    if several:
+        _make_environments(check.name for check in arguments)
     counts = dict.fromkeys(_VERDICTS.values(), 0)
     failed = []
     for check, args in arguments.items():
@@ -117,6 +119,33 @@ def run(
         raise errors.Failure('failed', details='\n'.join(failed))
 
 
+def _tox(*words: str) -> tuple[list[str], dict[str, str]]:
+    """Return a command of tox, and its environment."""
+    return (
+        [
+            sys.executable, '-m', 'tox', *words,
+            '--workdir', str(paths.BUILD / 'tox'),
+        ],
+        dict(os.environ, PYTHONPATH=str(paths.ROOT), **paths.TOX),
+    )
+
+
+def _make_environments(names: collections.abc.Iterable[str]) -> None:
+    """Make several environments, one on each CPU at a time.
+
+    What can't be made is tried once more, and told, by its check.
+    """
+    command, env = _tox(
+        'run-parallel', '--notest', '--parallel', 'auto', '-e',
+        ','.join(names),
+    )
+    with console.step('Environments of the checks'):
+        try:
+            console.run(command, 'environments', paths.ROOT, env)
+        except errors.Failure as exc:
+            console.warn(f'{exc.what}; {exc.remedy}')
+
+
 def _run_tox(
     name: str, words: list[str], counts: dict[str, int]
 ) -> tuple[bool, collections.abc.Iterable[str]]:
@@ -129,13 +158,11 @@ def _run_tox(
     """
     end: collections.deque[str] = collections.deque(maxlen=_QUOTED)
     seen = dict.fromkeys(counts, 0)
+    command, env = _tox('run', '-e', name)
     with subprocess.Popen(
-        [
-            sys.executable, '-m', 'tox', 'run', '-e', name, '--workdir',
-            str(paths.BUILD / 'tox'), '--', *words,
-        ],
+        [*command, '--', *words],
         cwd=paths.ROOT,
-        env=dict(os.environ, PYTHONPATH=str(paths.ROOT), **paths.TOX),
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -304,5 +304,5 @@ def run(args: argparse.Namespace) -> bool:
         'runs': sum(each.runs for each in outcomes),
         'failed': sum(each.failed for each in outcomes),
     }
-    against_image.report(args, 'rally', served, figures, broken)
+    against_image.report(args, args.check, served, figures, broken)
     return not broken and not any(each.wrong for each in outcomes)

@@ -57,7 +57,7 @@ class CITest(testtools.TestCase):
         commands = jobs['change']['strategy']['matrix']['command'][:]
         commands += [
             re.sub(r'\${{.*?}}', 'x', step['run'])
-            for job in (jobs['proof'], jobs['services'])
+            for job in (jobs['proof'], jobs['retries'], jobs['services'])
             for step in job['steps']
             if './build.sh' in step.get('run', '')
         ]
@@ -108,7 +108,10 @@ class CITest(testtools.TestCase):
     def test_all_that_gates_is_run_for_each_change(self):
         gates = [['check', each.name] for each in checks.CHECKS if each.gates]
         self.assertEqual(
-            sorted([*gates, ['check', 'proof'], ['check', 'services']]),
+            sorted([
+                *gates, ['check', 'proof'], ['check', 'retries', '--whole'],
+                ['check', 'services'],
+            ]),
             sorted(self.checked(self.zuul_commands())),
         )
         (project,) = (

@@ -9,9 +9,10 @@ commit      the first COMMIT of each transaction fails
 random      any statement or COMMIT fails, up to three times in a row
 
 By default the first of them covers the whole suite and the others the tests
-of the SQL backends; --whole covers the whole suite with each. A test that
-fails is run once more without failures, and counts unless that fails too.
-Stock Keystone runs the same tests under the same failures with --stock.
+of the SQL backends; --whole covers the whole suite with each, and --short
+these tests alone. A test that fails is run once more without failures, and
+counts unless that fails too. Stock Keystone runs the same tests under the same
+failures with --stock.
 
 What is attached to a test that failed is in build/retries/RUN/failures.
 """
@@ -86,8 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--mode', action='append', choices=MODES, dest='modes',
         help='one mode only; may be given more than once',
     )
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         '--whole', action='store_true', help='the whole suite in each mode'
+    )
+    length.add_argument(
+        '--short', action='store_true',
+        help='the tests of the SQL backends in each mode',
     )
     parser.add_argument(
         '--stock', action='store_true',
@@ -105,7 +111,9 @@ def _regexes(args: argparse.Namespace, mode: str) -> list[str]:
     """Return what selects a mode's tests."""
     if args.regex:
         return [args.regex]
-    return [] if args.whole or mode == MODES[0] else [SQL_BACKED]
+    if args.whole or mode == MODES[0] and not args.short:
+        return []
+    return [SQL_BACKED]
 
 
 def _report(outcomes: Outcomes) -> None:

@@ -8,6 +8,7 @@ import fixtures
 
 from keystone_crdb import checks
 from keystone_crdb import cli
+from keystone_crdb import errors
 from keystone_crdb import paths
 from keystone_crdb.checks import gate
 from tests.unit import base
@@ -31,6 +32,9 @@ class GateTest(base.TestCase):
             )
         )
         self.commands = []
+        self.made = self.useFixture(
+            fixtures.MockPatch('keystone_crdb.console.run')
+        ).mock
         self.endings = {}
         def fake(command, **kwargs):
             self.commands.append(command)
@@ -71,6 +75,11 @@ class GateTest(base.TestCase):
             [(need, check.name) for check in GATES for need in check.needs],
             self.needed,
         )
+        ((command, *_),) = self.made.call_args_list[0][:1]
+        self.assertEqual(
+            ','.join(check.name for check in GATES),
+            command[command.index('-e') + 1],
+        )
         count = len(GATES)
         self.assertIn(
             f'\n{2 * count} passed, 0 failed, {count} skipped, '
@@ -94,6 +103,12 @@ class GateTest(base.TestCase):
         )
         self.assertEqual(len(GATES), len(self.commands))
 
+    def test_environments_that_can_not_be_made_are_tried_again(self):
+        self.made.side_effect = errors.Failure('tox ended with 1', 'see LOG')
+        self.endings = {check.name: ('', 0) for check in GATES}
+        self.assertEqual(0, self.call('test')[0])
+        self.assertEqual(len(GATES), len(self.commands))
+
     def test_expected_failures_are_told_apart(self):
         totals = f'{TOTALS.format(9, 0, 1)} - Expected Fail: 2\n'
         self.endings = {'oslo.db': (totals, 0)}
@@ -106,6 +121,7 @@ class GateTest(base.TestCase):
     def test_a_check_and_its_options(self):
         self.endings = {'keystone': ('', 0)}
         self.call('check', 'keystone', '--workers', '2', 'REGEX')
+        self.made.assert_not_called()
         self.assertEqual(
             [('source', 'keystone'), ('database', 'keystone')], self.needed
         )

@@ -270,6 +270,14 @@ class RetriesCommandTestCase(testtools.TestCase):
         for test in injection.SPARED:
             self.assertIn(test, output)
 
+    def test_short(self):
+        self._command('--short')
+
+        self.assertEqual(
+            [[command.SQL_BACKED]] * 3,
+            [regexes for _, _, regexes in self.runs],
+        )
+
     def test_whole_suite(self):
         self._command('--whole')
 
