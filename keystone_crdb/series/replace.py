@@ -97,8 +97,8 @@ def files(
         _give_up(folder)
         raise errors.Failure(
             f'{exc.filename} can not be written: {exc.strerror}',
-            remedy='nothing was changed; make the tree writable, or '
-            'apply the patches to a copy of it',
+            remedy='nothing was changed; make room, make the tree '
+            'writable, or apply the patches to a copy of it',
         ) from exc
     except BaseException:
         _give_up(folder)
