@@ -57,7 +57,9 @@ class CITest(testtools.TestCase):
         commands = jobs['change']['strategy']['matrix']['command'][:]
         commands += [
             re.sub(r'\${{.*?}}', 'x', step['run'])
-            for job in (jobs['proof'], jobs['retries'], jobs['services'])
+            for job in map(
+                jobs.get, ('proof', 'retries', 'services', 'services-tests')
+            )
             for step in job['steps']
             if './build.sh' in step.get('run', '')
         ]
@@ -110,7 +112,7 @@ class CITest(testtools.TestCase):
         self.assertEqual(
             sorted([
                 *gates, ['check', 'proof'], ['check', 'retries', '--whole'],
-                ['check', 'services'],
+                ['check', 'services'], ['check', 'services', '--tests'],
             ]),
             sorted(self.checked(self.zuul_commands())),
         )
