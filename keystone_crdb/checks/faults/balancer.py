@@ -47,6 +47,21 @@ def went_down(log: pathlib.Path) -> list[str]:
     ]
 
 
+def wait_down(number: int, log: pathlib.Path = LOG) -> None:
+    """Wait until haproxy has given up servers.
+
+    It takes each of them for ready at first, and sends requests there.
+
+    :param number: of servers that do not serve yet
+    :raises Failure: when it goes on to use them
+    """
+    def down() -> None:
+        if len(went_down(log)) < number:
+            raise process.NotYet(f'haproxy has not given up {number} servers')
+
+    process.wait_until(down, _START_LIMIT)
+
+
 @contextlib.contextmanager
 def running(
     servers: list[int], log: pathlib.Path = LOG

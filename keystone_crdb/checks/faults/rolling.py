@@ -74,6 +74,7 @@ def replicas_replaced(stage: stages.Stage) -> stages.Result:
         balanced = stack.enter_context(
             balancer.running([replica.port for replica in replicas])
         )
+        balancer.wait_down(len(new))
         watch = scrapes.Watch(ports)
         with watch.running(), stage.load(old[0], balanced) as load:
             moment = time.monotonic()

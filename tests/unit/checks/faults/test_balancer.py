@@ -3,8 +3,10 @@ import os
 import re
 import subprocess
 
+import fixtures
 import testtools
 
+from keystone_crdb import errors
 from keystone_crdb.checks.faults import balancer
 from tests.unit import base
 
@@ -54,3 +56,8 @@ class ConfigurationTest(base.TestCase):
         )
         (line,) = balancer.went_down(log)
         self.assertIn('keystone-2', line)
+        balancer.wait_down(1, log)
+        with fixtures.MonkeyPatch(
+            'keystone_crdb.checks.faults.balancer._START_LIMIT', 0
+        ):
+            self.assertRaises(errors.Failure, balancer.wait_down, 2, log)
