@@ -31,8 +31,8 @@ class Schema:
     :param command: brings the database to the newest schema; `{config}`
         stands for the path of the configuration
     :param group: of the configuration, which has the option connection
-    :param stops: the statement at which the command ends, if the schema
-        cannot be whole; docs/services.rst says why
+    :param stops: the statements at which the command ends, each on some
+        releases, if the schema cannot be whole; docs/services.rst says why
     :param differs: the columns whose types are not those of PostgreSQL, as
         `table.column`
     :param tests: of the service, for --tests
@@ -41,7 +41,7 @@ class Schema:
     package: str
     command: tuple[str, ...]
     group: str = 'database'
-    stops: str = ''
+    stops: tuple[str, ...] = ()
     differs: frozenset[str] = frozenset()
     tests: Tests | None = None
 
@@ -115,7 +115,7 @@ SCHEMAS = {
     ),
     'magnum': dataclasses.replace(
         _simple('magnum', 'magnum-db-manage', 'upgrade'),
-        stops='UPDATE nodegroup INNER JOIN cluster',
+        stops=('UPDATE nodegroup INNER JOIN cluster',),
     ),
     'manila': dataclasses.replace(
         _simple('manila', 'manila-manage', 'db', 'sync'),
@@ -140,7 +140,13 @@ SCHEMAS = {
     ),
     'octavia': dataclasses.replace(
         _simple('octavia', 'octavia-db-manage', 'upgrade', 'head'),
-        stops='ALTER TABLE listener_statistics DROP CONSTRAINT "PRIMARY"',
+        stops=(
+            'ALTER TABLE listener_statistics DROP CONSTRAINT "PRIMARY"',
+            # Before v26.2.
+            'ALTER TABLE listener DROP CONSTRAINT uq_listener_default_pool_id',
+            # Before v25.2, since it follows a write.
+            'ALTER TABLE listener ALTER COLUMN tls_certificate_id DROP',
+        ),
     ),
     'placement': dataclasses.replace(
         _simple('openstack-placement', 'placement-manage', 'db', 'sync'),

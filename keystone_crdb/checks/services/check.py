@@ -215,8 +215,7 @@ def _try(name: str, server: database.Database, others: Others) -> Outcome:
         except errors.Failure as exc:
             return Outcome(
                 len(_read(url)), time.monotonic() - start, _last_error(exc),
-                bool(described.stops)
-                and described.stops in (exc.details or ''),
+                any(text in (exc.details or '') for text in described.stops),
             )
         seconds = time.monotonic() - start
         ours = _read(url)

@@ -161,7 +161,7 @@ class TryTestCase(base.TestCase):
         postgresql.create.assert_called_once_with('glance', '')
 
     def test_stops(self) -> None:
-        stops = catalogue.SCHEMAS['magnum'].stops
+        (stops,) = catalogue.SCHEMAS['magnum'].stops
         for details, expected in (
             (f'DBError: x\n[SQL: {stops} x]', True), ('DBError: y', False),
         ):
