@@ -139,6 +139,8 @@ def _make_environments(names: collections.abc.Iterable[str]) -> None:
         'run-parallel', '--notest', '--parallel', 'auto', '-e',
         ','.join(names),
     )
+    # Each line says which environment is ready.
+    env['PYTHONUNBUFFERED'] = '1'
     with console.step('Environments of the checks'):
         try:
             console.run(command, 'environments', paths.ROOT, env)
