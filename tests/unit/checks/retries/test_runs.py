@@ -274,8 +274,11 @@ class RetriesCommandTestCase(testtools.TestCase):
         self._command('--short')
 
         self.assertEqual(
-            [[command.SQL_BACKED]] * 3,
-            [regexes for _, _, regexes in self.runs],
+            [
+                ('ours-statement', 'statement', [command.SQL_BACKED]),
+                ('ours-commit', 'commit', [command.SQL_BACKED]),
+            ],
+            self.runs,
         )
 
     def test_whole_suite(self):
