@@ -33,7 +33,6 @@ from keystone_crdb_image.move import translation
 #: Seconds in which sessions of others may end: after a command was killed, its
 #: server goes on until the statement is done.
 SESSIONS_WAIT = 30
-_PAUSE = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -245,7 +244,7 @@ class _Move:
                     f'waiting up to {SESSIONS_WAIT} s for them to end'
                 )
                 is_told = True
-            time.sleep(_PAUSE)
+            time.sleep(database.PAUSE)
 
     def _look(
         self,

@@ -75,7 +75,7 @@ class GateTest(base.TestCase):
             [(need, check.name) for check in GATES for need in check.needs],
             self.needed,
         )
-        ((command, *_),) = self.made.call_args_list[0][:1]
+        command = self.made.call_args.args[0]
         self.assertEqual(
             ','.join(check.name for check in GATES),
             command[command.index('-e') + 1],

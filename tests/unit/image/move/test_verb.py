@@ -234,7 +234,7 @@ class ImportTest(base.TestCase):
             )
         )
         self.useFixture(
-            fixtures.MonkeyPatch('keystone_crdb_image.move.verb._PAUSE', 0)
+            fixtures.MonkeyPatch('keystone_crdb_image.database.PAUSE', 0)
         )
         self.assertEqual(0, self.run_verb('import')[0])
         self.assertEqual([], list(counts))
