@@ -28,6 +28,12 @@ class TaskTest(base.TestCase):
         # Rally refuses more than there are runs.
         self.assertEqual(4, task[name][0]['runner']['concurrency'])
 
+    def test_short(self):
+        task = rally.task(rally._SHORT, 2)
+        self.assertEqual(
+            {f'KeystoneBasic.{name}' for name in rally._SHORT}, set(task)
+        )
+
     def test_none(self):
         exc = self.assertRaises(errors.Failure, rally.task, ['nova'], 1)
         self.assertIn('nova', str(exc))
