@@ -17,6 +17,7 @@ import time
 import typing
 
 from keystone_crdb import errors
+from keystone_crdb import paths
 from keystone_crdb import process
 from keystone_crdb.checks.faults import link as links
 from keystone_crdb.checks.faults import stage as stages
@@ -70,6 +71,10 @@ SENTINEL = {
     'OS_CACHE__REDIS_SENTINEL_SERVICE_NAME': 'mymaster',
     'OS_CACHE__SOCKET_TIMEOUT': '0.5',
 }
+#: The lines of OpenStack whose oslo.cache has a timeout for each kind of
+#: server, and none for all of them.
+_TIMEOUT_BY_SERVER = ('2025.2',)
+
 #: Those with as little as a backend needs.
 _PYMEMCACHE = {
     'OS_CACHE__ENABLED': 'true',
@@ -190,9 +195,15 @@ class Backend:
         port = server.link.port if by_link else server.port
         ports = {'port': port, 'sentinel': server.sentinel}
         return {
-            name: value.format_map(ports)
+            self._on_this_line(name): value.format_map(ports)
             for name, value in self.template.items()
         }
+
+    def _on_this_line(self, name: str) -> str:
+        if paths.LINE in _TIMEOUT_BY_SERVER:
+            server = 'MEMCACHE' if self.program == 'memcached' else 'REDIS'
+            return name.replace('__SOCKET_', f'__{server}_SOCKET_')
+        return name
 
 
 PRINTED = Backend('memcached', MEMCACHED)

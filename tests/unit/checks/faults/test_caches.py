@@ -56,6 +56,19 @@ class SettingsTest(base.TestCase):
         settings = caches.PRINTED_REDIS.settings(server, False)
         self.assertEqual('127.0.0.1:2', settings['OS_CACHE__REDIS_SENTINELS'])
 
+    def test_timeout_where_each_kind_of_server_has_one(self):
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb.paths.LINE', '2025.2')
+        )
+        server = mock.Mock(port=1, sentinel=2)
+        for backend, name in (
+            (caches.PRINTED, 'OS_CACHE__MEMCACHE_SOCKET_TIMEOUT'),
+            (caches.PRINTED_REDIS, 'OS_CACHE__REDIS_SOCKET_TIMEOUT'),
+        ):
+            settings = backend.settings(server, False)
+            self.assertEqual('0.5', settings[name])
+            self.assertNotIn('OS_CACHE__SOCKET_TIMEOUT', settings)
+
     def test_backend_without_its_program(self):
         self.useFixture(
             fixtures.MonkeyPatch('shutil.which', lambda name: None)
