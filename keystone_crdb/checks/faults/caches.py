@@ -71,10 +71,6 @@ SENTINEL = {
     'OS_CACHE__REDIS_SENTINEL_SERVICE_NAME': 'mymaster',
     'OS_CACHE__SOCKET_TIMEOUT': '0.5',
 }
-#: The lines of OpenStack whose oslo.cache has a timeout for each kind of
-#: server, and none for all of them.
-_TIMEOUT_BY_SERVER = ('2025.2',)
-
 #: Those with as little as a backend needs.
 _PYMEMCACHE = {
     'OS_CACHE__ENABLED': 'true',
@@ -86,6 +82,10 @@ _REDIS = {
     'OS_CACHE__BACKEND': 'dogpile.cache.redis',
     'OS_CACHE__REDIS_SERVER': '127.0.0.1:{port}',
 }
+
+#: The lines of OpenStack whose oslo.cache has a timeout for each kind of
+#: server, and none for all of them.
+_TIMEOUT_BY_SERVER = ('2025.2',)
 
 
 class Server:
