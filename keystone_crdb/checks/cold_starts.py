@@ -13,6 +13,7 @@ import argparse
 import collections
 import concurrent.futures
 import pathlib
+import signal
 import socket
 
 from keystone_crdb import console
@@ -60,7 +61,8 @@ def _first_answers(
         with concurrent.futures.ThreadPoolExecutor(threads) as pool:
             return list(pool.map(ask, range(threads)))
     finally:
-        keystone.stop()
+        # No load balancer has to notice that it ends.
+        keystone.stop(signal.SIGINT)
 
 
 def _start_often(
