@@ -2,6 +2,7 @@
 """What each release that the stand-in imitates does otherwise."""
 
 import contextlib
+import re
 
 import fixtures
 import psycopg
@@ -118,7 +119,7 @@ class OldestTest(ReleasesTestCase):
     def test_says_which(self):
         self.assertRegex(
             self.server.describe(), r'^database: stand-in \(PostgreSQL [\d.]+'
-            r'\) imitating release 24\.3, provider'
+            rf'\) imitating release {re.escape(self.RELEASE)}, provider'
         )
 
     def test_schema_change_in_a_transaction(self):
@@ -294,7 +295,9 @@ class NewestTest(ReleasesTestCase):
 
     def test_cluster_setting(self):
         connection = self.connect(autocommit=True)
-        for name, value in (('version', '26.2'), ('enterprise.license', '')):
+        for name, value in (
+            ('version', self.RELEASE), ('enterprise.license', '')
+        ):
             self.assertEqual(
                 (value,),
                 connection.execute(f'SHOW CLUSTER SETTING {name}').fetchone(),

@@ -60,11 +60,12 @@ class OsloDBTest(base.TestCase):
     def test_newest_and_oldest(self):
         self.assertTrue(self.check())
         self.assertEqual(
-            [('26.2',), ('24.3', oslo_db._COCKROACHDB)], self.runs
+            [(releases.NEWEST,), (releases.OLDEST, oslo_db._COCKROACHDB)],
+            self.runs,
         )
 
     def test_failure_on_the_oldest(self):
-        self.good['24.3'] = False
+        self.good[releases.OLDEST] = False
         self.assertFalse(self.check())
 
     def test_all_releases(self):
