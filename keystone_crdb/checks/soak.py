@@ -7,7 +7,8 @@ connections to the database. It compares the last quarter of the time with the
 second one, since processes grow until each has done everything once.
 
 It fails if the memory has grown by more than a twentieth, if there are more
-connections than before, if a call failed, or if an acknowledged write is lost.
+connections than before or none was seen, if a call failed, or if an
+acknowledged write is lost.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from keystone_crdb.checks import options
 from keystone_crdb.databases import database as servers
 from keystone_crdb.keystone import served
 from keystone_crdb.load import clients
+from keystone_crdb.load import processors
 
 #: Growth of memory that is still flat: of allocators, not of a leak.
 GROWTH_LIMIT = 1.05
@@ -67,19 +69,18 @@ def _connections(port: int) -> set[str]:
     }
 
 
-def look(session: int, port: int) -> Look:
-    """Look at the processes of a session.
+def look(parent: int, port: int) -> Look:
+    """Look at a process and at all that descend from it.
 
-    :param session: its id
+    :param parent: its id
     :param port: of the database
     """
     sockets = _connections(port)
     memory = connections = 0
-    for folder in pathlib.Path('/proc').glob('[0-9]*'):
+    for number in processors.family(parent):
+        folder = pathlib.Path(f'/proc/{number}')
+        # It may have ended.
         with contextlib.suppress(OSError):
-            stat = (folder / 'stat').read_text().rpartition(')')[2].split()
-            if int(stat[3]) != session:
-                continue
             memory += _PAGE * int((folder / 'statm').read_text().split()[1])
             for descriptor in (folder / 'fd').iterdir():
                 connections += str(descriptor.readlink()) in sockets
@@ -151,6 +152,8 @@ def measure(
         wrong.append(f'{total.errors()} calls failed')
     if ratio > GROWTH_LIMIT:
         wrong.append(f'memory has grown {ratio:.3f} times')
+    if not before:
+        wrong.append('no connection to the database was seen')
     if after > before:
         wrong.append(f'{after} connections, before {before}')
     figures: dict[str, object] = {

@@ -41,6 +41,26 @@ def _processes(proc: pathlib.Path) -> dict[int, tuple[int, str, float]]:
     return found
 
 
+def family(parent: int, proc: pathlib.Path = _PROC) -> set[int]:
+    """Return the ids of a process and of all that descend from it.
+
+    Sessions do not tell: the image's supervisor starts its programs in
+    sessions of their own.
+
+    :param proc: proc(5)
+    """
+    processes = _processes(proc)
+    found: set[int] = set()
+    added = {parent} & processes.keys()
+    while added:
+        found |= added
+        added = {
+            process for process, (its_parent, _, _) in processes.items()
+            if its_parent in added
+        }
+    return found
+
+
 def _machine(proc: pathlib.Path) -> tuple[float, float]:
     """Return the seconds that the machine's processors worked, and not."""
     fields = (proc / 'stat').read_text().splitlines()[0].split()[1:9]
