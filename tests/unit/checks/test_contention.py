@@ -55,9 +55,25 @@ class VerdictTest(ContentionTest):
     def test_slow(self):
         self.add(self.loads['ours'].record, 60)
         self.assertEqual(
-            ['ours: create user: the 99th percentile is 59.40 s'],
+            [
+                'ours: create user: the 99th percentile is 59.40 s, and '
+                '0.10 s on rows of their own'
+            ],
             self.wrong(),
         )
+
+    def test_slow_machine(self):
+        self.loads['apart'].record = record.Record()
+        self.add(self.loads['apart'].record, 10)
+        self.add(self.loads['ours'].record, 14)
+        self.assertEqual([], self.wrong())
+        self.add(self.loads['ours'].record, 16)
+        self.assertEqual(1, len(self.wrong()))
+
+    def test_nothing_to_compare_with(self):
+        self.loads['apart'].record = record.Record()
+        self.add(self.loads['ours'].record, 60)
+        self.assertEqual(1, len(self.wrong()))
 
     def test_slow_apart(self):
         self.add(self.loads['apart'].record, 60)
