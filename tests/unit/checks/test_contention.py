@@ -65,9 +65,9 @@ class VerdictTest(ContentionTest):
     def test_slow_machine(self):
         self.loads['apart'].record = record.Record()
         self.add(self.loads['apart'].record, 10)
-        self.add(self.loads['ours'].record, 14)
+        self.add(self.loads['ours'].record, 19)
         self.assertEqual([], self.wrong())
-        self.add(self.loads['ours'].record, 16)
+        self.add(self.loads['ours'].record, 21)
         self.assertEqual(1, len(self.wrong()))
 
     def test_nothing_to_compare_with(self):
