@@ -15,6 +15,7 @@ import concurrent.futures
 import pathlib
 import signal
 import socket
+import time
 
 from keystone_crdb import console
 from keystone_crdb import databases
@@ -75,7 +76,8 @@ def _start_often(
     """
     bad_starts = 0
     reasons: collections.Counter[str] = collections.Counter()
-    for _ in range(starts):
+    told = time.monotonic()
+    for number in range(starts):
         bad = [
             answer.why
             for answer in _first_answers(keystone, token, threads)
@@ -83,12 +85,17 @@ def _start_often(
         ]
         bad_starts += bool(bad)
         reasons.update(bad)
+        if time.monotonic() >= told + console.REPORT_EVERY:
+            told = time.monotonic()
+            console.note(
+                f'{number + 1} of {starts} starts, {bad_starts} with an error'
+            )
     console.note(
         f'{name}: {bad_starts} of {starts} starts answered some of the first '
         f'{threads} requests with an error'
     )
-    for reason, number in reasons.most_common():
-        console.note(f'    {number} times {reason}')
+    for reason, times in reasons.most_common():
+        console.note(f'    {times} times {reason}')
     return bad_starts, reasons.total()
 
 

@@ -3,8 +3,11 @@
 
 import dataclasses
 import json
+import subprocess
+import time
 import typing
 
+from keystone_crdb import console
 from keystone_crdb import errors
 from keystone_crdb import scratch
 from keystone_crdb.keystone import reproducible
@@ -22,6 +25,18 @@ class Task:
     tree: stestr_run.Tree
     options: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     url: str | None = None
+
+
+def _output(
+    name: str, process: subprocess.Popen[bytes], start: float
+) -> bytes:
+    """Wait for the end of a worker, and tell for how long."""
+    while True:
+        try:
+            return process.communicate(timeout=console.REPORT_EVERY)[0]
+        except subprocess.TimeoutExpired:
+            seconds = time.monotonic() - start
+            console.note(f'{seconds:.0f} s: {name} is not done yet')
 
 
 def run(module: str, tasks: dict[str, Task]) -> dict[str, typing.Any]:
@@ -42,8 +57,9 @@ def run(module: str, tasks: dict[str, Task]) -> dict[str, typing.Any]:
             started[name] = reproducible.start(
                 task.tree, own, words, own / 'log', task.url
             )
+        start = time.monotonic()
         for name, process in started.items():
-            output, _ = process.communicate()
+            output = _output(name, process, start)
             if process.returncode:
                 log = folder / name / 'log'
                 raise errors.Failure(

@@ -45,6 +45,13 @@ class WorkersTest(base.TestCase):
             ),
         )
 
+    def test_says_that_it_waits(self):
+        self.useFixture(
+            fixtures.MonkeyPatch('keystone_crdb.console.REPORT_EVERY', 0.001)
+        )
+        workers.run('worker', {'stock': workers.Task('good')})
+        self.assertIn('0 s: stock is not done yet\n', self.output.getvalue())
+
     def test_one_that_fails(self):
         exc = self.assertRaises(
             errors.Failure, workers.run, 'worker',
