@@ -77,7 +77,7 @@ def _start_often(
     bad_starts = 0
     reasons: collections.Counter[str] = collections.Counter()
     told = time.monotonic()
-    for number in range(starts):
+    for number in range(1, starts + 1):
         bad = [
             answer.why
             for answer in _first_answers(keystone, token, threads)
@@ -88,7 +88,7 @@ def _start_often(
         if time.monotonic() >= told + console.REPORT_EVERY:
             told = time.monotonic()
             console.note(
-                f'{number + 1} of {starts} starts, {bad_starts} with an error'
+                f'{number} of {starts} starts, {bad_starts} with an error'
             )
     console.note(
         f'{name}: {bad_starts} of {starts} starts answered some of the first '

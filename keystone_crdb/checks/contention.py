@@ -17,12 +17,12 @@ Both hash passwords with bcrypt at its least cost, since the database is
 measured, and not hashing.
 
 It fails if ours lost an acknowledged write, or if ours answered a call with
-anything but success. It also fails if an operation on the shared rows has a
-99th percentile of half a second or more, and twice that of all calls on rows
-of their own: a slow machine slows both, and a call whose transaction is run
-once more takes twice as long. Processes load modules in the first seconds: the
-calls of that time do not count in the figures, but their errors and their
-writes do.
+anything but success. It also fails if the 99th percentile of an operation on
+the shared rows is at least half a second, and at least twice that of all calls
+on rows of their own: a slow machine slows both, and a call whose transaction
+is run once more takes twice as long. Processes load modules in the first
+seconds: the calls of that time do not count in the figures, but their errors
+and their writes do.
 """
 
 import argparse
@@ -233,8 +233,8 @@ def _wrong(loads: Loads, warm_ups: WarmUps, lost: Lost) -> list[str]:
             ]
         wrong += [f'{TITLES[name]}: {line}' for line in found]
     apart = loads['apart'].record.total().p99
-    # A percentile of nothing is no number: it is not below anything, and it
-    # is no limit either.
+    # A percentile of nothing is no number. It is not below anything, and
+    # max() then keeps its first argument.
     limit = max(LIMIT, RATIO_LIMIT * apart)
     return wrong + [
         f'{TITLES["ours"]}: {operation}: the 99th percentile is '

@@ -30,7 +30,10 @@ class Task:
 def _output(
     name: str, process: subprocess.Popen[bytes], start: float
 ) -> bytes:
-    """Wait for the end of a worker, and tell for how long."""
+    """Return what a worker prints, and report while it runs.
+
+    :param start: when the workers were started, by time.monotonic()
+    """
     while True:
         try:
             return process.communicate(timeout=console.REPORT_EVERY)[0]

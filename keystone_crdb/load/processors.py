@@ -41,15 +41,13 @@ def _processes(proc: pathlib.Path) -> dict[int, tuple[int, str, float]]:
     return found
 
 
-def family(parent: int, proc: pathlib.Path = _PROC) -> set[int]:
+def family(parent: int) -> set[int]:
     """Return the ids of a process and of all that descend from it.
 
-    Sessions do not tell: the image's supervisor starts its programs in
-    sessions of their own.
-
-    :param proc: proc(5)
+    A session has too few of them, because the image's supervisor starts its
+    programs in sessions of their own.
     """
-    processes = _processes(proc)
+    processes = _processes(_PROC)
     found: set[int] = set()
     added = {parent} & processes.keys()
     while added:
