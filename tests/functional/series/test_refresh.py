@@ -13,12 +13,13 @@ from tests.functional.series import base
 class ChangeTest(base.SeriesTestCase):
     """The guide to changing a patch, in a copy of the checkout."""
 
-    #: Its comment and this line are context of the later patch.
-    EARLY = '0080-ids-in-portions.patch'
-    LATER = '0360-lock-user-row.patch'
-    #: The last patch that is kept. It must not cut a series for upstream.
-    LAST = '0820-write-only-what-changes.patch'
-    FILE = 'keystone/common/sql/core.py'
+    #: The earlier patch ends a function with a line that is context of the
+    #: later one. That is the last one kept: it cuts no series for upstream.
+    EARLY = '0595-outcome-of-a-lost-commit.patch'
+    LATER = '0596-cache-that-is-away.patch'
+    FILE = 'keystone/common/cache/core.py'
+    LINE = '        region.invalidate()'
+    ADDED = '        # Each of them is told.'
 
     def setUp(self):
         super().setUp()
@@ -30,12 +31,11 @@ class ChangeTest(base.SeriesTestCase):
             self.root.mkdir(exist_ok=True)
             copy = shutil.copytree if one.is_dir() else shutil.copy
             copy(one, self.root / one.name)
-        self.leave_out_patches_after(self.LAST)
+        self.leave_out_patches_after(self.LATER)
         self.before = base.content(self.root / 'patches')
         self.editor = self.path / 'editor'
         self.editor.write_text(
-            '#!/bin/sh\n'
-            'sed -i "s/^PORTION = /# As many as fit.\\n&/" "$1"\n'
+            f'#!/bin/sh\nsed -i "s/^{self.LINE}$/&\\n{self.ADDED}/" "$1"\n'
         )
         self.editor.chmod(0o755)
 
@@ -74,12 +74,12 @@ class ChangeTest(base.SeriesTestCase):
 
     def assert_changed(self):
         self.build('source')
-        self.assertIn('# As many as fit.\nPORTION = ', (
+        self.assertIn(f'{self.LINE}\n{self.ADDED}\n', (
             self.root / 'build/src/keystone' / self.FILE).read_text())
         after = base.content(self.root / 'patches')
         self.assertEqual(self.before.keys(), after.keys())
         for name, added in ((self.EARLY, '+'), (self.LATER, ' ')):
-            self.assertIn(f'\n{added}# As many as fit.\n'.encode(),
+            self.assertIn(f'\n{added}{self.ADDED}\n'.encode(),
                           after[f'keystone/{name}'])
 
     def test_unchanged_series(self):
@@ -102,9 +102,9 @@ class ChangeTest(base.SeriesTestCase):
     def test_refresh_takes_later_patches_with_fuzz(self):
         self.edit()
         self.build('quilt', 'keystone', 'push', '-a')
-        self.assertIn(f'{self.LATER}: {self.FILE}: hunk 1 does not match',
+        self.assertIn(f'{self.LATER}: {self.FILE}: hunk 3 does not match',
                       self.build('source', status=1))
         printed = self.build('refresh')
         self.assertIn(f'{self.LATER} changes', printed)
-        self.assertRegex(printed, rf'{self.FILE}: hunk 1 at line .*fuzz 1\)')
+        self.assertRegex(printed, rf'{self.FILE}: hunk 3 at line .*fuzz 1\)')
         self.assert_changed()
