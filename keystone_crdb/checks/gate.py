@@ -4,10 +4,14 @@
 import argparse
 import collections
 import collections.abc
+import dataclasses
+import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 from keystone_crdb import checks
@@ -21,6 +25,8 @@ from keystone_crdb.series import sources
 
 #: How many lines of a check that failed are quoted after several were run.
 _QUOTED = 12
+#: How many of those that may run beside others run at the same time.
+_SIDE_BY_SIDE = 2
 
 #: How the end of a test is counted, by stestr's word for it.
 _VERDICTS = {
@@ -88,10 +94,38 @@ def run_named(
         run([checks.find(args.name)], args.options)
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a check.
+
+    :param good: whether it passed
+    :param lines: of its output
+    """
+
+    good: bool
+    lines: list[str] = dataclasses.field(repr=False)
+
+    def verdicts(self) -> collections.Counter[str]:
+        """Count its tests by _VERDICTS.
+
+        Failures of a check that passed are those that a ledger expects.
+        """
+        counts: collections.Counter[str] = collections.Counter()
+        for line in self.lines:
+            verdict = re.match(r' - ([A-Z][A-Za-z ]+): (\d+)$', line)
+            if verdict and verdict[1] in _VERDICTS:
+                counts[_VERDICTS[verdict[1]]] += int(verdict[2])
+        if self.good:
+            counts['failed as expected'] += counts.pop('failed', 0)
+        return counts
+
+
 def run(
     chosen: collections.abc.Iterable[checks.Check], words: list[str]
 ) -> None:
     """Make what checks need, run them all, and count their tests.
+
+    Of several, those that may run beside others are run first, so.
 
     :param words: options, the same for each
     :raises Failure: naming the checks that failed, or what can't be made; of
@@ -103,18 +137,45 @@ def run(
     system.require('test')
     if several:
         _make_environments(check.name for check in arguments)
-    counts = dict.fromkeys(_VERDICTS.values(), 0)
+    outcomes = {}
+    beside = [check for check in arguments if several and check.beside]
+    if beside:
+        for check in beside:
+            _make_needs(check, arguments[check])
+        outcomes = _run_side_by_side(beside)
+    for check in arguments:
+        if check not in outcomes:
+            _make_needs(check, arguments[check])
+            with console.step(arguments[check].command):
+                outcomes[check] = _run_tox(check.name, words)
+    _report({
+        arguments[check].command: outcome
+        for check, outcome in outcomes.items()
+    })
+
+
+def _make_needs(check: checks.Check, args: argparse.Namespace) -> None:
+    for need in check.needs:
+        NEEDS[need](args)
+
+
+def _report(outcomes: dict[str, Outcome]) -> None:
+    """Tell how many tests passed.
+
+    :param outcomes: by the command of the check
+    :raises Failure: naming the checks that failed
+    """
+    counts: collections.Counter[str] = collections.Counter()
     failed = []
-    for check, args in arguments.items():
-        for need in check.needs:
-            NEEDS[need](args)
-        with console.step(args.command):
-            good, end = _run_tox(check.name, words, counts)
-            if not good:
-                failed.append(args.command)
-                failed += [f'  {line}' for line in end if several]
-    if any(counts.values()):
-        console.say(', '.join(f'{n} {word}' for word, n in counts.items()))
+    for command, outcome in outcomes.items():
+        counts += outcome.verdicts()
+        if not outcome.good:
+            failed.append(command)
+            if len(outcomes) > 1:
+                failed += [f'  {line}' for line in outcome.lines[-_QUOTED:]]
+    if counts:
+        words = dict.fromkeys(_VERDICTS.values())
+        console.say(', '.join(f'{counts[word]} {word}' for word in words))
     if failed:
         raise errors.Failure('failed', details='\n'.join(failed))
 
@@ -148,18 +209,12 @@ def _make_environments(names: collections.abc.Iterable[str]) -> None:
             console.warn(f'{exc.what}; {exc.remedy}')
 
 
-def _run_tox(
-    name: str, words: list[str], counts: dict[str, int]
-) -> tuple[bool, collections.abc.Iterable[str]]:
-    """Run one environment, pass its output on and count its verdicts.
-
-    Failures in an environment that succeeds are those that a ledger expects.
+def _run_tox(name: str, words: list[str]) -> Outcome:
+    """Run one environment, and pass its output on.
 
     :param words: for what the environment runs
-    :returns: whether it succeeded, and the last lines of its output
     """
-    end: collections.deque[str] = collections.deque(maxlen=_QUOTED)
-    seen = dict.fromkeys(counts, 0)
+    lines = []
     command, env = _tox('run', '-e', name)
     with subprocess.Popen(
         [*command, '--', *words],
@@ -172,17 +227,54 @@ def _run_tox(
         errors='replace',
     ) as process:
         for line in process.stdout or ():
-            console.say(line.rstrip('\n'))
-            end.append(line.rstrip('\n'))
-            verdict = re.match(r' - ([A-Z][A-Za-z ]+): (\d+)$', line)
-            if verdict and verdict[1] in _VERDICTS:
-                seen[_VERDICTS[verdict[1]]] += int(verdict[2])
-    good = process.returncode == 0
-    if good:
-        seen['failed as expected'] += seen.pop('failed')
-    for word, number in seen.items():
-        counts[word] += number
-    return good, end
+            lines.append(line.rstrip('\n'))
+            console.say(lines[-1])
+    return Outcome(process.returncode == 0, lines)
+
+
+def _run_side_by_side(
+    chosen: list[checks.Check],
+) -> dict[checks.Check, Outcome]:
+    """Run several environments at a time.
+
+    What each has printed is shown of those that failed.
+
+    :raises Failure: when tox tells nothing of them
+    """
+    names = [check.name for check in chosen]
+    with (
+        console.step(f'Side by side: {", ".join(names)}'),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        report = pathlib.Path(folder, 'report.json')
+        command, env = _tox(
+            'run-parallel', '--parallel', str(_SIDE_BY_SIDE),
+            '--result-json', str(report), '-e', ','.join(names),
+        )
+        # Each line says which one has ended.
+        env['PYTHONUNBUFFERED'] = '1'
+        try:
+            console.run(command, 'side-by-side', paths.ROOT, env)
+        except errors.Failure:
+            if not report.exists():
+                raise
+        found = json.loads(report.read_text())['testenvs']
+    outcomes = {}
+    for check in chosen:
+        told = found[check.name]
+        output = ''.join(
+            done['output'] + done['err']
+            for done in (*told.get('setup', ()), *told.get('test', ()))
+            if done['run_id'] != 'freeze'
+        )
+        outcome = Outcome(told['result']['success'], output.splitlines())
+        console.say(f'==> {check.typed()}')
+        if not outcome.good:
+            console.say(output)
+        word = 'passed' if outcome.good else 'failed'
+        console.note(f'{word} after {told["result"]["duration"]:.1f} s')
+        outcomes[check] = outcome
+    return outcomes
 
 
 def listing(chosen: collections.abc.Iterable[checks.Check]) -> str:

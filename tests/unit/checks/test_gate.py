@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import functools
+import json
+import pathlib
 import subprocess
 import sys
 import types
@@ -15,6 +17,7 @@ from tests.unit import base
 
 TOTALS = ' - Passed: {}\n - Skipped: {}\n - Failed: {}\n'
 GATES = [check for check in checks.CHECKS if check.gates]
+BESIDE = [check for check in GATES if check.beside]
 
 
 class GateTest(base.TestCase):
@@ -35,7 +38,9 @@ class GateTest(base.TestCase):
         self.made = self.useFixture(
             fixtures.MockPatch('keystone_crdb.console.run')
         ).mock
+        self.made.side_effect = self.run_parallel
         self.endings = {}
+
         def fake(command, **kwargs):
             self.commands.append(command)
             self.settings = kwargs['env']
@@ -53,6 +58,28 @@ class GateTest(base.TestCase):
                 ),
             )
         )
+
+    def run_parallel(self, command, log, cwd, env):
+        """Be a tox that runs several environments, and tells of each."""
+        if '--notest' in command:
+            return
+        names = command[command.index('-e') + 1].split(',')
+        ends = {name: self.endings[name] for name in names}
+        report = pathlib.Path(command[command.index('--result-json') + 1])
+        report.write_text(json.dumps({'testenvs': {
+            name: {
+                'result': {'success': not status, 'duration': 12.3},
+                'setup': [
+                    {'run_id': 'freeze', 'output': 'a==1\n', 'err': ''},
+                ],
+                'test': [
+                    {'run_id': 'commands[0]', 'output': text, 'err': ''},
+                ],
+            }
+            for name, (text, status) in ends.items()
+        }}))
+        if any(status for _text, status in ends.values()):
+            raise errors.Failure('tox ended with 1')
 
     def need(self, name, args):
         self.needed.append((name, args.check))
@@ -75,10 +102,15 @@ class GateTest(base.TestCase):
             [(need, check.name) for check in GATES for need in check.needs],
             self.needed,
         )
-        command = self.made.call_args.args[0]
         self.assertEqual(
-            ','.join(check.name for check in GATES),
-            command[command.index('-e') + 1],
+            [','.join(check.name for check in some)
+             for some in (GATES, BESIDE)],
+            [command[command.index('-e') + 1]
+             for (command, *_), _ in self.made.call_args_list],
+        )
+        self.assertEqual(
+            [check.name for check in GATES if not check.beside],
+            [command[command.index('-e') + 1] for command in self.commands],
         )
         count = len(GATES)
         self.assertIn(
@@ -101,13 +133,36 @@ class GateTest(base.TestCase):
             '       - Passed: 1\n       - Skipped: 0\n       - Failed: 1\n',
             said,
         )
-        self.assertEqual(len(GATES), len(self.commands))
+        self.assertIn('\n    failed after 12.3 s\n', said)
+        self.assertNotIn('a==1', said)
+        self.assertEqual(len(GATES) - len(BESIDE), len(self.commands))
+
+    def test_failure_of_one_that_runs_alone_is_named(self):
+        self.endings = {check.name: ('', 0) for check in GATES}
+        self.endings['functional'] = 'it is wrong\n', 1
+        status, said = self.call('test')
+        self.assertEqual(1, status)
+        self.assertIn(
+            'failed\n    ./build.sh check functional\n      it is wrong\n',
+            said,
+        )
+
+    def test_tox_that_tells_nothing_fails(self):
+        self.made.side_effect = (None, errors.Failure('tox is broken'))
+        status, said = self.call('test')
+        self.assertEqual(1, status)
+        self.assertIn('tox is broken', said)
 
     def test_environments_that_can_not_be_made_are_tried_again(self):
-        self.made.side_effect = errors.Failure('tox ended with 1', 'see LOG')
+        def refuse_to_make(command, *args):
+            if '--notest' in command:
+                raise errors.Failure('tox ended with 1', 'see LOG')
+            self.run_parallel(command, *args)
+
+        self.made.side_effect = refuse_to_make
         self.endings = {check.name: ('', 0) for check in GATES}
         self.assertEqual(0, self.call('test')[0])
-        self.assertEqual(len(GATES), len(self.commands))
+        self.assertEqual(len(GATES) - len(BESIDE), len(self.commands))
 
     def test_expected_failures_are_told_apart(self):
         totals = f'{TOTALS.format(9, 0, 1)} - Expected Fail: 2\n'

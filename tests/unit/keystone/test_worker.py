@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
 import importlib.metadata
+import logging
 import subprocess
 import sys
 
@@ -82,6 +83,20 @@ class WorkerTest(base.TestCase):
         self.assertEqual(2, len(copy.deepcopy(rule).check.rules))
         rule._name = 'e'
         self.assertEqual('e', copy.deepcopy(rule).name)
+
+    def test_messages_are_logged_without_callers(self):
+        self.useFixture(
+            fixtures.MonkeyPatch('logging._srcfile', logging._srcfile)
+        )
+        stream = self.useFixture(
+            fixtures.FakeLogger(format='%(pathname)s %(message)s')
+        )
+        logging.warning('first')
+        worker._log_without_callers()
+        logging.warning('second')
+        self.assertEqual(
+            f'{__file__} first\n(unknown file) second\n', stream.output
+        )
 
     def test_runs_a_module_with_its_arguments(self):
         result = subprocess.run(
