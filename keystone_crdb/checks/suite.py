@@ -9,6 +9,7 @@ each test that failed, its SQL, log and traceback.
 import argparse
 import collections.abc
 import contextlib
+import os
 import pathlib
 
 from keystone_crdb import console
@@ -29,12 +30,14 @@ RunnerIn = collections.abc.Callable[
 ]
 #: The only one of one part.
 _ALL = (1, 1)
+#: One more than CPUs: a worker waits for the database for part of its time.
+_WORKERS = (os.cpu_count() or 1) + 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this check."""
     options.add_regexes(parser)
-    options.add_workers(parser)
+    options.add_workers(parser, default=_WORKERS)
     options.add_part(parser)
     databases.add_argument(parser)
     parser.add_argument(
