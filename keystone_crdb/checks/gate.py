@@ -25,7 +25,7 @@ from keystone_crdb.series import sources
 
 #: How many lines of a check that failed are quoted after several were run.
 _QUOTED = 12
-#: How many of those that may run beside others run at the same time.
+#: How many checks run at the same time, of those that may run beside others.
 _SIDE_BY_SIDE = 2
 
 #: How the end of a test is counted, by stestr's word for it.
@@ -125,7 +125,8 @@ def run(
 ) -> None:
     """Make what checks need, run them all, and count their tests.
 
-    Of several, those that may run beside others are run first, so.
+    Several are run in two groups: first, side by side, those that may run
+    beside others, and then each of the rest alone.
 
     :param words: options, the same for each
     :raises Failure: naming the checks that failed, or what can't be made; of
@@ -191,20 +192,34 @@ def _tox(*words: str) -> tuple[list[str], dict[str, str]]:
     )
 
 
+def _run_parallel(
+    names: collections.abc.Iterable[str], log: str, *options: str,
+    count: int | None = None,
+) -> None:
+    """Let tox run several environments at a time.
+
+    :param log: name of the log below build/logs, without suffix
+    :param options: of `tox run-parallel`
+    :param count: how many at a time; None for one on each CPU
+    :raises Failure: when one of them fails
+    """
+    command, env = _tox(
+        'run-parallel', '--parallel', str(count or 'auto'), *options,
+        '-e', ','.join(names),
+    )
+    # Each line says which environment has ended.
+    env['PYTHONUNBUFFERED'] = '1'
+    console.run(command, log, paths.ROOT, env)
+
+
 def _make_environments(names: collections.abc.Iterable[str]) -> None:
     """Make several environments, one on each CPU at a time.
 
     What can't be made is tried once more, and told, by its check.
     """
-    command, env = _tox(
-        'run-parallel', '--notest', '--parallel', 'auto', '-e',
-        ','.join(names),
-    )
-    # Each line says which environment is ready.
-    env['PYTHONUNBUFFERED'] = '1'
     with console.step('Environments of the checks'):
         try:
-            console.run(command, 'environments', paths.ROOT, env)
+            _run_parallel(names, 'environments', '--notest')
         except errors.Failure as exc:
             console.warn(f'{exc.what}; {exc.remedy}')
 
@@ -235,9 +250,7 @@ def _run_tox(name: str, words: list[str]) -> Outcome:
 def _run_side_by_side(
     chosen: list[checks.Check],
 ) -> dict[checks.Check, Outcome]:
-    """Run several environments at a time.
-
-    What each has printed is shown of those that failed.
+    """Run checks side by side, and print the output of those that fail.
 
     :raises Failure: when tox tells nothing of them
     """
@@ -247,14 +260,11 @@ def _run_side_by_side(
         tempfile.TemporaryDirectory() as folder,
     ):
         report = pathlib.Path(folder, 'report.json')
-        command, env = _tox(
-            'run-parallel', '--parallel', str(_SIDE_BY_SIDE),
-            '--result-json', str(report), '-e', ','.join(names),
-        )
-        # Each line says which one has ended.
-        env['PYTHONUNBUFFERED'] = '1'
         try:
-            console.run(command, 'side-by-side', paths.ROOT, env)
+            _run_parallel(
+                names, 'side-by-side', '--result-json', str(report),
+                count=_SIDE_BY_SIDE,
+            )
         except errors.Failure:
             if not report.exists():
                 raise

@@ -75,10 +75,10 @@ def _copy_policies_by_pickling() -> None:
 
 
 def _log_without_callers() -> None:
-    """Look for no caller of a message, which no format of the tests shows.
+    """Keep logging from looking for callers, which no test's format shows.
 
-    Each application logs a line for each of its routes. Python's logging
-    documents this as one of its optimizations.
+    Each application logs a line for each of its routes. The setting is one of
+    the optimizations that the documentation of Python's logging names.
     """
     patched: typing.Any = logging
     patched._srcfile = None

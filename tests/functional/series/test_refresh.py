@@ -13,8 +13,8 @@ from tests.functional.series import base
 class ChangeTest(base.SeriesTestCase):
     """The guide to changing a patch, in a copy of the checkout."""
 
-    #: The earlier patch ends a function with a line that is context of the
-    #: later one. That is the last one kept: it cuts no series for upstream.
+    #: EARLY ends a function with LINE, which is context of the third hunk of
+    #: LATER. LATER is the last patch kept, and cuts no series for upstream.
     EARLY = '0595-outcome-of-a-lost-commit.patch'
     LATER = '0596-cache-that-is-away.patch'
     FILE = 'keystone/common/cache/core.py'
