@@ -5,6 +5,7 @@ import argparse
 import collections
 import collections.abc
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -23,8 +24,10 @@ from keystone_crdb.images import engine
 from keystone_crdb.images import image
 from keystone_crdb.series import sources
 
-#: How many lines of a check that failed are quoted after several were run.
+#: How many lines of a check that failed are quoted after several were run:
+#: its last ones, and the last ones of some tests that failed.
 _QUOTED = 12
+_QUOTED_TESTS = 4
 #: How many checks run at the same time, of those that may run beside others.
 _SIDE_BY_SIDE = 2
 
@@ -105,6 +108,28 @@ class Outcome:
     good: bool
     lines: list[str] = dataclasses.field(repr=False)
 
+    def why(self) -> list[str]:
+        """Return the lines that tell most likely why it failed.
+
+        They are the ends of what stestr captured of the first tests that
+        failed, and the last lines, as a check may end with its own reasons.
+        """
+        found = []
+        failed = [
+            number for number, line in enumerate(self.lines)
+            if re.match(r'\{\d+\} .* \.\.\. FAILED$', line)
+        ]
+        for number in failed[:_QUOTED_TESTS]:
+            captured = [
+                line for line in itertools.takewhile(
+                    lambda line: not line.startswith(('{', '=')),
+                    self.lines[number + 1:],
+                )
+                if line.strip()
+            ]
+            found += [self.lines[number], *captured[-_QUOTED:]]
+        return found + self.lines[-_QUOTED:]
+
     def verdicts(self) -> collections.Counter[str]:
         """Count its tests by _VERDICTS.
 
@@ -130,7 +155,7 @@ def run(
 
     :param words: options, the same for each
     :raises Failure: naming the checks that failed, or what can't be made; of
-        several it quotes how the output of each ended
+        several it quotes what tells why
     """
     # Wrong options have to be refused before anything is made.
     arguments = {check: check.parse(words) for check in chosen}
@@ -173,7 +198,7 @@ def _report(outcomes: dict[str, Outcome]) -> None:
         if not outcome.good:
             failed.append(command)
             if len(outcomes) > 1:
-                failed += [f'  {line}' for line in outcome.lines[-_QUOTED:]]
+                failed += [f'  {line}' for line in outcome.why()]
     if counts:
         words = dict.fromkeys(_VERDICTS.values())
         console.say(', '.join(f'{counts[word]} {word}' for word in words))

@@ -147,6 +147,27 @@ class GateTest(base.TestCase):
             said,
         )
 
+    def test_tests_that_failed_are_quoted(self):
+        self.endings = {check.name: ('', 0) for check in GATES}
+        told = (
+            '{0} tests.test_first [0.1s] ... ok\n'
+            '{1} tests.test_second [0.1s] ... FAILED\n'
+            '\nCaptured traceback:\n~~~\n    Traceback\n\n'
+            '    MismatchError: 1 != 2\n\n'
+            '{1} tests.test_third [0.1s] ... ok\n'
+        )
+        self.endings['unit'] = told + 'a warning\n' * 99, 1
+        _status, said = self.call('test')
+        self.assertIn(
+            'failed\n    ./build.sh check unit\n'
+            '      {1} tests.test_second [0.1s] ... FAILED\n'
+            '      Captured traceback:\n      ~~~\n'
+            '          Traceback\n'
+            '          MismatchError: 1 != 2\n'
+            '      a warning\n',
+            said,
+        )
+
     def test_tox_that_tells_nothing_fails(self):
         self.made.side_effect = (None, errors.Failure('tox is broken'))
         status, said = self.call('test')
