@@ -19,6 +19,10 @@ def server(reply):
             with connection:
                 came.append(connection.recv(65536).decode())
                 connection.sendall(reply)
+                connection.shutdown(socket.SHUT_WR)
+                # What is not read makes the kernel reset the connection.
+                while connection.recv(65536):
+                    pass
 
         thread = threading.Thread(target=serve)
         thread.start()

@@ -24,17 +24,27 @@ class ServerTest(testtools.TestCase):
     def serve(self, answer):
         server = socket.create_server(('127.0.0.1', 0))
         self.addCleanup(server.close)
+        self.accepted = []
         self.received = []
 
         def work():
             with contextlib.suppress(OSError):
                 while True:
+                    connection, _ = server.accept()
+                    self.accepted.append(connection)
                     threading.Thread(
-                        target=self._answer, args=(server.accept()[0], answer)
+                        target=self._answer, args=(connection, answer)
                     ).start()
 
         threading.Thread(target=work, daemon=True).start()
         return server.getsockname()[1]
+
+    def wait(self, ready):
+        """Wait until something is true, ten seconds at most."""
+        end = time.monotonic() + 10
+        while not ready():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
 
     def _answer(self, connection, answer):
         with connection, contextlib.suppress(OSError):
@@ -82,7 +92,7 @@ class ClientsTest(ServerTest):
         port = self.serve(answer)
         keystone = types.SimpleNamespace(url=f'http://127.0.0.1:{port}/v3')
         with clients._Working(keystone, 'token') as good:
-            time.sleep(0.2)
+            self.wait(lambda: good.answers > 1)
         return good
 
     def test_good_client(self):
@@ -105,8 +115,9 @@ class ClientsTest(ServerTest):
         for kind in slow.KINDS:
             port = self.serve(b'')
             with slow.attacking(kind, 2, 0.1, '127.0.0.1', port, 'token'):
-                time.sleep(0.4)
-            self.assertGreaterEqual(len(self.received), kind is not slow.idle)
+                self.wait(lambda: self.accepted)
+                if kind is not slow.idle:
+                    self.wait(lambda: self.received)
 
     def test_wrong_login(self):
         for status, wrong in ((401, ''), (503, ''), (500, '500')):

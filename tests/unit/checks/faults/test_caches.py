@@ -88,9 +88,9 @@ class ServerTest(base.TestCase):
             caches.Server('memcached', self.path)
         )
 
-    def _version(self, port=None):
+    def _version(self, port=None, timeout=10):
         address = ('127.0.0.1', port or self.server.port)
-        with socket.create_connection(address, 0.3) as connection:
+        with socket.create_connection(address, timeout) as connection:
             connection.sendall(b'version\r\n')
             return connection.recv(100)
 
@@ -101,7 +101,7 @@ class ServerTest(base.TestCase):
 
     def test_frozen(self):
         with caches.frozen(self.server):
-            self.assertRaises(TimeoutError, self._version)
+            self.assertRaises(TimeoutError, self._version, timeout=0.3)
         self.assertIn(b'VERSION', self._version())
 
     def test_cut(self):
