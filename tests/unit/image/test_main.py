@@ -4,6 +4,7 @@
 import os
 import signal
 import threading
+import time
 
 import fixtures
 from keystone_crdb_image import __main__ as main
@@ -83,9 +84,12 @@ class MainTest(base.TestCase):
         for number in (signal.SIGTERM, signal.SIGINT):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
+    def forget_output(self):
+        self.output.truncate(self.output.seek(0))
+
     def run_main(self, words, environ):
         """Return the status and what was said."""
-        self.output.truncate(self.output.seek(0))
+        self.forget_output()
         with (
             fixtures.MonkeyPatch('sys.argv', ['keystone-crdb', *words]),
             fixtures.MonkeyPatch('os.environ', {**os.environ, **environ}),
@@ -133,14 +137,24 @@ class MainTest(base.TestCase):
             _, said = self.run_main([], {'OS_DEFAULT__DEBUG': 'true'})
         self.assertIn('Traceback', said)
 
+    def _interrupt(self, number):
+        """Send a signal once it waits, or after ten seconds."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if 'waiting for the database' in self.output.getvalue():
+                break
+            time.sleep(0.01)
+        signal.raise_signal(number)
+
     def test_interrupted_while_it_waits(self):
         for number in (signal.SIGINT, signal.SIGTERM):
-            timer = threading.Timer(0.3, signal.raise_signal, [number])
-            timer.start()
+            self.forget_output()
+            thread = threading.Thread(target=self._interrupt, args=(number,))
+            thread.start()
             status, said = self.run_main(
                 ['db-sync'], {'KEYSTONE_DATABASE_URL': URL}
             )
-            timer.join()
+            thread.join()
             self.assertEqual(128 + number, status)
             self.assertEqual(1, said.count('\n'), said)
             self.assertIn('waiting for the database u@127.0.0.1:1/d', said)
