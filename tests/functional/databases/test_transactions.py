@@ -184,7 +184,7 @@ class TestLocks(TransactionsTestCase):
     def test_cancel(self):
         session = self.session()
         connection = session.connection.driver_connection
-        timer = threading.Timer(0.2, connection.cancel)
+        timer = threading.Timer(1, connection.cancel)
         timer.start()
         self.addCleanup(timer.join)
         self.assert_recorded(
