@@ -24,9 +24,10 @@ from keystone_crdb.images import engine
 from keystone_crdb.images import image
 from keystone_crdb.series import sources
 
-#: How many lines of a check that failed are quoted after several were run:
-#: its last ones, and the last ones of some tests that failed.
+#: How many lines are quoted, after several checks were run, of a check that
+#: failed, and of each of its first tests that failed.
 _QUOTED = 12
+#: How many tests of a check are quoted.
 _QUOTED_TESTS = 4
 #: How many checks run at the same time, of those that may run beside others.
 _SIDE_BY_SIDE = 2
@@ -109,10 +110,11 @@ class Outcome:
     lines: list[str] = dataclasses.field(repr=False)
 
     def why(self) -> list[str]:
-        """Return the lines that tell most likely why it failed.
+        """Return the lines that are likely to tell why it failed.
 
-        They are the ends of what stestr captured of the first tests that
-        failed, and the last lines, as a check may end with its own reasons.
+        First come the first tests that failed, each with the end of what
+        stestr printed of it, and then the check's last lines, since a check
+        may print reasons of its own at its end.
         """
         found = []
         failed = [
@@ -120,14 +122,12 @@ class Outcome:
             if re.match(r'\{\d+\} .* \.\.\. FAILED$', line)
         ]
         for number in failed[:_QUOTED_TESTS]:
-            captured = [
-                line for line in itertools.takewhile(
-                    lambda line: not line.startswith(('{', '=')),
-                    self.lines[number + 1:],
-                )
-                if line.strip()
-            ]
-            found += [self.lines[number], *captured[-_QUOTED:]]
+            captured = itertools.takewhile(
+                lambda line: not line.startswith(('{', '=')),
+                self.lines[number + 1:],
+            )
+            filled = [line for line in captured if line.strip()]
+            found += [self.lines[number], *filled[-_QUOTED:]]
         return found + self.lines[-_QUOTED:]
 
     def verdicts(self) -> collections.Counter[str]:
@@ -154,8 +154,8 @@ def run(
     beside others, and then each of the rest alone.
 
     :param words: options, the same for each
-    :raises Failure: naming the checks that failed, or what can't be made; of
-        several it quotes what tells why
+    :raises Failure: naming the checks that failed, or what can't be made; for
+        several checks it quotes Outcome.why() of each that failed
     """
     # Wrong options have to be refused before anything is made.
     arguments = {check: check.parse(words) for check in chosen}

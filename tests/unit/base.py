@@ -13,6 +13,7 @@ import testtools
 from keystone_crdb import download
 from keystone_crdb import paths
 from keystone_crdb import pins
+from keystone_crdb import process
 
 ROOT = paths.ROOT
 
@@ -32,6 +33,18 @@ HEADER = textwrap.dedent("""\
 def numbered(count):
     """Return a text of numbered lines, no two alike."""
     return ''.join(f'line {number}\n' for number in range(1, count + 1))
+
+
+def wait_for(ready):
+    """Wait until a function returns something true.
+
+    :raises Failure: when it has not done so within ten seconds
+    """
+    def attempt():
+        if not ready():
+            raise process.NotYet('what a test waits for has not happened')
+
+    process.wait_until(attempt, 10, 0.01)
 
 
 class TestCase(testtools.TestCase):

@@ -139,7 +139,7 @@ class ConsoleRunTest(base.TestCase):
         self.useFixture(fixtures.MonkeyPatch('sys.stdout', said))
         console.run(['sh', '-c', 'echo one; echo step 2; sleep 0.5'], 'x')
         said.seek(0)
-        self.assertRegex(said.read(), r'    \d s: step 2\n')
+        self.assertIn('    0 s: step 2\n', said.read())
 
     def test_interrupted_command_is_ended(self):
         self.useFixture(

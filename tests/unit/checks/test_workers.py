@@ -50,9 +50,7 @@ class WorkersTest(base.TestCase):
             fixtures.MonkeyPatch('keystone_crdb.console.REPORT_EVERY', 0.001)
         )
         workers.run('worker', {'stock': workers.Task('good')})
-        self.assertRegex(
-            self.output.getvalue(), r'\d s: stock is not done yet\n'
-        )
+        self.assertIn('0 s: stock is not done yet\n', self.output.getvalue())
 
     def test_one_that_fails(self):
         exc = self.assertRaises(

@@ -4,7 +4,6 @@
 import os
 import signal
 import threading
-import time
 
 import fixtures
 from keystone_crdb_image import __main__ as main
@@ -138,12 +137,10 @@ class MainTest(base.TestCase):
         self.assertIn('Traceback', said)
 
     def _interrupt(self, number):
-        """Send a signal once it waits, or after ten seconds."""
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            if 'waiting for the database' in self.output.getvalue():
-                break
-            time.sleep(0.01)
+        """Send a signal once the entrypoint waits for the database."""
+        base.wait_for(
+            lambda: 'waiting for the database' in self.output.getvalue()
+        )
         signal.raise_signal(number)
 
     def test_interrupted_while_it_waits(self):

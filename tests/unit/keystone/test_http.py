@@ -20,7 +20,8 @@ def server(reply):
                 came.append(connection.recv(65536).decode())
                 connection.sendall(reply)
                 connection.shutdown(socket.SHUT_WR)
-                # What is not read makes the kernel reset the connection.
+                # The kernel resets a connection that is closed with bytes of
+                # the client that nobody has read.
                 while connection.recv(65536):
                     pass
 

@@ -20,7 +20,8 @@ class _Server:
 
     def __init__(self, test, status='200 OK', body=b'{}', headers=()):
         self.asked = []
-        # Two servers may be asked in two seconds, and would tell the time.
+        # wsgiref adds the time of the answer where a response has no Date,
+        # and two servers may answer in different seconds.
         self._answer = status, [('Date', 'today'), *headers], body
         httpd = simple_server.make_server(
             '127.0.0.1', 0, self._app, handler_class=_Silent
